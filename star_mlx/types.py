@@ -1,0 +1,407 @@
+"""What every part of star-mlx speaks of: the paper's nouns, the protocols, the events, the errors.
+
+Nothing here imports anything of star-mlx, nor mlx, rich or click.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Split = Literal["train", "dev", "test"]
+Finish = Literal["stop", "length"]
+Source = Literal["direct", "rationalized"]
+Phase = Literal["generate", "rationalize", "train", "evaluate"]
+
+
+# --------------------------------------------------------------------------- the paper's nouns
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the model may see of a problem: never its answer.
+
+    ``choices`` are (label, text) pairs of a multiple-choice question, in order; else empty.
+    """
+
+    text: str
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with its known answer: ``(x_i, y_i)`` of the paper.
+
+    ``group`` is the class that accuracy is reported by (for sums, the number of digits);
+    ``rationale`` is a human or reference rationale where the data has one.
+    """
+
+    id: str
+    question: Question
+    answer: str
+    group: str = ""
+    rationale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model wrote after a prompt.
+
+    ``text`` and ``token_ids`` end before the stop string or end token; ``finish`` is ``"length"``
+    where the limit on new tokens came first.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One completion of one problem and its verdict. ``answer`` is None where none was found."""
+
+    id: str
+    hinted: bool
+    completion: str
+    answer: str | None
+    correct: bool
+    finish: Finish
+    token_ids: tuple[int, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether it may be trained on: it ended by itself, in the right answer."""
+        return self.correct and self.finish == "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row of the training set. ``token_ids`` are the completion's, as they were generated.
+
+    ``hint_shown`` is True only for the rationalizations that ``p_show_hint_save`` asks to keep
+    with their hint.
+    """
+
+    id: str
+    prompt: str
+    completion: str
+    source: Source
+    token_ids: tuple[int, ...]
+    hint_shown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How long to train: a number of optimizer steps, or of passes over the examples."""
+
+    steps: int | None = None
+    epochs: float | None = None
+
+    def steps_for(self, examples: int, batch_size: int) -> int:
+        """Optimizer steps for so many examples; every epoch has ``ceil(examples / batch_size)``.
+
+        A fraction of an epoch is rounded up to whole batches.
+        """
+        if self.steps is not None:
+            return self.steps
+        per_epoch = -(-examples // batch_size)
+        return max(1, math.ceil(round((self.epochs or 0.0) * per_epoch, 6)))
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training left: the adapter's folder and what it took.
+
+    ``first_loss`` and ``last_loss`` are mean losses in nats per supervised token, over the first
+    and the last tenth of the steps; ``tokens`` counts prompt and completion tokens seen;
+    ``too_long`` names the examples refused for their length.
+    """
+
+    adapter: Path
+    steps: int
+    epochs: float
+    tokens: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+    too_long: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Accuracy on held-out problems: counts, by class, never a bare number."""
+
+    split: Split
+    n: int
+    correct: int
+    by_class: Mapping[str, tuple[int, int]]  # class -> (n, correct)
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.n if self.n else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """One pass of the outer loop of Algorithm 1, finished."""
+
+    number: int
+    problems: tuple[Problem, ...]
+    direct: tuple[Attempt, ...]
+    hinted: tuple[Attempt, ...]
+    examples: tuple[Example, ...]
+    trained: Trained
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What later iterations need of a finished one; ``star`` is resumed with these.
+
+    ``examples`` are those kept in that iteration itself, without any carried over.
+    """
+
+    number: int
+    adapter: Path
+    examples: tuple[Example, ...] = ()
+    evaluation: Evaluation | None = None
+
+
+# --------------------------------------------------------------------------- protocols
+
+
+class Task(Protocol):
+    """Problems, the text around them, and how an answer is read. Pure: it never sees a model."""
+
+    name: str
+    stop: tuple[str, ...]
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        """The problems of a split; the three splits share none."""
+
+    def ask(self, question: Question) -> str:
+        """The prompt text of a question, without any hint."""
+
+    def ask_hinted(self, question: Question, answer: str) -> str:
+        """The prompt text with the answer given as a hint."""
+
+    def worked(self, rationale: str | None, answer: str) -> str:
+        """The completion a few-shot example shows; answer only where the rationale is None."""
+
+    def read(self, completion: str) -> str | None:
+        """The answer a completion ends in, or None. Exceptions are bugs and propagate."""
+
+    def equal(self, answer: str, gold: str) -> bool:
+        """Whether two answers are the same value."""
+
+    def valid_steps(self, problem: Problem, completion: str) -> bool | None:
+        """Whether every step of the rationale is right; None where that cannot be checked."""
+
+    def cites_hint(self, problem: Problem, completion: str) -> bool:
+        """Whether the rationale speaks of the hint it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How to decode. ``temperature`` 0 is greedy; ``batch_size`` is rows decoded at once."""
+
+    max_tokens: int
+    stop: tuple[str, ...]
+    temperature: float = 0.0
+    top_p: float = 1.0
+    batch_size: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """How an adapter is trained; see ``recipe.Train`` for what each field means."""
+
+    rank: int
+    scale: float
+    dropout: float
+    layers: int
+    keys: tuple[str, ...] | None
+    learning_rate: float
+    warmup: int
+    decay: Literal["none", "linear", "cosine"]
+    batch_size: int
+    max_length: int
+    grad_clip: float
+    weight_decay: float
+
+
+class Engine(Protocol):
+    """A language model: the base, which never changes, and adapters trained on it."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name, device, bits, parameters, context length and content hash of the base."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text as it would follow a prompt: no special tokens added."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        decoding: Decoding,
+        *,
+        prefix: str,
+        adapter: Path | None,
+        seeds: Sequence[int],
+        progress: Callable[[int, int], None],
+    ) -> list[Completion]:
+        """Complete every prompt (``prefix + prompts[i]``), in order, none dropped.
+
+        ``adapter`` None is the bare base. ``seeds`` has one seed a prompt (unused when greedy).
+        ``progress(done, tokens)`` is called with the finished rows and the tokens generated so far.
+        """
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        lora: Lora,
+        amount: Amount,
+        *,
+        seed: int,
+        out: Path,
+        progress: Callable[[int, int, float, int], None],
+    ) -> Trained:
+        """Train a fresh adapter on the base and write it to the folder ``out``.
+
+        There is no parameter for a starting adapter: every adapter starts at the base.
+        ``progress(step, steps, loss, tokens)`` is called after each optimizer step.
+        """
+
+    def peak_memory(self) -> int:
+        """Bytes, the most in use since the last call of this method."""
+
+
+class Model(Protocol):
+    """``M`` as Algorithm 1 sees it: it attempts problems and is trained, always from the base."""
+
+    def attempt(
+        self,
+        problems: Sequence[Problem],
+        adapter: Path | None,
+        *,
+        iteration: int,
+        hinted: bool,
+        few_shot: bool,
+    ) -> list[Attempt]: ...
+
+    def example(self, problem: Problem, attempt: Attempt, *, show_hint: bool) -> Example: ...
+
+    def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained: ...
+
+    def evaluate(
+        self, adapter: Path | None, *, iteration: int, few_shot: bool
+    ) -> Evaluation | None: ...
+
+
+# --------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run. ``kind`` names the class in snake case when serialized."""
+
+    def to_json(self) -> dict[str, Any]:
+        name = type(self).__name__
+        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        return {"event": kind, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    run: str
+    recipe: Mapping[str, Any]
+    model: Mapping[str, Any]
+    completed: tuple[Mapping[str, Any], ...] = ()  # metrics lines already there: a resumed run
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted(Event):
+    iteration: int
+    phase: Phase
+    total: int  # problems, or optimizer steps
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    iteration: int
+    phase: Phase
+    done: int  # problems, or optimizer steps
+    total: int
+    tokens: int  # since the phase began
+    seconds: float
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """One attempt as it stands, to be shown."""
+
+    iteration: int
+    question: str
+    gold: str
+    attempt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IterationFinished(Event):
+    metrics: Mapping[str, Any]  # a line of metrics.jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    level: Literal["info", "warning"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    run: str
+    reason: str
+    seconds: float
+
+
+Emit = Callable[[Event], None]
+
+
+# --------------------------------------------------------------------------- errors
+
+
+class StarError(Exception):
+    """Base of what the user can mend. The CLI prints it as one line and exits with ``exit_code``.
+
+    Its text says what is wrong, where, and how to mend it.
+    """
+
+    exit_code = 2
+
+
+class RecipeError(StarError):
+    """An unknown, misspelt or ill-typed recipe value."""
+
+
+class TaskError(StarError):
+    """An unknown task, or data a task cannot use."""
+
+
+class PromptError(StarError):
+    """A few-shot prompt file that cannot be used."""
+
+
+class ModelError(StarError):
+    """A base model or adapter that cannot be loaded."""
+
+
+class RunError(StarError):
+    """A run folder that cannot be made, read, locked or resumed."""
+
+
+class NothingKept(StarError):
+    """An iteration kept no example, so there is nothing to train on."""
+
