@@ -20,15 +20,16 @@ Departures from the paper:
   same and the work less.
 - An attempt that was cut off by the length limit is not kept even if an answer can be read in it:
   it did not end in that answer.
-- D may be sampled per iteration (as the authors' code does), the share of failures rationalized
-  and of hints shown may be set, kept examples may be carried over, and the loop may stop when dev
-  accuracy no longer rises: all options of ``Options``, none on by default.
+- D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration (as in
+  the authors' code), the share of failures rationalized and of hints shown may be set, kept
+  examples may be carried over, and the loop may stop when dev accuracy no longer rises: all
+  options of ``Options``, none on by default.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,7 +77,7 @@ class Options:
 
 def star(
     M: Model,
-    D: Sequence[Problem],
+    D: Callable[[Sequence[Evaluation | None]], Sequence[Problem]],
     options: Options,
     *,
     seed: int,
@@ -85,16 +86,18 @@ def star(
     """Yield M_1, M_2, ... one finished ``Iteration`` at a time; save nothing.
 
     ``completed`` are the iterations already done, in order: the next one follows them as if the
-    loop had never stopped. Iteration n draws from a generator seeded with ``(seed, n)`` alone.
+    loop had never stopped. ``D`` is given the evaluations so far and returns the problems to draw
+    from. Iteration n draws from a generator seeded with ``(seed, n)`` alone.
     """
     history = list(completed)
     adapter = history[-1].adapter if history else None  # 1: M_0 <- M
     first = history[-1].number + 1 if history else options.start_iteration
     for n in range(first, options.iterations + 1):  # 2
-        if plateaued([done.evaluation for done in history], options.patience):
+        evaluations = [done.evaluation for done in history]
+        if plateaued(evaluations, options.patience):
             return
         rng = random.Random(f"{seed}/{n}")
-        x = sample(D, options.problems, rng)
+        x = sample(D(evaluations), options.problems, rng)
         few_shot = options.drop_few_shot_from is None or n < options.drop_few_shot_from
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
         failed = [p for p, r in zip(x, direct, strict=True) if not r.correct]
@@ -107,8 +110,8 @@ def star(
             for p, r in zip(failed, hinted, strict=True)
             if r.kept
         ]
-        own = tuple(M.example(p, r, show_hint=shown) for p, r, shown in kept)
-        examples = tuple(dict.fromkeys(carried(history, options.carry_over) + own))
+        own = tuple(M.example(p, r, iteration=n, show_hint=shown) for p, r, shown in kept)
+        examples = union(carried(history, options.carry_over), own)
         trained = M.train(examples, options.schedule.amount(n), iteration=n)  # 7
         adapter = trained.adapter
         evaluation = M.evaluate(adapter, iteration=n, few_shot=few_shot)
@@ -127,6 +130,11 @@ def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:
     """The examples kept in the ``last`` iterations, oldest first."""
     recent = history[-last:] if last else []
     return tuple(example for done in recent for example in done.examples)
+
+
+def union(old: Sequence[Example], new: Sequence[Example]) -> tuple[Example, ...]:
+    """Both, in order; what is the same problem, prompt and completion stands once, as the new."""
+    return tuple({(e.id, e.prompt, e.token_ids): e for e in (*old, *new)}.values())
 
 
 def plateaued(evaluations: Sequence[Evaluation | None], patience: int | None) -> bool:

@@ -81,6 +81,8 @@ class Attempt:
 class Example:
     """A row of the training set. ``token_ids`` are the completion's, as they were generated.
 
+    ``iteration`` is the one it was kept in, so an older one than its training set's is carried
+    over.
     ``hint_shown`` is True only for the rationalizations that ``p_show_hint_save`` asks to keep
     with their hint.
     """
@@ -90,6 +92,7 @@ class Example:
     completion: str
     source: Source
     token_ids: tuple[int, ...]
+    iteration: int
     hint_shown: bool = False
 
 
@@ -181,6 +184,15 @@ class Task(Protocol):
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split; the three splits share none."""
+
+    def training(self, evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
+        """The problems to draw the next iteration from, given the dev accuracies so far."""
+
+    def pose(self, text: str) -> Problem:
+        """A question as a person types it; its answer is empty where it is not known.
+
+        Raises ``TaskError`` where the text is no question of this task.
+        """
 
     def ask(self, question: Question) -> str:
         """The prompt text of a question, without any hint."""
@@ -291,7 +303,9 @@ class Model(Protocol):
         few_shot: bool,
     ) -> list[Attempt]: ...
 
-    def example(self, problem: Problem, attempt: Attempt, *, show_hint: bool) -> Example: ...
+    def example(
+        self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
+    ) -> Example: ...
 
     def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained: ...
 

@@ -1,0 +1,33 @@
+# Two commands that need nothing but Python 3 and the package index:
+#   make demo   runs the main job
+#   make test   passes the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint results clean
+
+demo: .venv/installed
+	$(BIN)/star-mlx loop --task arithmetic
+
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build dist

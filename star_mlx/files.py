@@ -1,0 +1,74 @@
+"""JSON lines and writes that are whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from star_mlx.types import RunError
+
+
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """One object as a line; a lone surrogate, which UTF-8 has no form for, becomes its escape."""
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file; none where it does not exist.
+
+    Raises:
+        RunError: a line that is not JSON, by number.
+    """
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                raise RunError(f"{path}, line {number} is not JSON: the file is damaged") from None
+
+
+def drop_partial_line(path: Path) -> None:
+    """Cut off what stands behind the last newline."""
+    if path.exists():
+        data = path.read_bytes()
+        truncate(path, data.rfind(b"\n") + 1)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file to ``size`` bytes; it must hold as many."""
+    have = path.stat().st_size
+    if have < size:
+        raise RunError(f"{path} is shorter than its journal says: the run folder is damaged")
+    if have > size:
+        os.truncate(path, size)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file whole: beside its place, flushed to the disk, then renamed into it."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(data)
+        flush(file)
+    os.replace(partial, path)
+    flush_folder(path.parent)
+
+
+def flush(file: IO[bytes]) -> None:
+    """Force what was written to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Force a folder's names (a rename, a new file) to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,221 @@
+"""A run: ``star`` wired to an engine, a task, the run folder and whoever listens to the events."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from star_mlx import evaluate, prompts, store, tasks
+from star_mlx.recipe import Recipe
+from star_mlx.recipe import differences as recipe_differences
+from star_mlx.recipe import from_resolved, resolved
+from star_mlx.star import star
+from star_mlx.student import Student, decoding
+from star_mlx.types import (
+    Done,
+    Emit,
+    Engine,
+    IterationFinished,
+    Notice,
+    RunError,
+    RunFinished,
+    RunStarted,
+    Task,
+)
+
+PACKAGES = ("star-mlx", "mlx", "mlx-lm", "transformers", "numpy")
+
+
+def choose_run(root: Path, name: str) -> Path:
+    """The first of ``root/name-001``, ``root/name-002``, ... that does not exist."""
+    number = 1
+    while (run := root / f"{name}-{number:03d}").exists():
+        number += 1
+    return run
+
+
+def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) -> None:
+    """Run the loop of a recipe in a run folder, from its beginning or from where it stopped.
+
+    Args:
+        recipe: what to do.
+        run: the folder; made if it is not there.
+        emit: called with every event, in order.
+        engine: the language model; by default the recipe's, loaded from disk or the Hub.
+
+    Raises:
+        StarError: what the user can mend. Nothing is written where the recipe, the task, the
+            prompts, the model or the folder is at fault.
+    """
+    started = time.perf_counter()
+    task, prompt_set = open_task(recipe)
+    exists = store.check(run)
+    taken_over = _taken_over(recipe)
+    engine = engine or open_engine(recipe)
+    settled = {**resolved(recipe), "provenance": provenance(recipe, task, prompt_set, engine)}
+    if exists:
+        _refuse_other(store.read(run), settled, emit)
+    with store.opened(run, settled) as folder:
+        if not folder.metrics and taken_over:
+            folder.take_over(taken_over, recipe.star.start_iteration - 1)
+        student = Student(recipe, task, prompt_set, engine, folder, emit)
+        emit(RunStarted(str(run), settled, engine.describe(), tuple(folder.metrics)))
+        if not folder.metrics:
+            metrics = student.iteration_zero()
+            folder.finish(metrics)
+            emit(IterationFinished(metrics))
+        done = _completed(folder, recipe.star.carry_over)
+        number = done[-1].number if done else 0
+        for iteration in star(
+            student, task.training, recipe.star.options(), seed=recipe.seed, completed=done
+        ):
+            number = iteration.number
+            metrics = student.metrics(iteration)
+            folder.finish(metrics, iteration.direct)
+            emit(IterationFinished(metrics))
+        reason = "done" if number >= recipe.star.iterations else "dev accuracy no longer rises"
+        folder.journal("finished", reason=reason)
+    emit(RunFinished(str(run), reason, time.perf_counter() - started))
+
+
+def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
+    """The recipe's task with its few-shot prompts."""
+    from star_mlx.resources import prompts_dir
+
+    task = tasks.make(recipe.task.name, recipe.task.options)
+    file = recipe.prompts.file
+    path = Path(file) if file else prompts_dir() / task.name / "few_shot.yaml"
+    return task, prompts.load(path, task, direct=recipe.star.direct)
+
+
+def open_engine(recipe: Recipe) -> Engine:
+    """The recipe's model on this machine."""
+    from star_mlx import engine
+
+    model = recipe.model
+    return engine.open_engine(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
+
+
+def resume_recipe(run: Path) -> Recipe:
+    """The recipe a run folder was made with."""
+    return from_resolved({k: v for k, v in store.read(run).recipe.items() if k != "provenance"})
+
+
+def ask(
+    run: Path, text: str, *, iteration: int | None = None, engine: Engine | None = None
+) -> dict[str, Any]:
+    """Ask an iteration's model a question as a person types it; the last iteration by default.
+
+    Returns:
+        ``iteration``, ``question``, ``prompt`` (without the few-shot examples), ``completion``,
+        ``answer`` (None where none was found) and ``gold`` (None where it is not known).
+    """
+    record = store.read(run)
+    recipe = resume_recipe(run)
+    task, prompt_set = open_task(recipe)
+    problem = task.pose(text)
+    number = record.last if iteration is None else iteration
+    adapter = record.adapter(number)
+    engine = engine or open_engine(recipe)
+    drop = recipe.star.drop_few_shot_from
+    few_shot = drop is None or number < drop
+    prompt = prompt_set.generation(problem, hinted=False)
+    [completion] = engine.generate(
+        [prompt],
+        decoding(recipe, task),
+        prefix=prompt_set.few_shot(hinted=False) if few_shot else "",
+        adapter=adapter,
+        seeds=[recipe.seed],
+        progress=lambda done, tokens: None,
+    )
+    return {
+        "iteration": number,
+        "question": problem.question.text,
+        "prompt": prompt,
+        "completion": completion.text,
+        "answer": task.read(completion.text),
+        "gold": problem.answer or None,
+    }
+
+
+def provenance(
+    recipe: Recipe, task: Task, prompt_set: prompts.Prompts, engine: Engine
+) -> dict[str, Any]:
+    """What a run depends on beyond its recipe: versions, and the hashes of base, data, prompts."""
+    data = hashlib.sha256()
+    for split in ("train", "dev"):
+        for problem in task.problems(split):
+            data.update(f"{split}\0{problem.id}\0{problem.question}\0{problem.answer}\n".encode())
+    return {
+        "versions": {name: _version(name) for name in PACKAGES}
+        | {"python": ".".join(map(str, sys.version_info[:3]))},
+        "base": dict(engine.describe()),
+        "data_sha256": data.hexdigest(),
+        "prompts_sha256": prompt_set.digest(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _refuse_other(record: store.RunRecord, settled: Mapping[str, Any], emit: Emit) -> None:
+    """Refuse to go on with a run that another recipe, base, data or prompts made."""
+    then, now = dict(record.recipe), dict(settled)
+    made, make = then.pop("provenance", {}), now.pop("provenance")
+    differ = recipe_differences(then, now)
+    same = ("data_sha256", "prompts_sha256")
+    differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]
+    if made.get("base", {}).get("sha256") != make["base"].get("sha256"):
+        differ.append("the base model's content")
+    if differ:
+        raise RunError(
+            f"{record.path} was made with another recipe; what differs: {'; '.join(differ)}. "
+            "Give another --run, or the same recipe"
+        )
+    if made.get("versions") != make["versions"]:
+        then_now = [
+            f"{name} {made.get('versions', {}).get(name)} -> {value}"
+            for name, value in make["versions"].items()
+            if made.get("versions", {}).get(name) != value
+        ]
+        emit(Notice("warning", f"versions differ from the run's start: {', '.join(then_now)}"))
+
+
+def _taken_over(recipe: Recipe) -> store.RunRecord | None:
+    """The run whose first iterations this one starts from."""
+    if recipe.star.start_from is None:
+        return None
+    record = store.read(Path(recipe.star.start_from))
+    record.adapter(recipe.star.start_iteration - 1)
+    return record
+
+
+def _completed(folder: store.Store, carry_over: int) -> list[Done]:
+    """The finished iterations as ``star`` is resumed with them."""
+    numbers = [line["iteration"] for line in folder.metrics if line["iteration"] > 0]
+    done = []
+    for line in folder.metrics:
+        n = line["iteration"]
+        if n == 0:
+            continue
+        entry = line.get("eval")
+        done.append(
+            Done(
+                number=n,
+                adapter=folder.adapter(n),
+                examples=folder.examples(n) if n in numbers[len(numbers) - carry_over :] else (),
+                evaluation=evaluate.from_json(entry) if entry else None,
+            )
+        )
+    return done

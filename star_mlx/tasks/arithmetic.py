@@ -1,0 +1,169 @@
+"""Sums of two numbers of the same length, as in section 4.2 of the paper.
+
+One problem: question ``6 2 4 + 2 5 9``, answer ``8 8 3``, group ``3`` (its number of digits), and
+the worked scratchpad of ``arithmetic_text`` as its rationale. Problems are generated from a seed.
+From 2 digits up a fixed tenth of all sums (``held_out``) is kept for dev and test and never
+trained on; sums of 1 digit are too few (100) to be kept apart.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from star_mlx.tasks.arithmetic_text import held_out, question, scratchpad, spaced
+from star_mlx.types import Evaluation, Problem, Question, Split, TaskError
+
+
+class ArithmeticOptions(BaseModel):
+    """The options of the arithmetic task (``task.options`` of a recipe)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    digits: tuple[int, int] = Field((1, 5), description="fewest and most digits of a number")
+    train: int = Field(50_000, ge=1, description="problems to train on, equal parts by length")
+    held_out: int = Field(100, ge=1, description="dev problems, and test problems, a length")
+    data_seed: int = Field(0, ge=0, description="seed of the generated problems")
+    grow_to: int | None = Field(
+        None, ge=1, description="add one digit whenever the longest length is mastered, up to this"
+    )
+    mastered: float = Field(0.9, gt=0, le=1, description="dev accuracy at which a length counts so")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ArithmeticOptions:
+        low, high = self.digits
+        if not 1 <= low <= high <= 18:
+            raise ValueError(f"digits {low} to {high}: give 1 <= fewest <= most <= 18")
+        if self.grow_to is not None and self.grow_to < high:
+            raise ValueError(f"grow_to {self.grow_to} is below the most digits, {high}")
+        return self
+
+
+class Arithmetic:
+    """The arithmetic task."""
+
+    name = "arithmetic"
+    stop = ("\n\n",)
+
+    def __init__(self, options: ArithmeticOptions | None = None) -> None:
+        self.options = options or ArithmeticOptions()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Arithmetic:
+        try:
+            return cls(ArithmeticOptions(**options))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(["task.options", *map(str, first["loc"])])
+            known = ", ".join(ArithmeticOptions.model_fields)
+            raise TaskError(
+                f"{where}: {first['msg']} (got {first['input']!r}); "
+                f"the options of arithmetic are {known}"
+            ) from None
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        return {"train": self._train, "dev": self._dev, "test": self._test}[split]
+
+    def training(self, evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
+        """The training problems after these evaluations: longer as lengths are mastered."""
+        longest = self.options.digits[1]
+        for evaluation in evaluations:
+            n, correct = (evaluation.by_class if evaluation else {}).get(str(longest), (0, 0))
+            if n and correct / n >= self.options.mastered and longest < self._longest:
+                longest += 1
+        return [p for p in self._train if int(p.group) <= longest]
+
+    def ask(self, question: Question) -> str:
+        return f"Input:\n{question.text}\nTarget:\n"
+
+    def ask_hinted(self, question: Question, answer: str) -> str:
+        return f"Input:\n{question.text}\nTarget: {answer}\n"
+
+    def worked(self, rationale: str | None, answer: str) -> str:
+        return answer if rationale is None else f"{rationale}\n{answer}"
+
+    def read(self, completion: str) -> str | None:
+        """The last line where it is digits; what stands inside an open scratchpad is no answer."""
+        after = completion.rsplit("</scratch>", 1)[-1]
+        if "<scratch>" in after:
+            return None
+        found = re.fullmatch(r"[0-9]( ?[0-9])*", after.strip())
+        return found.group() if found else None
+
+    def equal(self, answer: str, gold: str) -> bool:
+        return answer.replace(" ", "") == gold.replace(" ", "")
+
+    def valid_steps(self, problem: Problem, completion: str) -> bool | None:
+        if problem.rationale is None or "<scratch>" not in completion:
+            return None
+        return completion.rsplit("\n", 1)[0].strip() == problem.rationale
+
+    def cites_hint(self, problem: Problem, completion: str) -> bool:
+        return "Target" in completion
+
+    def pose(self, text: str) -> Problem:
+        """A sum as a person types it: ``"78+45"`` or ``"7 8 + 4 5"``."""
+        parts = [part.replace(" ", "") for part in text.strip().rstrip("=? ").split("+")]
+        if len(parts) != 2 or not all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
+            raise TaskError(f"{text!r} is not a sum: write two numbers, such as '7 8 + 4 5'")
+        a, b = map(int, parts)
+        if len(str(a)) != len(str(b)):
+            raise TaskError(f"{text!r}: this task adds numbers of the same length only")
+        return _problem(a, b, f"{a}+{b}")
+
+    @property
+    def _longest(self) -> int:
+        return self.options.grow_to or self.options.digits[1]
+
+    @cached_property
+    def _train(self) -> Sequence[Problem]:
+        lengths = range(self.options.digits[0], self._longest + 1)
+        rng = random.Random(f"arithmetic/train/{self.options.data_seed}")
+        seen: dict[str, int] = {}
+        problems = []
+        for i in range(self.options.train):
+            a, b = _draw(rng, lengths[i % len(lengths)], False)
+            name = f"{a}+{b}"
+            seen[name] = seen.get(name, 0) + 1
+            problems.append(_problem(a, b, name if seen[name] == 1 else f"{name}/{seen[name]}"))
+        return problems
+
+    @cached_property
+    def _dev(self) -> Sequence[Problem]:
+        return self._held_out("dev", set())
+
+    @cached_property
+    def _test(self) -> Sequence[Problem]:
+        return self._held_out("test", {p.id for p in self._dev})
+
+    def _held_out(self, split: str, taken: set[str]) -> Sequence[Problem]:
+        """``held_out`` different sums a length, but no more than a third of those there are."""
+        rng = random.Random(f"arithmetic/{split}/{self.options.data_seed}")
+        problems: dict[str, Problem] = {}
+        for digits in range(self.options.digits[0], self._longest + 1):
+            there_are = 100 if digits == 1 else 9 * 9 * 10 ** (2 * digits - 2) // 30
+            wanted = len(problems) + min(self.options.held_out, there_are)
+            while len(problems) < wanted:
+                a, b = _draw(rng, digits, digits > 1)
+                if digits == 1 or f"{a}+{b}" not in taken:
+                    problems[f"{a}+{b}"] = _problem(a, b, f"{a}+{b}")
+        return list(problems.values())
+
+
+def _draw(rng: random.Random, digits: int, kept_apart: bool) -> tuple[int, int]:
+    """Two numbers of so many digits, from the held-out sums or from the others."""
+    low = 10 ** (digits - 1) if digits > 1 else 0
+    while True:
+        a, b = rng.randrange(low, 10**digits), rng.randrange(low, 10**digits)
+        if held_out(a, b) == kept_apart:
+            return a, b
+
+
+def _problem(a: int, b: int, name: str) -> Problem:
+    text = Question(question(a, b))
+    return Problem(name, text, spaced(a + b), str(len(str(a))), scratchpad(a, b))
