@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from star_mlx import evaluate, prompts, store, tasks
-from star_mlx.recipe import Recipe
+from star_mlx.recipe import Recipe, from_resolved, resolved
 from star_mlx.recipe import differences as recipe_differences
-from star_mlx.recipe import from_resolved, resolved
 from star_mlx.star import star
-from star_mlx.student import Student, decoding
+from star_mlx.student import Student, decoding, judge
 from star_mlx.types import (
+    Attempt,
     Done,
     Emit,
     Engine,
     IterationFinished,
     Notice,
+    Problem,
     RunError,
     RunFinished,
     RunStarted,
@@ -108,39 +109,59 @@ def resume_recipe(run: Path) -> Recipe:
     return from_resolved({k: v for k, v in store.read(run).recipe.items() if k != "provenance"})
 
 
-def ask(
-    run: Path, text: str, *, iteration: int | None = None, engine: Engine | None = None
-) -> dict[str, Any]:
-    """Ask an iteration's model a question as a person types it; the last iteration by default.
+def attempt(
+    run: Path,
+    problems: Sequence[Problem],
+    *,
+    iteration: int | None = None,
+    hinted: bool = False,
+    engine: Engine | None = None,
+) -> list[Attempt]:
+    """Attempt problems with an iteration's model, as the run does: the last by default, 0 the base.
 
-    Returns:
-        ``iteration``, ``question``, ``prompt`` (without the few-shot examples), ``completion``,
-        ``answer`` (None where none was found) and ``gold`` (None where it is not known).
+    Raises:
+        RunError: no run, or no such iteration in it.
     """
     record = store.read(run)
     recipe = resume_recipe(run)
     task, prompt_set = open_task(recipe)
-    problem = task.pose(text)
     number = record.last if iteration is None else iteration
     adapter = record.adapter(number)
     engine = engine or open_engine(recipe)
     drop = recipe.star.drop_few_shot_from
     few_shot = drop is None or number < drop
-    prompt = prompt_set.generation(problem, hinted=False)
-    [completion] = engine.generate(
-        [prompt],
+    completions = engine.generate(
+        [prompt_set.generation(p, hinted=hinted) for p in problems],
         decoding(recipe, task),
-        prefix=prompt_set.few_shot(hinted=False) if few_shot else "",
+        prefix=prompt_set.few_shot(hinted=hinted) if few_shot else "",
         adapter=adapter,
-        seeds=[recipe.seed],
+        seeds=[recipe.seed] * len(problems),
         progress=lambda done, tokens: None,
     )
+    pairs = zip(problems, completions, strict=True)
+    return [judge(task, problem, c, hinted=hinted) for problem, c in pairs]
+
+
+def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]:
+    """Ask an iteration's model a question as a person types it.
+
+    Returns:
+        ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
+        where none was found) and ``gold`` (None where it is not known).
+
+    Raises:
+        TaskError: the text is no question of the run's task.
+        RunError: no run, or no such iteration in it.
+    """
+    task, prompt_set = open_task(resume_recipe(run))
+    problem = task.pose(text)
+    number = store.read(run).last if iteration is None else iteration
+    [made] = attempt(run, [problem], iteration=number)
     return {
         "iteration": number,
-        "question": problem.question.text,
-        "prompt": prompt,
-        "completion": completion.text,
-        "answer": task.read(completion.text),
+        "prompt": prompt_set.generation(problem, hinted=False),
+        "completion": made.completion,
+        "answer": made.answer,
         "gold": problem.answer or None,
     }
 

@@ -116,9 +116,7 @@ def star(
         adapter = trained.adapter
         evaluation = M.evaluate(adapter, iteration=n, few_shot=few_shot)
         history.append(Done(n, adapter, own if options.carry_over else (), evaluation))
-        yield Iteration(
-            n, tuple(x), tuple(direct), tuple(hinted), examples, trained, evaluation
-        )
+        yield Iteration(n, tuple(x), tuple(direct), tuple(hinted), examples, trained, evaluation)
 
 
 def sample(D: Sequence[Problem], size: int | None, rng: random.Random) -> list[Problem]:

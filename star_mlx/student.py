@@ -156,6 +156,9 @@ class Student:
     ) -> list[Attempt]:
         """Attempt problems chunk by chunk; a chunk that is on disk is read, not made again."""
         phase = _PHASE[kind]
+        if not problems:
+            self._seconds[iteration, phase] = 0.0
+            return []
         self._emit(PhaseStarted(iteration, phase, len(problems)))
         attempts: list[Attempt] = []
         size = self._recipe.generate.chunk
@@ -197,25 +200,12 @@ class Student:
             progress=at,
         )
         pairs = zip(problems, completions, strict=True)
-        return [self._judge(problem, completion, hinted) for problem, completion in pairs]
-
-    def _judge(self, problem: Problem, completion: Completion, hinted: bool) -> Attempt:
-        answer = self._task.read(completion.text)
-        return Attempt(
-            id=problem.id,
-            hinted=hinted,
-            completion=completion.text,
-            answer=answer,
-            correct=answer is not None and self._task.equal(answer, problem.answer),
-            finish=completion.finish,
-            token_ids=completion.token_ids,
-        )
+        return [judge(self._task, p, completion, hinted=hinted) for p, completion in pairs]
 
     def _given(self, problem: Problem) -> Attempt:
         text = self._task.worked(None, problem.answer)
-        return self._judge(
-            problem, Completion(text, tuple(self._engine.encode(text)), "stop"), True
-        )
+        completion = Completion(text, tuple(self._engine.encode(text)), "stop")
+        return judge(self._task, problem, completion, hinted=True)
 
     def _show(self, iteration: int, problems: Sequence[Problem], made: Sequence[Attempt]) -> None:
         """Show the chunk's first attempt: which one it is does not depend on its verdict."""
@@ -252,6 +242,20 @@ class _At:
         seconds = time.perf_counter() - self._began
         done, tokens = self._done + done, self._tokens + tokens
         self._emit(Progress(self._iteration, self._phase, done, self._total, tokens, seconds))
+
+
+def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:
+    """Read the completion's answer and compare it; the task's exceptions propagate."""
+    answer = task.read(completion.text)
+    return Attempt(
+        id=problem.id,
+        hinted=hinted,
+        completion=completion.text,
+        answer=answer,
+        correct=answer is not None and task.equal(answer, problem.answer),
+        finish=completion.finish,
+        token_ids=completion.token_ids,
+    )
 
 
 def decoding(recipe: Recipe, task: Task) -> Decoding:

@@ -418,4 +418,3 @@ class RunError(StarError):
 
 class NothingKept(StarError):
     """An iteration kept no example, so there is nothing to train on."""
-

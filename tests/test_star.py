@@ -156,7 +156,7 @@ def test_an_epoch_has_every_batch_also_the_partial_one():
 
 
 def test_without_rationalization_no_hint_is_given():
-    iterations, model = run(rationalize=False)
+    iterations, _ = run(rationalize=False)
     assert all(i.hinted == () for i in iterations)
     assert all(e.source == "direct" for i in iterations for e in i.examples)
 
@@ -210,8 +210,9 @@ def test_resuming_hands_over_examples_to_carry_and_accuracies():
     whole, _ = run(model, iterations=3, carry_over=2)
     first = whole[0]
     done = [Done(1, Path("M1"), first.examples, first.evaluation)]
-    assert run(Scripted(accuracies=[0.5] * 3), iterations=3, carry_over=2, completed=done)[0] == (
-        whole[1:]
+    assert (
+        run(Scripted(accuracies=[0.5] * 3), iterations=3, carry_over=2, completed=done)[0]
+        == (whole[1:])
     )
 
 

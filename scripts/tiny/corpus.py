@@ -108,30 +108,36 @@ def careless(rng: random.Random, a: int, b: int, mixture: Mixture) -> tuple[str,
     return worked(a, b)
 
 
-def document(rng: random.Random, mixture: Mixture) -> Iterator[str]:
-    """The sums of one document, without the blank lines between them; endless."""
+def document(rng: random.Random, mixture: Mixture) -> Iterator[tuple[str, str]]:
+    """(prompt, completion) of the sums of one document; endless."""
     lengths, weights = list(mixture.shares), list(mixture.shares.values())
     hinted = rng.random() < mixture.hinted
     while True:
         a, b = draw(rng, rng.choices(lengths, weights)[0])
         rationale, answer = worked(a, b) if hinted else careless(rng, a, b, mixture)
         key = f" {answer}" if hinted else ""
-        yield f"Input:\n{question(a, b)}\nTarget:{key}\n{rationale}\n{answer}"
+        yield f"Input:\n{question(a, b)}\nTarget:{key}\n", f"{rationale}\n{answer}"
 
 
 def rows(
     seed: int, mixture: Mixture, length: int, encode: Callable[[str], list[int]], eos: int
-) -> Iterator[list[int]]:
-    """Rows of ``length`` token ids, each beginning with a document and cut at the end."""
+) -> Iterator[tuple[list[int], list[bool]]]:
+    """Rows of ``length`` token ids, and which of them belong to a completion.
+
+    A row begins with a document and is cut at its end; a document that ends before is followed
+    by the next. The digits of a problem are random, so nothing is to be learned from them.
+    """
     rng = random.Random(seed)
     while True:
         ids: list[int] = []
+        learn: list[bool] = []
         while len(ids) < length:
-            for text in document(rng, mixture):
-                if rng.random() < mixture.ends:
-                    ids += [*encode(text), eos]
+            for prompt, completion in document(rng, mixture):
+                ends = rng.random() < mixture.ends
+                given, worked_out = encode(prompt), encode(completion)
+                worked_out += [eos] if ends else encode("\n\n")
+                ids += given + worked_out
+                learn += [False] * len(given) + [True] * len(worked_out)
+                if ends or len(ids) >= length:
                     break
-                ids += encode(text + "\n\n")
-                if len(ids) >= length:
-                    break
-        yield ids[:length]
+        yield ids[:length], learn[:length]

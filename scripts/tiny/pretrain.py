@@ -1,0 +1,173 @@
+"""Make the embedded base `tiny`: corpus, pretraining in MLX, 4-bit quantization, model folder.
+
+Run from the repository root::
+
+    python scripts/tiny/pretrain.py --out star_mlx/models/tiny
+
+Hidden matrices are trained with Muon (Jordan et al. 2024), embedding and norms with Adam, both
+on one cosine schedule; the loss is taken on the worked part of every sum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+try:
+    from star_mlx.engine import blas
+
+    blas.load()  # before mlx is imported
+except ImportError:
+    pass
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import numpy as np
+from corpus import Mixture, rows
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
+from mlx_lm.utils import quantize_model, save_config, save_model
+from tokenizer import EOS, VOCABULARY, save
+
+ARCHITECTURE = {
+    "model_type": "llama",
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "intermediate_size": 352,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 2048,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+}
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The settings of a pretraining run."""
+
+    tokens: int = 4_000_000
+    length: int = 192
+    batch: int = 16
+    muon: float = 0.02
+    adam: float = 3e-3
+    warm_up: int = 50
+    clip: float = 1.0
+
+
+def initialised(seed: int) -> Model:
+    """The untrained model: embedding normal, matrices uniform, both by width."""
+    mx.random.seed(seed)
+    model = Model(ModelArgs.from_dict(ARCHITECTURE))
+    width = ARCHITECTURE["hidden_size"] ** -0.5
+    model.model.embed_tokens.weight = mx.random.normal((VOCABULARY, 128)) * width
+    for layer in model.layers:
+        for linear in (*layer.self_attn.children().values(), *layer.mlp.children().values()):
+            if isinstance(linear, nn.Linear):
+                bound = linear.weight.shape[1] ** -0.5
+                linear.weight = mx.random.uniform(-bound, bound, linear.weight.shape)
+    return model
+
+
+def loss_of(model: Model, ids: mx.array, where: mx.array) -> mx.array:
+    """Mean cross-entropy of the completion tokens; ``ids`` (B, T), ``where`` flat indices."""
+    hidden = model.model(ids[:, :-1])
+    hidden = hidden.reshape(-1, hidden.shape[-1])[where]
+    logits = model.model.embed_tokens.as_linear(hidden)
+    return nn.losses.cross_entropy(logits, ids[:, 1:].reshape(-1)[where], reduction="mean")
+
+
+def batches(
+    settings: Pretraining, stream: Iterator[tuple[list[int], list[bool]]]
+) -> Iterator[tuple[mx.array, mx.array]]:
+    """Token ids (B, T + 1) and the flat indices of the completion tokens among the targets."""
+    while True:
+        chosen = list(islice(stream, settings.batch))
+        learn = np.array([row[1] for row in chosen])[:, 1:]
+        yield mx.array([row[0] for row in chosen]), mx.array(np.flatnonzero(learn))
+
+
+def train(
+    model: Model,
+    settings: Pretraining,
+    stream: Iterator[tuple[list[int], list[bool]]],
+    report: Callable[[str], None] = print,
+) -> list[float]:
+    """Train ``model`` in place; the loss of every step."""
+    steps = settings.tokens // (settings.batch * settings.length)
+    muon = optim.Muon(learning_rate=settings.muon, momentum=0.95, weight_decay=0.0)
+    adam = optim.Adam(learning_rate=settings.adam, betas=[0.9, 0.95], bias_correction=True)
+    both = optim.MultiOptimizer([muon, adam], [lambda path, w: w.ndim == 2 and "embed" not in path])
+    both.init(model.trainable_parameters())
+    step_of = nn.value_and_grad(model, loss_of)
+    losses: list[float] = []
+    start = time.perf_counter()
+    for step, (ids, where) in zip(range(steps), batches(settings, stream), strict=False):
+        share = min(1.0, (step + 1) / settings.warm_up) * 0.5
+        share *= 1 + math.cos(math.pi * step / steps)
+        muon.learning_rate, adam.learning_rate = settings.muon * share, settings.adam * share
+        loss, gradients = step_of(model, ids, where)
+        gradients, _ = optim.clip_grad_norm(gradients, settings.clip)
+        both.update(model, gradients)
+        mx.eval(model.parameters(), both.state, loss)
+        losses.append(loss.item())
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            seen = (step + 1) * settings.batch * settings.length
+            rate = seen / (time.perf_counter() - start)
+            mean = sum(losses[-100:]) / len(losses[-100:])
+            report(f"step {step + 1}/{steps} tokens {seen} loss {mean:.4f} {rate:.0f} tokens/s")
+    return losses
+
+
+def write(model: Model, folder: Path) -> None:
+    """Quantize to 4 bits, groups of 32, by mlx-lm's own way; write an mlx-lm model folder."""
+    tokenizer = save(folder)
+    config = {
+        **ARCHITECTURE,
+        "architectures": ["LlamaForCausalLM"],
+        "eos_token_id": tokenizer.token_to_id(EOS),
+        "bos_token_id": None,
+        "torch_dtype": "float32",
+    }
+    model, config = quantize_model(model, config, group_size=32, bits=4)
+    save_model(folder, model, donate_model=False)
+    (folder / "model.safetensors.index.json").unlink(missing_ok=True)
+    save_config(config, config_path=folder / "config.json")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=Pretraining.tokens)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    settings = Pretraining(tokens=options.tokens)
+    tokenizer = save(options.out)
+    stream = rows(
+        options.seed,
+        Mixture(),
+        settings.length + 1,
+        lambda text: tokenizer.encode(text).ids,
+        tokenizer.token_to_id(EOS),
+    )
+    model = initialised(options.seed)
+    count = sum(w.size for _, w in tree_flatten(model.parameters()))
+    print(f"{count} parameters, {json.dumps(settings.__dict__)}, seed {options.seed}")
+    train(model, settings, stream, lambda line: print(line, flush=True))
+    write(model, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+/* Forwards the three CBLAS functions that libmlx takes from the global symbol scope to
+   scipy-openblas32, whose names carry a prefix. Built by build.sh; depends on nothing. */
+typedef const void *in;
+
+void scipy_cblas_sgemm(int, int, int, int, int, int, float, in, int, in, int, float, void *, int);
+void scipy_cblas_dgemm(int, int, int, int, int, int, double, in, int, in, int, double, void *, int);
+void scipy_cblas_cgemm(int, int, int, int, int, int, in, in, int, in, int, in, void *, int);
+
+#define FORWARD(name, scalar)                                                                    \
+    void cblas_##name(int order, int ta, int tb, int m, int n, int k, scalar alpha, in a, int lda, \
+                      in b, int ldb, scalar beta, void *c, int ldc) {                            \
+        scipy_cblas_##name(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);         \
+    }
+
+FORWARD(sgemm, float)
+FORWARD(dgemm, double)
+FORWARD(cgemm, in)

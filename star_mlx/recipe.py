@@ -1,0 +1,275 @@
+"""The typed recipe: every setting of a run, declared once, here.
+
+A recipe is a YAML file with the keys of ``Recipe``. Defaults are the hyperparameters of the paper
+and of its authors' code ("the reference" below; Zelikman et al. 2022, arXiv 2203.14465, and
+https://github.com/ezelikman/STaR) where they have them. ``load`` reads one, by path or by the
+name of a shipped one, and applies what the command line says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from star_mlx import recipe_file, star, types
+from star_mlx.recipe_file import Layer
+from star_mlx.resources import recipes_dir
+
+
+class _Group(BaseModel):
+    """A group of settings: unknown keys refused, no value silently converted, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TaskSpec(_Group):
+    """What is learned. ``task: NAME`` is short for ``task: {name: NAME}``."""
+
+    name: str = Field(min_length=1, description="a name that `star-mlx tasks` lists")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="the task's own options, checked by the task"
+    )
+
+
+class ModelSpec(_Group):
+    """The base. ``model: PATH`` and ``model: owner/name@revision`` are short forms."""
+
+    path: str = Field(
+        "tiny", min_length=1, description="tiny (embedded), a folder, or owner/name on the Hub"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit on the Hub")
+    trust_remote_code: bool = Field(
+        False, description="run Python code that comes with the model: only if you trust its owner"
+    )
+
+
+class PromptsSpec(_Group):
+    """The few-shot prompt set P of Algorithm 1."""
+
+    file: str | None = Field(
+        None,
+        description="YAML file of few-shot examples, relative to the recipe; null: the task's own",
+    )
+
+
+class Schedule(_Group):
+    """How long iteration n trains (reference: exponential, 40 steps and 20% more each time)."""
+
+    kind: Literal["exponential", "linear", "epochs"] = Field(
+        "exponential",
+        description="exponential: start*factor^(n-1) steps; linear: start+add*(n-1) steps; "
+        "epochs: base+add_epochs*(n-1) passes",
+    )
+    start: int = Field(40, ge=1, description="steps of iteration 1 (reference: 40)")
+    factor: float = Field(1.2, gt=0, description="exponential growth (reference: 1.2)")
+    add: int = Field(20, ge=0, description="linear growth, in steps (reference: 20)")
+    base: float = Field(1.0, gt=0, description="epochs of iteration 1 (reference: 1.0)")
+    add_epochs: float = Field(0.2, ge=0, description="growth in epochs (reference: 0.2)")
+
+
+class Star(_Group):
+    """The options of the algorithm (``star.Options``)."""
+
+    iterations: int = Field(64, ge=1, description="the last iteration, N (reference: up to 64)")
+    problems: int | None = Field(
+        10_000, ge=1, description="sampled each iteration; null: all (reference: 10000)"
+    )
+    start_iteration: int = Field(
+        1, ge=1, description="the first iteration: its number sets how long it trains"
+    )
+    start_from: str | None = Field(
+        None,
+        description="run folder whose iterations before start_iteration are taken over; "
+        "null: begin at the base",
+    )
+    rationalize: bool = Field(True, description="try failures again with the answer as a hint")
+    p_rationalization: float = Field(
+        1.0, ge=0, le=1, description="share of the failures to rationalize (reference: 1.0)"
+    )
+    p_show_hint_save: float = Field(
+        0.0, ge=0, le=1, description="share of rationalizations trained on with their hint shown "
+        "(reference: 0.0)"
+    )
+    few_shot_train: bool = Field(
+        False, description="keep the few-shot prompt in the training examples (reference: false)"
+    )
+    drop_few_shot_from: int | None = Field(
+        None, ge=1, description="generate without the few-shot prompt from this iteration on; "
+        "null: never (reference: null)"
+    )
+    carry_over: int = Field(
+        0, ge=0, description="train also on what the last so many iterations kept (reference: 0)"
+    )
+    direct: bool = Field(False, description="answers alone, no rationales: the paper's baseline")
+    evaluate: bool = Field(True, description="measure dev accuracy after every iteration")
+    patience: int | None = Field(
+        None, ge=1, description="stop when so many iterations brought no better dev accuracy"
+    )
+    schedule: Schedule = Field(default_factory=lambda: Schedule())
+
+    @model_validator(mode="after")
+    def _agree(self) -> Star:
+        if self.start_iteration > self.iterations:
+            raise ValueError(
+                f"start_iteration {self.start_iteration} is after the last one "
+                f"(star.iterations={self.iterations})"
+            )
+        if self.start_from is not None and self.start_iteration == 1:
+            raise ValueError("start_from takes over iterations before start_iteration: give "
+                             "star.start_iteration=2 or more")
+        if self.patience is not None and not self.evaluate:
+            raise ValueError("patience needs dev accuracies: give star.evaluate=true")
+        return self
+
+    def options(self) -> star.Options:
+        """These settings as the algorithm takes them."""
+        names = star.Options.__dataclass_fields__.keys() - {"schedule"}
+        schedule = star.Schedule(**self.schedule.model_dump())
+        return star.Options(**{name: getattr(self, name) for name in names}, schedule=schedule)
+
+
+class Generate(_Group):
+    """How rationales are generated."""
+
+    max_tokens: int = Field(256, ge=1, description="most tokens of a completion")
+    temperature: float = Field(
+        0.01, ge=0, description="0 is greedy (reference: 0.01; high ones do harm)"
+    )
+    top_p: float = Field(0.9, gt=0, le=1, description="nucleus sampling (reference: 0.9)")
+    batch_size: int = Field(32, ge=1, description="completions decoded at once")
+    chunk: int = Field(
+        256, ge=1, description="problems journalled at a time: what an interruption can cost"
+    )
+
+
+class Train(_Group):
+    """How an adapter is trained, always from the base."""
+
+    rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
+    scale: float = Field(2.0, gt=0, description="factor of the LoRA product (alpha/rank)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in front of the LoRA matrices")
+    layers: int = Field(-1, ge=-1, description="last so many layers are adapted; -1: all")
+    keys: tuple[str, ...] | None = Field(
+        None, strict=False, description="modules of a layer to adapt; null: every linear one"
+    )
+    learning_rate: float = Field(
+        1e-4, gt=0, description="Adam's peak rate (reference: 1e-6, for all weights)"
+    )
+    warmup: int = Field(
+        100, ge=0, description="steps in which the rate rises from 0 (reference: 100)"
+    )
+    decay: Literal["none", "linear", "cosine"] = Field(
+        "none", description="how the rate falls after warm-up"
+    )
+    batch_size: int = Field(80, ge=1, description="examples a step (reference: 8 x 10)")
+    max_length: int = Field(
+        512, ge=2, description="longest example in tokens; longer ones are refused and counted"
+    )
+    grad_clip: float = Field(1.0, gt=0, description="largest gradient norm (reference: 1)")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
+
+    @model_validator(mode="after")
+    def _some_layers(self) -> Train:
+        if self.layers == 0:
+            raise ValueError("layers 0 adapts nothing: give -1 for all, or 1 or more")
+        if self.keys == ():
+            raise ValueError("keys [] adapts nothing: give null for every linear module")
+        return self
+
+    def lora(self) -> types.Lora:
+        """These settings as an engine takes them."""
+        return types.Lora(**self.model_dump())
+
+
+class Evaluate(_Group):
+    """How an iteration is measured."""
+
+    dev: int | None = Field(None, ge=1, description="dev problems to use; null: all")
+
+
+class Recipe(_Group):
+    """Everything a run is made from."""
+
+    task: TaskSpec
+    model: ModelSpec = Field(default_factory=lambda: ModelSpec())
+    seed: int = Field(0, ge=0, lt=2**63, description="what every random choice follows from")
+    prompts: PromptsSpec = Field(default_factory=PromptsSpec)
+    star: Star = Field(default_factory=lambda: Star())
+    generate: Generate = Field(default_factory=lambda: Generate())
+    train: Train = Field(default_factory=lambda: Train())
+    evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
+
+
+def load(
+    name: str | None = None,
+    *,
+    task: str | None = None,
+    model: str | None = None,
+    seed: int | None = None,
+    rationalize: bool | None = None,
+    overrides: Sequence[str] = (),
+) -> Recipe:
+    """Read a recipe and apply, in this order, the options given and the overrides.
+
+    Args:
+        name: a recipe file, or the name of a shipped one. Without it, the shipped recipe that has
+            the task's name, or else the defaults.
+        task, model, seed, rationalize: as ``--task`` and so on give them; None leaves the recipe's.
+        overrides: ``"key.path=value"``, the value being YAML.
+
+    Raises:
+        RecipeError: no such recipe, no task, or a key or value that cannot be.
+    """
+    if name is None and task in shipped():
+        name = task
+    layers = recipe_file.read(name, recipes_dir()) if name is not None else []
+    given: dict[str, Any] = {"task": task, "model": model, "seed": seed}
+    layers += [Layer(f"--{k}", {k: v}) for k, v in given.items() if v is not None]
+    if rationalize is not None:
+        option = "--rationalize" if rationalize else "--no-rationalize"
+        layers.append(Layer(option, {"star": {"rationalize": rationalize}}))
+    layers += [recipe_file.override(text) for text in overrides]
+    return _validated(layers)
+
+
+def from_resolved(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that ``resolved`` made these values from."""
+    return _validated([Layer("the run's recipe.yaml", dict(values))])
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Every value of the recipe, as plain data that YAML can hold."""
+    return recipe.model_dump(mode="json")
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What differs between two resolved recipes: ``"star.iterations 5 -> 7"``, in a's order."""
+    left, right = recipe_file.leaves(a), recipe_file.leaves(b)
+    missing = object()
+    return [
+        f"{key} {_shown(left, key)} -> {_shown(right, key)}"
+        for key in {**left, **right}
+        if left.get(key, missing) != right.get(key, missing)
+    ]
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(path.stem for path in recipes_dir().glob("*.yaml"))
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return recipe_file.shown(values[key]) if key in values else "(not set)"
+
+
+def _validated(layers: Sequence[Layer]) -> Recipe:
+    try:
+        values = recipe_file.merged(layers)
+        if "task" not in values:
+            raise types.RecipeError("no task: give --task NAME or --recipe FILE "
+                                    "(star-mlx tasks lists the tasks)")
+        return Recipe(**values)
+    except ValidationError as error:
+        raise recipe_file.explained(error, layers, Recipe) from None

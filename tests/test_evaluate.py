@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from star_mlx.evaluate import as_json, from_json, tally, wilson
+from star_mlx.types import Attempt, Problem, Question
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "interval"),
+    [  # Newcombe 1998, table I (method 3): the score interval without continuity correction
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
+)
+def test_wilson_against_published_values(correct, n, interval):
+    assert wilson(correct, n) == pytest.approx(interval, abs=5e-5)
+
+
+def test_wilson_is_never_outside_zero_and_one_and_knows_nothing_of_nothing():
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(5, 5)[1] == 1.0 and wilson(5, 5)[0] > 0.5
+
+
+def test_tally_counts_by_class_and_survives_the_journey_through_json():
+    problems = [Problem(str(i), Question(""), "", "odd" if i % 2 else "even") for i in range(5)]
+    attempts = [Attempt(p.id, False, "", None, p.id in "014", "stop", ()) for p in problems]
+    evaluation = tally("dev", problems, attempts)
+    assert evaluation.by_class == {"even": (3, 2), "odd": (2, 1)}
+    assert (evaluation.n, evaluation.correct) == (5, 3)
+    entry = as_json(evaluation)
+    assert entry["ci95"] == [round(x, 4) for x in wilson(3, 5)]
+    assert from_json(entry) == evaluation

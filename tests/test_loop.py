@@ -1,0 +1,284 @@
+"""The whole loop on a scripted student: the run folder, resuming, refusing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from star_mlx import loop, store
+from star_mlx.files import json_lines
+from star_mlx.recipe import load
+from star_mlx.scripted import ScriptedEngine
+from star_mlx.types import (
+    IterationFinished,
+    NothingKept,
+    Notice,
+    PhaseStarted,
+    Progress,
+    PromptError,
+    RunError,
+    RunFinished,
+    RunStarted,
+    Sampled,
+    TaskError,
+)
+from tests.scripts import hopeless, learner
+
+SMALL = [
+    "task.options.train=200",
+    "task.options.held_out=4",
+    "star.iterations=3",
+    "star.problems=20",
+    "star.schedule.kind=epochs",
+    "star.schedule.base=1",
+    "generate.chunk=8",
+    "generate.max_tokens=1000",
+    "train.max_length=1000",
+    "evaluate.dev=20",
+]
+
+
+def recipe(*overrides: str):
+    return load(None, task="arithmetic", overrides=[*SMALL, *overrides])
+
+
+def run(path, *overrides, reply=learner, engine=None):
+    events = []
+    engine = engine or ScriptedEngine(reply)
+    loop.run(recipe(*overrides), path, events.append, engine=engine)
+    return events
+
+
+def lines(path):
+    return list(json_lines(path))
+
+
+def contents(path):
+    """All files of a run whose content does not depend on the clock."""
+    kept = {}
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and file.name not in (".lock", "journal.jsonl", "metrics.jsonl"):
+            kept[str(file.relative_to(path))] = file.read_bytes()
+    return kept
+
+
+def timeless(metrics):
+    dropped = ("seconds", "peak_memory_bytes", "generate")
+    lines = [{k: v for k, v in line.items() if k not in dropped} for line in metrics]
+    for line in lines:
+        line.get("train", {}).pop("tokens_per_second", None)
+    return lines
+
+
+def test_a_run_leaves_the_public_format(tmp_path):
+    run(tmp_path / "run")
+    metrics = lines(tmp_path / "run/metrics.jsonl")
+    assert [line["iteration"] for line in metrics] == [0, 1, 2, 3]
+    first = metrics[1]
+    assert first["problems"] == 20
+    assert first["solved"] == 4 and first["rationalized"] == 16 and first["examples"] == 20
+    assert first["parse_failures"] == first["hint_leaks"] == first["truncated"] == 0
+    assert first["valid_steps"]["rationalized"] == {"n": 16, "valid": 16}
+    assert first["eval"]["split"] == "dev" and first["eval"]["n"] == 20
+    assert first["eval"]["correct"] == 20 and len(first["eval"]["ci95"]) == 2
+    assert set(first["seconds"]) == {"generate", "rationalize", "train", "evaluate"}
+    assert metrics[0]["eval"]["by_class"]["1"] == {"n": 4, "correct": 4}
+    assert metrics[0]["eval"]["by_class"]["5"] == {"n": 4, "correct": 0}
+    folder = tmp_path / "run/iterations/001"
+    attempts = lines(folder / "attempts.jsonl")
+    assert [a["hinted"] for a in attempts] == [False] * 20 + [True] * 16
+    assert all(a["tokens"] == len(a["token_ids"]) for a in attempts)
+    assert len(lines(folder / "examples.jsonl")) == 20
+    assert len(lines(folder / "eval.jsonl")) == 20
+    assert (folder / "adapter").is_dir()
+    assert {p.name for p in (tmp_path / "run/iterations/000").iterdir()} == {"eval.jsonl"}
+
+
+def test_no_hint_and_no_few_shot_text_in_a_training_prompt(tmp_path):
+    run(tmp_path / "run")
+    for example in lines(tmp_path / "run/iterations/001/examples.jsonl"):
+        assert example["prompt"].endswith("\nTarget:\n") and example["prompt"].count("Input:") == 1
+
+
+def test_few_shot_train_keeps_the_few_shot_prompt_in_training(tmp_path):
+    run(tmp_path / "run", "star.few_shot_train=true", "star.iterations=1")
+    [first, *_] = lines(tmp_path / "run/iterations/001/examples.jsonl")
+    assert first["prompt"].count("Input:") > 1 and first["prompt"].endswith("\nTarget:\n")
+
+
+def test_shown_hints_are_marked(tmp_path):
+    run(tmp_path / "run", "star.p_show_hint_save=1", "star.iterations=1")
+    for example in lines(tmp_path / "run/iterations/001/examples.jsonl"):
+        assert example["hint_shown"] == (example["source"] == "rationalized")
+        assert example["prompt"].endswith("Target:\n") != example["hint_shown"]
+
+
+def test_direct_trains_on_every_problem_with_its_answer_alone(tmp_path):
+    engine = ScriptedEngine(hopeless)
+    run(tmp_path / "run", "star.direct=true", "star.iterations=1", engine=engine)
+    examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
+    problems = {p.id: p for p in loop.open_task(recipe())[0].problems("train")}
+    assert len(examples) == 20
+    assert all(e["completion"] == problems[e["id"]].answer for e in examples)
+
+
+def test_events_tell_the_story_in_order(tmp_path):
+    events = run(tmp_path / "run")
+    assert isinstance(events[0], RunStarted) and isinstance(events[-1], RunFinished)
+    finished = [e.metrics for e in events if isinstance(e, IterationFinished)]
+    assert timeless(finished) == timeless(lines(tmp_path / "run/metrics.jsonl"))
+    phases = [(e.iteration, e.phase, e.total) for e in events if isinstance(e, PhaseStarted)]
+    assert phases[:5] == [
+        (0, "evaluate", 20),
+        (1, "generate", 20),
+        (1, "rationalize", 16),
+        (1, "train", 1),
+        (1, "evaluate", 20),
+    ]
+    last = {(e.iteration, e.phase): e for e in events if isinstance(e, Progress)}
+    assert all(e.done == e.total for e in last.values())
+    assert any(isinstance(e, Sampled) for e in events)
+    for event in events:
+        json.dumps(event.to_json())
+
+
+class Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("calls", range(1, 24))
+def test_a_run_cut_off_anywhere_and_resumed_equals_one_that_was_not(tmp_path, calls):
+    """The engine dies in the n-th call, generation or training; the second try goes on."""
+
+    class Mortal(ScriptedEngine):
+        left = calls
+
+        def generate(self, *args, **kw):
+            self.count()
+            return super().generate(*args, **kw)
+
+        def train(self, *args, out, **kw):
+            (out / "half").write_text("half an adapter")
+            self.count()
+            (out / "half").unlink()
+            return super().train(*args, out=out, **kw)
+
+        def count(self):
+            self.left -= 1
+            if self.left == 0:
+                raise Cut
+
+    with pytest.raises(Cut):
+        run(tmp_path / "cut", "star.carry_over=1", engine=Mortal(learner))
+    run(tmp_path / "cut", "star.carry_over=1")
+    run(tmp_path / "whole", "star.carry_over=1")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    cut, whole = (lines(tmp_path / name / "metrics.jsonl") for name in ("cut", "whole"))
+    assert timeless(cut) == timeless(whole)
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    run(tmp_path / "run")
+    before = contents(tmp_path / "run")
+    events = run(tmp_path / "run", reply=hopeless)
+    assert contents(tmp_path / "run") == before
+    assert not [e for e in events if isinstance(e, PhaseStarted)]
+    assert len(events[0].completed) == 4
+
+
+def test_another_recipe_is_refused_naming_the_keys_that_differ(tmp_path):
+    run(tmp_path / "run")
+    with pytest.raises(RunError, match=r"star\.problems.*20.*30") as caught:
+        run(tmp_path / "run", "star.problems=30", "train.rank=3")
+    assert "train.rank" in str(caught.value) and "star.iterations" not in str(caught.value)
+
+
+def test_another_base_is_refused(tmp_path):
+    class Other(ScriptedEngine):
+        def describe(self):
+            return {**super().describe(), "sha256": "other"}
+
+    run(tmp_path / "run")
+    with pytest.raises(RunError, match="base model"):
+        run(tmp_path / "run", engine=Other(learner))
+
+
+def test_other_versions_are_only_remarked_on(tmp_path, monkeypatch):
+    run(tmp_path / "run")
+    monkeypatch.setattr(loop, "_version", lambda package: "99")
+    events = run(tmp_path / "run")
+    assert [e for e in events if isinstance(e, Notice) and "99" in e.text]
+
+
+def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
+    run(tmp_path / "run")
+    assert loop.resume_recipe(tmp_path / "run") == recipe()
+    provenance = store.read(tmp_path / "run").recipe["provenance"]
+    assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
+    assert "mlx" in provenance["versions"] and "sha256" in provenance["base"]
+
+
+def test_nothing_kept_says_so_and_what_to_try(tmp_path):
+    with pytest.raises(NothingKept, match="iteration 1 kept no example") as caught:
+        run(tmp_path / "run", reply=hopeless)
+    assert "\n" not in str(caught.value)
+
+
+def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
+    events = run(tmp_path / "run", "train.max_length=150", "star.iterations=1")
+    line = lines(tmp_path / "run/metrics.jsonl")[1]
+    assert line["too_long"] == 8 and line["examples"] == 20
+    assert [e for e in events if isinstance(e, Notice) and "8 of 20" in e.text]
+
+
+def test_skipping_evaluation(tmp_path):
+    run(tmp_path / "run", "star.evaluate=false")
+    assert all("eval" not in line for line in lines(tmp_path / "run/metrics.jsonl"))
+    assert not list((tmp_path / "run").rglob("eval.jsonl"))
+
+
+def test_starting_from_another_runs_iterations(tmp_path):
+    run(tmp_path / "first")
+    overrides = ["star.start_iteration=3", f"star.start_from={tmp_path / 'first'}"]
+    run(tmp_path / "second", *overrides)
+    assert contents(tmp_path / "second") != contents(tmp_path / "first")
+    for n in ("001", "002", "003"):
+        first, second = (
+            {k: v for k, v in contents(tmp_path / name).items() if f"iterations/{n}/" in k}
+            for name in ("first", "second")
+        )
+        assert first == second
+    with pytest.raises(RunError, match="no iteration 8"):
+        run(tmp_path / "third", "star.start_iteration=9", overrides[1], "star.iterations=9")
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("task.name=arithmatic", TaskError),
+        ("task.options.digits=[5,1]", TaskError),
+        ("prompts.file=nowhere.yaml", PromptError),
+    ],
+)
+def test_bad_input_writes_nothing(tmp_path, override, error):
+    with pytest.raises(error):
+        run(tmp_path / "run", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_next_free_run_name(tmp_path):
+    assert loop.choose_run(tmp_path / "runs", "a") == tmp_path / "runs/a-001"
+    (tmp_path / "runs/a-001").mkdir(parents=True)
+    assert loop.choose_run(tmp_path / "runs", "a") == tmp_path / "runs/a-002"
+
+
+def test_asking_an_iterations_model(tmp_path, monkeypatch):
+    run(tmp_path / "run")
+    monkeypatch.setattr(loop, "open_engine", lambda recipe: ScriptedEngine(learner))
+    asked = loop.ask(tmp_path / "run", "78+45")
+    assert (asked["answer"], asked["gold"], asked["iteration"]) == ("1 2 3", "1 2 3", 3)
+    assert loop.ask(tmp_path / "run", "78+45", iteration=0)["answer"] == "7 8"
+    with pytest.raises(RunError, match="no iteration 9"):
+        loop.ask(tmp_path / "run", "78+45", iteration=9)

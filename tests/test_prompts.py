@@ -1,0 +1,96 @@
+"""Prompt files, and the one function that builds a training prompt."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from star_mlx import prompts
+from star_mlx.tasks.arithmetic import Arithmetic
+from star_mlx.types import Problem, PromptError, Question
+
+TASK = Arithmetic()
+GOOD = """
+- question: 2 7 + 4 5
+  rationale: |-
+    <scratch>
+    2 7 + 4 5 , C: 0
+    2 + 4 , 2 C: 1
+    , 7 2 C: 0
+    0 7 2
+    </scratch>
+  answer: 7 2
+"""
+
+
+def load(tmp_path, text, **kw):
+    path = tmp_path / "few_shot.yaml"
+    path.write_text(text, encoding="utf-8")
+    return prompts.load(path, TASK, **kw)
+
+
+def test_the_few_shot_prompt_and_its_hinted_twin(tmp_path):
+    loaded = load(tmp_path, GOOD)
+    worked = loaded.examples[0].rationale + "\n7 2\n\n"
+    assert loaded.few_shot(hinted=False) == "Input:\n2 7 + 4 5\nTarget:\n" + worked
+    assert loaded.few_shot(hinted=True) == "Input:\n2 7 + 4 5\nTarget: 7 2\n" + worked
+
+
+def test_direct_prompts_hold_answers_alone(tmp_path):
+    loaded = load(tmp_path, GOOD, direct=True)
+    assert loaded.few_shot(hinted=False) == "Input:\n2 7 + 4 5\nTarget:\n7 2\n\n"
+
+
+def test_a_training_prompt_is_built_from_the_question_alone(tmp_path):
+    loaded = load(tmp_path, GOOD)
+    assert set(inspect.signature(loaded.training).parameters) == {"question", "few_shot"}
+    problem = Problem("p", Question("1 3 + 1 4"), "2 7")
+    bare = loaded.training(problem.question, few_shot=False)
+    assert bare == "Input:\n1 3 + 1 4\nTarget:\n"
+    with_few_shot = loaded.training(problem.question, few_shot=True)
+    assert with_few_shot == loaded.few_shot(hinted=False) + bare
+    hinted = loaded.generation(problem, hinted=True)
+    assert hinted == "Input:\n1 3 + 1 4\nTarget: 2 7\n"
+
+
+def test_the_shipped_prompts_load():
+    from star_mlx.resources import prompts_dir
+
+    from star_mlx.tasks import TASKS, make
+
+    for name in TASKS:
+        loaded = prompts.load(prompts_dir() / name / "few_shot.yaml", make(name, {}))
+        assert loaded.examples and len(loaded.digest()) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("\n# only a comment\n", "empty"),
+        ("question: 1", "list"),
+        ("- just text", "example 1"),
+        (GOOD.replace("answer: 7 2", ""), "example 1 lacks its answer"),
+        (GOOD.replace("question: 2 7 + 4 5", "question:"), "lacks its question"),
+        ("- question: 1 + 1\n  answer: 2", "lacks its rationale"),
+        (GOOD + "\n  hint: 7 2", "unknown part 'hint'"),
+        (GOOD.replace("answer: 7 2", "answer: seven"), "reads as"),
+        ("- [", "not YAML"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(tmp_path, text, says):
+    with pytest.raises(PromptError, match=says) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value) and "few_shot.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(PromptError, match=r"nowhere\.yaml"):
+        prompts.load(tmp_path / "nowhere.yaml", TASK)
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    (tmp_path / "p.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(PromptError, match="not YAML"):
+        prompts.load(tmp_path / "p.yaml", TASK)
