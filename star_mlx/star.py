@@ -131,8 +131,9 @@ def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:
 
 
 def union(old: Sequence[Example], new: Sequence[Example]) -> tuple[Example, ...]:
-    """Both, in order; what is the same problem, prompt and completion stands once, as the new."""
-    return tuple({(e.id, e.prompt, e.token_ids): e for e in (*old, *new)}.values())
+    """Both, in order, without what of the old stands in the new again, token for token."""
+    again = {(e.id, e.prompt, e.token_ids) for e in new}
+    return (*(e for e in old if (e.id, e.prompt, e.token_ids) not in again), *new)
 
 
 def plateaued(evaluations: Sequence[Evaluation | None], patience: int | None) -> bool:

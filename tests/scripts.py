@@ -8,7 +8,7 @@ from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 
 def parts(prompt: str) -> tuple[int, int, bool]:
     """The two numbers of a prompt, and whether it gives the answer."""
-    _, question, target, _ = prompt.split("\n")
+    _, question, target, _ = prompt.rsplit("Input:", 1)[1].split("\n")
     a, b = (int(side.replace(" ", "")) for side in question.split("+"))
     return a, b, target != "Target:"
 

@@ -228,8 +228,10 @@ def test_nothing_kept_says_so_and_what_to_try(tmp_path):
 def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
     events = run(tmp_path / "run", "train.max_length=150", "star.iterations=1")
     line = lines(tmp_path / "run/metrics.jsonl")[1]
-    assert line["too_long"] == 8 and line["examples"] == 20
-    assert [e for e in events if isinstance(e, Notice) and "8 of 20" in e.text]
+    examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
+    long = sum(len(e["prompt"]) + len(e["token_ids"]) + 1 > 150 for e in examples)
+    assert 0 < long < 20 and (line["too_long"], line["examples"]) == (long, 20)
+    assert [e for e in events if isinstance(e, Notice) and f"{long} of 20" in e.text]
 
 
 def test_skipping_evaluation(tmp_path):

@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -142,17 +143,21 @@ class Arithmetic:
         return self._held_out("test", {p.id for p in self._dev})
 
     def _held_out(self, split: str, taken: set[str]) -> Sequence[Problem]:
-        """``held_out`` different sums a length, but no more than a third of those there are."""
+        """``held_out`` different sums a length, but no more than a third of those there are.
+
+        The lengths take turns, so that the first so many are spread over all of them.
+        """
         rng = random.Random(f"arithmetic/{split}/{self.options.data_seed}")
-        problems: dict[str, Problem] = {}
+        by_length = []
         for digits in range(self.options.digits[0], self._longest + 1):
             there_are = 100 if digits == 1 else 9 * 9 * 10 ** (2 * digits - 2) // 30
-            wanted = len(problems) + min(self.options.held_out, there_are)
-            while len(problems) < wanted:
+            found: dict[str, Problem] = {}
+            while len(found) < min(self.options.held_out, there_are):
                 a, b = _draw(rng, digits, digits > 1)
                 if digits == 1 or f"{a}+{b}" not in taken:
-                    problems[f"{a}+{b}"] = _problem(a, b, f"{a}+{b}")
-        return list(problems.values())
+                    found[f"{a}+{b}"] = _problem(a, b, f"{a}+{b}")
+            by_length.append(found.values())
+        return [p for turn in zip_longest(*by_length) for p in turn if p is not None]
 
 
 def _draw(rng: random.Random, digits: int, kept_apart: bool) -> tuple[int, int]:
