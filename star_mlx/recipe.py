@@ -89,15 +89,19 @@ class Star(_Group):
         1.0, ge=0, le=1, description="share of the failures to rationalize (reference: 1.0)"
     )
     p_show_hint_save: float = Field(
-        0.0, ge=0, le=1, description="share of rationalizations trained on with their hint shown "
-        "(reference: 0.0)"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of rationalizations trained on with their hint shown (reference: 0.0)",
     )
     few_shot_train: bool = Field(
         False, description="keep the few-shot prompt in the training examples (reference: false)"
     )
     drop_few_shot_from: int | None = Field(
-        None, ge=1, description="generate without the few-shot prompt from this iteration on; "
-        "null: never (reference: null)"
+        None,
+        ge=1,
+        description="generate without the few-shot prompt from this iteration on; "
+        "null: never (reference: null)",
     )
     carry_over: int = Field(
         0, ge=0, description="train also on what the last so many iterations kept (reference: 0)"
@@ -117,8 +121,10 @@ class Star(_Group):
                 f"(star.iterations={self.iterations})"
             )
         if self.start_from is not None and self.start_iteration == 1:
-            raise ValueError("start_from takes over iterations before start_iteration: give "
-                             "star.start_iteration=2 or more")
+            raise ValueError(
+                "start_from takes over iterations before start_iteration: give "
+                "star.start_iteration=2 or more"
+            )
         if self.patience is not None and not self.evaluate:
             raise ValueError("patience needs dev accuracies: give star.evaluate=true")
         return self
@@ -268,8 +274,9 @@ def _validated(layers: Sequence[Layer]) -> Recipe:
     try:
         values = recipe_file.merged(layers)
         if "task" not in values:
-            raise types.RecipeError("no task: give --task NAME or --recipe FILE "
-                                    "(star-mlx tasks lists the tasks)")
+            raise types.RecipeError(
+                "no task: give --task NAME or --recipe FILE (star-mlx tasks lists the tasks)"
+            )
         return Recipe(**values)
     except ValidationError as error:
         raise recipe_file.explained(error, layers, Recipe) from None

@@ -31,8 +31,9 @@ class Layer:
 
     def place(self, key: Key) -> str:
         """Where a key stands: the source, and the line where that is known."""
-        line = next((self.lines[k] for n in range(len(key), 0, -1) if (k := key[:n]) in self.lines),
-                    None)
+        line = next(
+            (self.lines[k] for n in range(len(key), 0, -1) if (k := key[:n]) in self.lines), None
+        )
         return self.source if line is None else f"{self.source}, line {line}"
 
 
@@ -200,7 +201,9 @@ def shown(value: Any) -> str:
 # --------------------------------------------------------------------------- errors
 
 
-def explained(error: ValidationError, layers: Sequence[Layer], root: type[BaseModel]) -> RecipeError:
+def explained(
+    error: ValidationError, layers: Sequence[Layer], root: type[BaseModel]
+) -> RecipeError:
     """The first thing wrong, as one line: where it stands, the key, what is wrong, how to mend."""
     first = error.errors()[0]
     key: Key = tuple(str(part) for part in first["loc"])

@@ -24,14 +24,14 @@ class Mixture:
         default_factory=lambda: {1: 0.2, 2: 0.25, 3: 0.2, 4: 0.18, 5: 0.17}
     )
     """Share of the sums by number of digits."""
-    hinted: float = 0.4
+    hinted: float = 0.25
     """Share of the documents whose sums stand beside their answer key."""
     lapses: dict[int, tuple[float, ...]] = field(
         default_factory=lambda: {
-            2: (0.0, 0.15),
-            3: (0.05, 0.45, 0.8),
-            4: (0.2, 0.6, 0.85, 0.9),
-            5: (0.4, 0.7, 0.85, 0.95, 0.95),
+            2: (0.0, 0.5),
+            3: (0.1, 0.65, 0.85),
+            4: (0.35, 0.7, 0.9, 0.95),
+            5: (0.6, 0.8, 0.9, 0.95, 0.95),
         }
     )
     """Chance of a lapse in a sum without key, by digits, then by carries before the lapse."""
