@@ -216,6 +216,7 @@ def load(
     seed: int | None = None,
     rationalize: bool | None = None,
     overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Read a recipe and apply, in this order, the options given and the overrides.
 
@@ -224,13 +225,16 @@ def load(
             the task's name, or else the defaults.
         task, model, seed, rationalize: as ``--task`` and so on give them; None leaves the recipe's.
         overrides: ``"key.path=value"``, the value being YAML.
+        base: resolved values (those of a run) to take instead of a recipe's.
 
     Raises:
         RecipeError: no such recipe, no task, or a key or value that cannot be.
     """
-    if name is None and task in shipped():
+    if name is None and base is None and task in shipped():
         name = task
     layers = recipe_file.read(name, recipes_dir()) if name is not None else []
+    if base is not None:
+        layers.append(Layer("the run's recipe.yaml", dict(base)))
     given: dict[str, Any] = {"task": task, "model": model, "seed": seed}
     layers += [Layer(f"--{k}", {k: v}) for k, v in given.items() if v is not None]
     if rationalize is not None:
@@ -242,7 +246,7 @@ def load(
 
 def from_resolved(values: Mapping[str, Any]) -> Recipe:
     """The recipe that ``resolved`` made these values from."""
-    return _validated([Layer("the run's recipe.yaml", dict(values))])
+    return load(base=values)
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -117,7 +117,7 @@ def _parsed(text: str, source: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
+        line = f", line {mark.line + 1}" if mark and not source.startswith("--") else ""
         raise RecipeError(f"{source}{line}: this is no valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{source}: this is no valid YAML: {_one_line(error)}") from None
@@ -153,12 +153,16 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in layers:
         new = _long(layer.values)
         for group, name in (("task", "name"), ("model", "path")):
-            old, given = values.get(group), new.get(group)
-            if isinstance(old, dict) and isinstance(given, dict) and name in given:
-                if given[name] != old.get(name):
-                    values[group] = {}
+            if _renames(new.get(group), values.get(group), name):
+                values[group] = {}
         values = _over(values, new)
     return values
+
+
+def _renames(new: Any, old: Any, name: str) -> bool:
+    """Whether a group names something else than the one before it."""
+    both = isinstance(new, dict) and isinstance(old, dict)
+    return both and name in new and new[name] != old.get(name)
 
 
 def _long(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,8 +180,9 @@ def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     both = dict(old)
     for key, value in new.items():
         under = both.get(key)
-        nested = isinstance(under, dict) and isinstance(value, dict)
-        both[key] = _over(under, value) if nested else value
+        if isinstance(under, dict) and isinstance(value, dict):
+            value = _over(under, value)
+        both[key] = value
     return both
 
 
@@ -218,7 +223,9 @@ def explained(
     if first["type"] == "model_type":
         inner = ", ".join(_group(key, root).model_fields)
         return RecipeError(f"{place}: {path} should be a group of keys: {inner}")
-    wrong = first["msg"].replace("Input should", "should")
+    wrong = first["msg"].replace("Input should", "should").replace("tuple", "list")
+    wrong = wrong.replace("a valid integer", "a whole number").replace("a valid string", "text")
+    wrong = wrong.replace("a valid boolean", "true or false").replace("a valid n", "a n")
     wrong = wrong[0].lower() + wrong[1:]
     about = _description(key, root)
     return RecipeError(f"{place}: {path} {wrong}, but is {shown(first['input'])}{about}")
@@ -262,9 +269,11 @@ def keys(root: type[BaseModel], above: Key = ()) -> Iterator[tuple[Key, Any]]:
 
 def _nearest(key: Key, root: type[BaseModel]) -> str:
     siblings = list(_group(key[:-1], root).model_fields)
+    last = {k[-1]: ".".join(k) for k, _ in keys(root)}
+    if key[-1] in last:
+        return f"did you mean {last[key[-1]]}?"
     if near := difflib.get_close_matches(key[-1], siblings, n=1):
         return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
-    last = {k[-1]: ".".join(k) for k, _ in keys(root)}
     if near := difflib.get_close_matches(key[-1], last, n=1):
         return f"did you mean {last[near[0]]}?"
     return f"there are: {', '.join(siblings)}"

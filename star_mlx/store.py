@@ -86,7 +86,10 @@ def read(path: Path) -> RunRecord:
 
 def attempts(rows: Sequence[Mapping[str, Any]]) -> list[Attempt]:
     names = ("id", "hinted", "completion", "answer", "correct", "finish")
-    return [Attempt(*(row[n] for n in names), tuple(row["token_ids"])) for row in rows]
+    return [
+        Attempt(**{name: row[name] for name in names}, token_ids=tuple(row["token_ids"]))
+        for row in rows
+    ]
 
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:

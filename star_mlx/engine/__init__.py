@@ -1,0 +1,31 @@
+"""Language models on MLX: the only package, with ``export``, that imports mlx.
+
+Importing it imports nothing heavy; ``open_engine`` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from star_mlx.engine.mlx_engine import MlxEngine
+
+__all__ = ["open_engine"]
+
+
+def open_engine(
+    path: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> MlxEngine:
+    """Load a base model; see ``resolve.find`` for what ``path`` may be.
+
+    Raises:
+        ModelError: it cannot be found, fetched or loaded; the text says why and what to do.
+    """
+    from star_mlx.engine import blas, resolve
+
+    found = resolve.find(path, revision)
+    blas.load()  # before the first import of mlx
+    from star_mlx.engine.load import load
+    from star_mlx.engine.mlx_engine import MlxEngine
+
+    return MlxEngine(load(found, trust_remote_code=trust_remote_code))

@@ -21,6 +21,7 @@ from star_mlx.types import Event, Sampled
 
 REFRESH = 0.25  # seconds between two drawings, at least
 SHARE = 0.01  # of the time may go into drawing
+SAMPLE = 8  # lines the attempt shown has at least, where the terminal allows
 ROTATE = 5.0  # seconds a sample is shown while no new one comes
 
 
@@ -90,8 +91,7 @@ def draw(
         _notice(state, i, width) for i in range(max(0, len(state.notices) - 2), len(state.notices))
     ]
     fixed = len(top) + 2 + len(notices)  # 2: the progress bar and a blank line above it
-    sample_least = 8
-    table, used = _iterations(state, width, height - fixed - sample_least)
+    table, used = _iterations(state, width, height - fixed - SAMPLE)
     rest = height - fixed - used
     parts = [*top, *table, Text(), _progress(state, width), *notices]
     if state.samples and rest >= 4:
@@ -128,7 +128,7 @@ def _iterations(state: RunState, width: int, room: int) -> tuple[list[Renderable
         narrow = summary_table(metrics, classes="none")
     used = head + len(metrics)
     classes = class_table(metrics, width)
-    if room >= used + 4 + classes.row_count:
+    if room >= used + 8 + classes.row_count:  # 4 more for the attempt
         return [narrow, Text(), classes], used + 4 + classes.row_count
     by_class = metrics[-1].get("eval", {}).get("by_class", {})
     cells = "  ".join(f"{harmless(n)}: {class_cell(by_class.get(n), True)}" for n in names)
@@ -186,7 +186,9 @@ def _sample(sample: Sampled, width: int, height: int) -> Panel:
     how = "hinted" if attempt.get("hinted") else "direct"
     body = Text(harmless(sample.question), style="bold")
     body.append("\n" + harmless(str(attempt.get("completion", ""))), style="not bold")
-    lines = body.wrap(Console(width=width), max(1, width - 4))
+    lines = list(body.wrap(Console(width=width), max(1, width - 4)))
+    if len(lines) > height - 2 > 2:  # how it begins and, above all, how it ends
+        lines = [lines[0], Text("...", style="dim"), *lines[4 - height :]]
     shown = Text("\n").join(lines[: height - 2])
     return Panel(
         shown,

@@ -34,10 +34,10 @@ def summary_table(metrics: Metrics, *, classes: Classes = "percent") -> Table:
     table.add_column("iter", justify="right", style="bold")
     for header in ("problems", "solved", "ratio-\nnalized", "kept", "steps"):
         table.add_column(header, justify="right")
-    table.add_column("dev %\n[95%]", justify="right", style="green")
+    table.add_column("dev %\n[95%]", justify="right", style="green", min_width=12)
     names = classes_of(metrics) if classes != "none" else []
     for name in names:
-        table.add_column(Text(harmless(name)), justify="right", style="cyan")
+        table.add_column(Text(harmless(name)), justify="right", style="cyan", min_width=3)
     table.add_column("s", justify="right", style="dim")
     for line in metrics:
         by_class = line.get("eval", {}).get("by_class", {})

@@ -1,0 +1,78 @@
+"""The command line: wiring only. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from star_mlx.cli.doctor import doctor
+from star_mlx.cli.loop import loop
+from star_mlx.cli.show import show
+from star_mlx.cli.tasks import tasks
+from star_mlx.cli.try_ import try_
+from star_mlx.types import StarError
+
+__all__ = ["main"]
+
+
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"star-mlx {version('star-mlx')}")
+        except PackageNotFoundError:
+            click.echo("star-mlx (not installed: run from its source)")
+        context.exit()
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """The STaR loop on an MLX language model: it generates rationales, keeps those that end in
+    the right answer, rationalizes the failures with the answer as a hint, trains a fresh LoRA
+    adapter on what was kept, and repeats.
+
+    Begin with: star-mlx loop --task arithmetic
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (loop, tasks, show, try_, doctor):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit. What the user can mend is one line; a bug stays a traceback."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
+    try:
+        result: Any = cli.main(arguments, prog_name="star-mlx", standalone_mode=False)
+    except StarError as error:
+        _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "star-mlx"
+        _fail(f"{error.format_message()} ({command} --help tells more)", error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    click.echo(f"star-mlx: error: {' '.join(text.split())}", err=True)
+    sys.exit(code)

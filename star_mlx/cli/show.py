@@ -1,0 +1,37 @@
+"""``star-mlx show``: what a run brought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="The recipe and the metrics as JSON.")
+def show(run: Path, as_json: bool) -> None:
+    """Show a run's iterations: what was solved, kept and trained on, and the dev accuracy."""
+    from star_mlx import store
+
+    record = store.read(run)
+    if as_json:
+        import json
+
+        values = {"run": str(run), "recipe": record.recipe, "metrics": record.metrics}
+        click.echo(json.dumps(values, default=str))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    from star_mlx import tui
+
+    console = Console(highlight=False)
+    task, model = record.recipe.get("task", {}), record.recipe.get("model", {})
+    words = f"{run}: {task.get('name')}, {model.get('path')}, seed {record.recipe.get('seed')}"
+    console.print(Text(tui.harmless(words)), soft_wrap=True)
+    if record.metrics:
+        console.print()
+        console.print(tui.summary(record.metrics, console.width))
+    else:
+        console.print("no iteration is finished yet")

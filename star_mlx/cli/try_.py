@@ -1,0 +1,41 @@
+"""``star-mlx try``: ask what a run has trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("try")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("question")
+@click.option(
+    "--iteration",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Whose model to ask: an iteration's, or 0 for the base. By default the last one's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything about the answer, as JSON.")
+def try_(run: Path, question: str, iteration: int | None, as_json: bool) -> None:
+    """Ask a run's model a question, such as '7 8 + 4 5'; it shows its rationale and answer."""
+    from star_mlx.loop import ask
+
+    asked = ask(run, question, iteration=iteration)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(asked, default=str))
+        return
+    from star_mlx.tui import harmless
+
+    click.echo(harmless(asked["prompt"] + asked["completion"]).rstrip("\n"))
+    click.echo()
+    who = f"iteration {asked['iteration']}" if asked["iteration"] else "the base"
+    answer, gold = asked["answer"], asked["gold"]
+    if answer is None:
+        click.echo(f"{who} gave no answer" + (f"; right is {harmless(gold)}" if gold else ""))
+        return
+    right = asked.get("correct", answer == gold)
+    verdict = "" if gold is None else ", right" if right else f", wrong: it is {harmless(gold)}"
+    click.echo(f"{who} answers {harmless(answer)}{verdict}")

@@ -1,0 +1,134 @@
+"""LoRA layers on a base and off again, in mlx-lm's own layers and adapter format."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_unflatten
+from mlx_lm.tuner.dora import DoRAEmbedding, DoRALinear
+from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
+from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
+
+from star_mlx.types import Lora, ModelError
+
+WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
+
+
+class Switch:
+    """Puts one adapter at a time on a base, keeping the last one on until another is wanted."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._on: Hashable = None
+
+    def use(self, folder: Path | None) -> Hashable:
+        """Put the adapter of a folder on, or none; returns what identifies its weights.
+
+        Raises:
+            ModelError: the folder holds no adapter that fits this base.
+        """
+        wanted = identity(folder)
+        if wanted != self._on:
+            self.off()
+            if folder is not None:
+                _load(self._model, folder)
+            self._on = wanted
+        return wanted
+
+    def off(self) -> None:
+        """Leave the bare base."""
+        remove(self._model)
+        self._on = None
+
+
+def identity(folder: Path | None) -> Hashable:
+    """What tells an adapter's weights from others, also where a folder was written anew."""
+    if folder is None:
+        return None
+    try:
+        stat = (folder / WEIGHTS).stat()
+    except OSError as error:
+        raise ModelError(f"{folder} holds no adapter: {WEIGHTS} is missing") from error
+    return str(folder.resolve()), stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _load(model: nn.Module, folder: Path) -> None:
+    try:
+        load_adapters(model, str(folder))
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        remove(model)
+        text = " ".join(str(error).split())
+        raise ModelError(f"the adapter in {folder} does not fit this base: {text}") from error
+    model.eval()
+    mx.eval(model.parameters())
+
+
+@contextmanager
+def fresh(model: nn.Module, lora: Lora, seed: int) -> Iterator[nn.Module]:
+    """A base with new LoRA layers, the only trainable parameters; afterwards the bare base.
+
+    ``lora_a`` is uniform in +-1/sqrt(inputs) (as mlx-lm draws it) from a key of the seed and the
+    layer's name, ``lora_b`` zero: the adapter begins as no change at all.
+    """
+    try:
+        model.freeze()
+        linear_to_lora_layers(model, max(lora.layers, 0), parameters(lora))
+        for name, layer in layers(model):
+            a = layer["lora_a"]
+            bound = 1 / math.sqrt(a.shape[-2])
+            key = mx.random.key((seed << 32 | zlib.crc32(name.encode())) % (1 << 64))
+            layer["lora_a"] = mx.random.uniform(-bound, bound, a.shape, a.dtype, key=key)
+        model.train()
+        yield model
+    finally:
+        remove(model)
+        model.freeze()
+        model.eval()
+
+
+def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The adapter's layers on a model, with their names."""
+    kinds = (LoRALinear, LoRAEmbedding, LoRASwitchLinear, DoRALinear, DoRAEmbedding)
+    return [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
+
+
+def remove(model: nn.Module) -> None:
+    """Put the base's own layers back, in place: the very arrays that were there before."""
+    own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in layers(model)]
+    if own:
+        model.update_modules(tree_unflatten(own))
+
+
+def parameters(lora: Lora) -> dict[str, object]:
+    """``lora_parameters`` of an adapter_config.json."""
+    keys = {} if lora.keys is None else {"keys": list(lora.keys)}
+    return {"rank": lora.rank, "scale": lora.scale, "dropout": lora.dropout, **keys}
+
+
+def save(model: nn.Module, lora: Lora, out: Path) -> None:
+    """Write the adapter that is on the model to a folder, as ``mlx_lm`` itself loads it, durably."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights = dict(tree_flatten(model.trainable_parameters()))
+    mx.save_safetensors(str(out / WEIGHTS), dict(sorted(weights.items())), {"format": "mlx"})
+    config = {
+        "fine_tune_type": "lora",
+        "lora_parameters": parameters(lora),
+        "num_layers": max(lora.layers, 0) or len(model.layers),
+    }
+    (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    for path in (out / WEIGHTS, out / CONFIG, out):
+        if path == out and os.name == "nt":
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

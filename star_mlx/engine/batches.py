@@ -1,0 +1,69 @@
+"""Examples -> rows of token ids -> batches. Pure: no mlx, no model, randomness from a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from star_mlx.engine.text import Text
+from star_mlx.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example as it is trained on: the loss is on ``tokens[start:]`` and nothing else.
+
+    ``tokens[:start]`` is the prompt, ``tokens[start:]`` the completion's own ids and the end token.
+    """
+
+    id: str
+    tokens: tuple[int, ...]
+    start: int
+
+
+def rows(
+    examples: Sequence[Example], text: Text, max_length: int
+) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows of all examples, and the ids of those refused for being over ``max_length`` tokens.
+
+    The completion is trained on as the very ids that were generated; nothing is cut.
+    """
+    fitting: list[Row] = []
+    too_long: list[str] = []
+    for example in examples:
+        prompt = text.prompt(example.prompt)
+        row = Row(example.id, (*prompt, *example.token_ids, text.end), len(prompt))
+        if len(row.tokens) > max_length:
+            too_long.append(row.id)
+        else:
+            fitting.append(row)
+    return fitting, tuple(too_long)
+
+
+def epochs(n: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Batches of row numbers without end: every row once an epoch, in an order of its own.
+
+    An epoch has ``ceil(n / batch_size)`` batches; its last one is smaller where n does not divide.
+    """
+    epoch = 0
+    while True:
+        order = list(range(n))
+        random.Random(f"{seed}/{epoch}").shuffle(order)
+        yield from (order[i : i + batch_size] for i in range(0, n, batch_size))
+        epoch += 1
+
+
+def micro(lengths: Sequence[int], batch: Sequence[int], budget: int) -> list[list[int]]:
+    """Split a batch into parts of like length whose padded size stays within ``budget`` tokens.
+
+    The gradient of the batch is the sum over its parts, so this saves padding and memory and
+    changes nothing else. A row longer than the budget is a part by itself.
+    """
+    parts: list[list[int]] = []
+    for i in sorted(batch, key=lambda i: -lengths[i]):
+        if parts and (len(parts[-1]) + 1) * lengths[parts[-1][0]] <= budget:
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+    return parts

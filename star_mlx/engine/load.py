@@ -1,0 +1,96 @@
+"""A model's folder -> a model and a tokenizer in memory, in the form this device computes best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
+
+from star_mlx.engine import blas
+from star_mlx.engine.resolve import Found, content_hash
+from star_mlx.types import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base in memory. ``parameters`` counts weights as stored; ``bits`` of a weight on disk."""
+
+    found: Found
+    model: nn.Module
+    tokenizer: Any
+    config: dict[str, Any]
+    parameters: int
+    bits: int
+    context: int
+    hash: str
+
+
+def load(found: Found, *, trust_remote_code: bool = False) -> Base:
+    """Load any architecture mlx-lm has.
+
+    On a CPU the base is computed in float32: a quantized one is dequantized in memory (the same
+    values), half precision is widened. Elsewhere it stays as stored.
+
+    Raises:
+        ModelError: mlx-lm does not know the architecture, or the files do not fit it.
+    """
+    folder = found.folder
+    try:
+        model, config = load_model(folder, lazy=True, trust_remote_code=trust_remote_code)
+        eos = config.get("eos_token_id")
+        extra = {"trust_remote_code": True} if trust_remote_code else {}
+        tokenizer = load_tokenizer(folder, extra, eos_token_ids=eos)
+        parameters = int(get_total_parameters(model))
+        if on_cpu():
+            widen(model)
+        mx.eval(model.parameters())
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
+        raise ModelError(_explain(folder, error)) from error
+    if not tokenizer.eos_token_ids:
+        raise ModelError(f"{folder} names no end token (eos_token): a completion could never end")
+    model.freeze()
+    model.eval()
+    inner = config.get("text_config") or config
+    blas.set_threads(int(inner.get("hidden_size") or blas.NARROW))
+    return Base(
+        found, model, tokenizer, config, parameters, _bits(config, model),
+        int(inner.get("max_position_embeddings") or 1 << 20), content_hash(folder),
+    )  # fmt: skip
+
+
+def on_cpu() -> bool:
+    """Whether mlx computes on the CPU."""
+    return bool(mx.default_device().type == mx.DeviceType.cpu)
+
+
+def widen(model: nn.Module) -> None:
+    """Turn quantized and half-precision weights into the same values in float32, in place.
+
+    Half-precision and quantized products are scalar code on a CPU: 100 times slower.
+    """
+    model.set_dtype(mx.float32)  # scales and biases first, so that nothing is rounded
+    dequantize_model(model)
+    model.set_dtype(mx.float32)
+
+
+def _bits(config: dict[str, Any], model: nn.Module) -> int:
+    for key in ("quantization", "quantization_config"):
+        if isinstance(config.get(key), dict) and "bits" in config[key]:
+            return int(config[key]["bits"])
+    dtype = str(config.get("torch_dtype") or config.get("dtype") or "")
+    return 16 if "16" in dtype else 32
+
+
+def _explain(folder: Path, error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, KeyError):
+        text = f"config.json lacks {text}"
+    if "not supported" in text:
+        text += " mlx-lm has no such architecture; choose another base"
+    if "trust_remote_code" in text:
+        text = "it carries code of its own; pass --trust-remote-code if you trust it"
+    return f"{folder} cannot be loaded: {text}"

@@ -1,0 +1,98 @@
+"""``types.Engine`` on MLX: a base, the adapters on it, decoding and training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from star_mlx.engine import adapter, batches, decode
+from star_mlx.engine import lora as training
+from star_mlx.engine.load import Base
+from star_mlx.engine.text import Text
+from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Trained
+
+
+class MlxEngine:
+    """A base in memory. Not for use from several threads."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._text = Text(base.tokenizer)
+        self._switch = adapter.Switch(base.model)
+        self._prefixes = decode.Prefixes()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name, device, bits, parameters, context length and content hash of the base."""
+        base = self._base
+        return {
+            "name": base.found.name,
+            "revision": base.found.revision,
+            "device": mx.default_device().type.name,
+            "architecture": base.config["model_type"],
+            "bits": base.bits,
+            "parameters": base.parameters,
+            "context": base.context,
+            "hash": base.hash,
+        }
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text as it would follow a prompt: no special tokens added."""
+        return self._text.encode(text)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        decoding: Decoding,
+        *,
+        prefix: str,
+        adapter: Path | None,
+        seeds: Sequence[int],
+        progress: Callable[[int, int], None],
+    ) -> list[Completion]:
+        """Complete every prompt; see ``types.Engine``."""
+        return decode.generate(
+            self._base.model,
+            self._text,
+            prompts,
+            decoding,
+            prefix=prefix,
+            seeds=seeds,
+            context=self._base.context,
+            prefixes=self._prefixes,
+            adapter=self._switch.use(adapter),
+            progress=progress,
+        )
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        lora: Lora,
+        amount: Amount,
+        *,
+        seed: int,
+        out: Path,
+        progress: Callable[[int, int, float, int], None],
+    ) -> Trained:
+        """Train a fresh adapter on the base and write it to ``out``; see ``types.Engine``."""
+        self._switch.off()
+        limit = min(lora.max_length, self._base.context)
+        rows, too_long = batches.rows(examples, self._text, limit)
+        return training.train(
+            self._base.model,
+            rows,
+            lora,
+            amount,
+            seed=seed,
+            out=out,
+            too_long=too_long,
+            progress=progress,
+        )
+
+    def peak_memory(self) -> int:
+        """Bytes, the most mlx had in use since the last call of this method."""
+        peak = int(mx.get_peak_memory())
+        mx.reset_peak_memory()
+        return peak

@@ -1,0 +1,131 @@
+"""From what the user calls a model to a folder that holds one. Imports no mlx."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from star_mlx.types import ModelError
+
+TINY = Path(__file__).parents[1] / "models" / "tiny"
+WANTED = (
+    "*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py",
+)  # fmt: skip
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+HASHED = ("*.json", "*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A folder with a model: what the user called it, where it is, and its Hub commit if any."""
+
+    name: str
+    folder: Path
+    revision: str | None = None
+
+
+def find(path: str, revision: str | None = None) -> Found:
+    """The folder of a model: ``tiny`` (shipped), a folder, or ``org/name[@revision]`` of the Hub.
+
+    Raises:
+        ModelError: there is no such folder or repository, the Hub cannot be reached, or the
+            folder lacks a config, a tokenizer or safetensors weights.
+    """
+    if path == "tiny":
+        found = Found("tiny", TINY)
+    elif Path(path).expanduser().is_dir():
+        found = Found(path, Path(path).expanduser().resolve())
+    else:
+        name, _, at = path.partition("@")
+        if not HUB_ID.fullmatch(name) or Path(path).expanduser().exists():
+            raise ModelError(_missing(path))
+        found = _download(name, at or revision)
+    check(found.folder)
+    return found
+
+
+def check(folder: Path) -> None:
+    """Whether a folder holds what every model needs; a ModelError says what is missing."""
+    if not folder.is_dir():
+        raise ModelError(f"no folder {folder}: is the installation whole?")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json: it is not a model's folder")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{folder / 'config.json'} is not JSON: {error}") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(f"{folder / 'config.json'} names no model_type")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise ModelError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
+    if not any(folder.glob("model*.safetensors")):
+        others = sorted(p.name for p in folder.glob("*") if p.suffix in (".gguf", ".bin", ".pth"))
+        hint = f"; it has {others[0]}" if others else ""
+        if others and others[0].endswith(".gguf"):
+            hint += ", which `star-mlx import-gguf` imports"
+        raise ModelError(f"{folder} holds no model*.safetensors weights{hint}")
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the names and bytes of config, tokenizer and weights, sorted by name."""
+    total = hashlib.sha256()
+    names = sorted({p.name for pattern in HASHED for p in folder.glob(pattern) if p.is_file()})
+    for name in names:
+        with open(folder / name, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        total.update(f"{name}\0{digest.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _missing(path: str) -> str:
+    place = Path(path).expanduser()
+    if place.is_file():
+        hint = " (`star-mlx import-gguf` imports it)" if place.suffix == ".gguf" else ""
+        return f"{path} is a file, not a model's folder{hint}"
+    siblings = ["tiny"]
+    if place.parent.is_dir():
+        siblings += [str(p) for p in place.parent.iterdir() if p.is_dir()]
+    near = difflib.get_close_matches(path, siblings, n=1) or difflib.get_close_matches(
+        place.name, [Path(s).name for s in siblings], n=1
+    )
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"no folder {path}, and {path} is not a Hub id (org/name), nor `tiny`{hint}"
+
+
+def _download(name: str, revision: str | None) -> Found:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub import errors as hub
+
+    where = f"{name}@{revision}" if revision else name
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
+    except hub.GatedRepoError as error:
+        raise ModelError(
+            f"{name} is gated: accept its terms on the Hub, then log in with `hf auth login`"
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise ModelError(f"{name} on the Hub has no revision {revision!r}") from error
+    except hub.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"no folder {name}, and no repository {name} on the Hub (if it is private, log in "
+            "with `hf auth login`)"
+        ) from error
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, httpx.HTTPError, OSError) as e:
+        raise ModelError(
+            f"no folder {name}, and {where} is not in the cache and could not be fetched from the "
+            f"Hub ({_first_line(e)}): download it where there is a network and pass its folder"
+        ) from e
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    return Found(name, folder, commit)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

@@ -1,0 +1,84 @@
+"""Between text and token ids: prompts, completions, and where a stop string begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+class Text:
+    """A tokenizer as generation and training both need it, so that their boundaries agree."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.eos: frozenset[int] = frozenset(int(i) for i in tokenizer.eos_token_ids)
+        first = tokenizer.eos_token_id
+        self.end: int = int(first) if first in self.eos else min(self.eos)  # the one trained on
+        plain = self.encode("a")
+        marked = [int(i) for i in tokenizer.encode("a")]
+        starts = range(len(marked) - len(plain) + 1)
+        at = next((i for i in starts if marked[i : i + len(plain)] == plain), 0)
+        self._front = marked[:at]  # what the tokenizer puts before a text: a BOS, or nothing
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids without any special token added."""
+        return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
+
+    def prompt(self, text: str) -> list[int]:
+        """Token ids of a text that begins a sequence, at generation and in training alike."""
+        return self._front + self.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens and spaces included as they stand."""
+        return str(
+            self._tokenizer.decode(
+                list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def before(self, ids: Sequence[int], end: int) -> list[int]:
+        """Token ids of the first ``end`` characters of the text of ``ids``.
+
+        Whole tokens are kept as they were generated; a token that straddles the end is encoded
+        anew for the part that is kept.
+        """
+        text = self.decode(ids)[:end]
+        n = len(ids)
+        while n and not text.startswith(self.decode(ids[:n])):
+            n -= 1
+        rest = text[len(self.decode(ids[:n])) :]
+        return list(ids[:n]) + (self.encode(rest) if rest else [])
+
+
+class Stops:
+    """Finds stop strings in what is being generated, also those merged into a longer token.
+
+    A stop can only end in a token whose own text holds its last character (or is a part of a
+    character), so the text is looked at only there.
+    """
+
+    def __init__(self, text: Text, stops: Iterable[str]) -> None:
+        self._text = text
+        self._stops = tuple(s for s in stops if s)
+        self._last = {s[-1] for s in self._stops} | {"\ufffd"}
+        self._tail = 2 * max((len(s.encode()) for s in self._stops), default=0) + 8
+        self._may_end: dict[int, bool] = {}
+
+    def find(self, ids: Sequence[int]) -> int | None:
+        """Where the earliest stop begins in the text of ``ids``, given a new last token."""
+        if not self._stops or not self._candidate(ids[-1]):
+            return None
+        tail = self._text.decode(ids[-self._tail :])
+        if not any(s in tail for s in self._stops):
+            return None
+        text = self._text.decode(ids)
+        return min((at for s in self._stops if (at := text.find(s)) >= 0), default=None)
+
+    def _candidate(self, token: int) -> bool:
+        known = self._may_end.get(token)
+        if known is None:
+            piece = self._text.decode([token])
+            # a lone token may lose a leading space in decoding
+            known = not piece or " " in self._last or any(c in piece for c in self._last)
+            self._may_end[token] = known
+        return known
