@@ -141,7 +141,7 @@ class Generate(_Group):
 
     max_tokens: int = Field(256, ge=1, description="most tokens of a completion")
     temperature: float = Field(
-        0.01, ge=0, description="0 is greedy (reference: 0.01; high ones do harm)"
+        0.0, ge=0, description="0 is greedy (reference: 0.01, nearly so; high ones do harm)"
     )
     top_p: float = Field(0.9, gt=0, le=1, description="nucleus sampling (reference: 0.9)")
     batch_size: int = Field(32, ge=1, description="completions decoded at once")

@@ -38,6 +38,7 @@ class Switch:
         wanted = identity(folder)
         if wanted != self._on:
             self.off()
+            self._on = "unknown"  # should loading be interrupted
             if folder is not None:
                 _load(self._model, folder)
             self._on = wanted
@@ -114,7 +115,7 @@ def parameters(lora: Lora) -> dict[str, object]:
 
 
 def save(model: nn.Module, lora: Lora, out: Path) -> None:
-    """Write the adapter that is on the model to a folder, as ``mlx_lm`` itself loads it, durably."""
+    """Write the adapter on a model to a folder, durably and as ``mlx_lm`` itself loads it."""
     out.mkdir(parents=True, exist_ok=True)
     weights = dict(tree_flatten(model.trainable_parameters()))
     mx.save_safetensors(str(out / WEIGHTS), dict(sorted(weights.items())), {"format": "mlx"})

@@ -1,4 +1,4 @@
-"""Completing prompts: the shared prefix read once, rows decoded together, each ended at its stop."""
+"""Completing prompts: their shared prefix read once, rows decoded together till their stops."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -16,7 +17,7 @@ from star_mlx.engine import adapter
 from star_mlx.engine.batches import Row, epochs, micro
 from star_mlx.types import Amount, Lora, NothingKept, Trained
 
-CPU_BUDGET, GPU_BUDGET = 1024, 8192  # padded tokens of one forward and backward pass
+CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
 
 
 def train(
@@ -33,7 +34,7 @@ def train(
     """Train on ``rows`` and write the adapter to ``out``; the base is left as it was.
 
     The loss of a batch is the mean over its supervised tokens; its gradient is summed over parts
-    of like length. Adam with decoupled weight decay, bias-corrected; the gradient's norm is clipped.
+    of like length. AdamW with bias correction; the gradient's norm is clipped.
 
     Raises:
         NothingKept: there is no row.
@@ -52,7 +53,9 @@ def train(
     with adapter.fresh(model, lora, seed):
         optimizer = optim.AdamW(0.0, weight_decay=lora.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
-        for step, batch in zip(range(steps), epochs(len(rows), lora.batch_size, seed)):
+        order = epochs(len(rows), lora.batch_size, seed)
+        for step in range(steps):
+            batch = next(order)
             optimizer.learning_rate = learning_rate(lora, step, steps)
             parts = [[rows[i] for i in part] for part in micro(lengths, batch, budget)]
             losses.append(_step(model, optimizer, parts, lora.grad_clip))
@@ -95,9 +98,7 @@ def padded(part: Sequence[Row]) -> tuple[mx.array, mx.array, mx.array]:
     width = max(len(row.tokens) for row in part) - 1
     inputs = [list(row.tokens[:-1]) + [0] * (width + 1 - len(row.tokens)) for row in part]
     where = [
-        b * width + t - 1
-        for b, row in enumerate(part)
-        for t in range(row.start, len(row.tokens))
+        b * width + t - 1 for b, row in enumerate(part) for t in range(row.start, len(row.tokens))
     ]
     targets = [token for row in part for token in row.tokens[row.start :]]
     return mx.array(inputs), mx.array(where), mx.array(targets)
@@ -106,35 +107,27 @@ def padded(part: Sequence[Row]) -> tuple[mx.array, mx.array, mx.array]:
 def loss_sum(model: nn.Module, inputs: mx.array, where: mx.array, targets: mx.array) -> mx.array:
     """Summed negative log-likelihood (nats) of the supervised tokens, a scalar."""
     logits = logits_at(model, inputs, where).astype(mx.float32)
-    return nn.losses.cross_entropy(logits, targets, reduction="sum")
+    loss: mx.array = nn.losses.cross_entropy(logits, targets, reduction="sum")
+    return loss
 
 
 def logits_at(model: nn.Module, inputs: mx.array, where: mx.array) -> mx.array:
     """Logits (N, V) at N places of the flattened (B, T) inputs.
 
-    The head is computed at those places only, where the architecture has mlx-lm's usual shape.
+    The head is computed at those places only, where the architecture is known to allow it.
     """
-    body, head = getattr(model, "model", None), getattr(model, "lm_head", None)
-    args = getattr(model, "args", None)
-    tied = getattr(args, "tie_word_embeddings", False)
-    if head is None and tied and hasattr(body, "embed_tokens"):
-        head = body.embed_tokens.as_linear
-    if type(model).__call__.__module__ not in PLAIN or body is None or head is None:
+    if type(model).__module__ not in PLAIN:
         logits = model(inputs)
-        return logits.reshape(-1, logits.shape[-1])[where]
-    hidden = body(inputs)
-    return head(hidden.reshape(-1, hidden.shape[-1])[where])
+        return mx.take(logits.reshape(-1, logits.shape[-1]), where, axis=0)
+    hidden = model.model(inputs)
+    hidden = mx.take(hidden.reshape(-1, hidden.shape[-1]), where, axis=0)
+    head: Any = model.lm_head if "lm_head" in model else model.model.embed_tokens.as_linear
+    picked: mx.array = head(hidden)
+    return picked
 
 
-# Architectures whose model is exactly head(model(inputs)), without scaling or capping of logits.
-PLAIN = frozenset(
-    f"mlx_lm.models.{name}"
-    for name in ("llama", "qwen2", "qwen3", "mistral3", "phi3", "smollm3", "olmo2", "olmo3", "stablelm")
-)
-
-
-def _parts(parts: Sequence[Sequence[Row]]) -> Iterator[tuple[mx.array, mx.array, mx.array]]:
-    return (padded(part) for part in parts)
+# Architectures whose model is exactly head(model(inputs)): no scaling or capping of logits.
+PLAIN = frozenset(f"mlx_lm.models.{name}" for name in ("llama", "qwen2", "qwen3", "phi3", "olmo2"))
 
 
 def _step(
@@ -144,8 +137,8 @@ def _step(
     value_and_grad = nn.value_and_grad(model, loss_sum)
     count = sum(len(row.tokens) - row.start for part in parts for row in part)
     total, gradient = None, None
-    for arrays in _parts(parts):
-        loss, grad = value_and_grad(model, *arrays)
+    for part in parts:
+        loss, grad = value_and_grad(model, *padded(part))
         total = loss if total is None else total + loss
         gradient = grad if gradient is None else tree_map(mx.add, gradient, grad)
         mx.eval(total, gradient)

@@ -100,9 +100,8 @@ def _missing(path: str) -> str:
 
 
 def _download(name: str, revision: str | None) -> Found:
-    import httpx
-    from huggingface_hub import snapshot_download
     from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
 
     where = f"{name}@{revision}" if revision else name
     try:
@@ -118,7 +117,7 @@ def _download(name: str, revision: str | None) -> Found:
             f"no folder {name}, and no repository {name} on the Hub (if it is private, log in "
             "with `hf auth login`)"
         ) from error
-    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, httpx.HTTPError, OSError) as e:
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, hub.HTTPError, OSError) as e:
         raise ModelError(
             f"no folder {name}, and {where} is not in the cache and could not be fetched from the "
             f"Hub ({_first_line(e)}): download it where there is a network and pass its folder"

@@ -192,9 +192,9 @@ def _sample(sample: Sampled, width: int, height: int) -> Panel:
     shown = Text("\n").join(lines[: height - 2])
     return Panel(
         shown,
-        title=Text(f"iteration {sample.iteration}, {how}", style="bold"),
+        title=Text(f"iteration {sample.iteration}, {how}", style="not dim bold"),
         title_align="left",
-        subtitle=Text(verdict, style=style),
+        subtitle=Text(verdict, style=f"not dim {style}"),
         subtitle_align="left",
         height=min(height, len(lines) + 2),
         border_style="dim",

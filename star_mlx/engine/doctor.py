@@ -1,0 +1,173 @@
+"""What this machine gives star-mlx, measured, and what to do where something is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+from star_mlx.types import Decoding, StarError
+
+PACKAGES = ("mlx", "mlx-lm", "huggingface-hub", "transformers")
+SLOW = 20.0  # GFLOP/s below which a CPU product is the reference BLAS's
+COMPILE = """
+import mlx.core as mx
+f = mx.compile(lambda x: mx.exp(x) * x + 1)
+x = mx.arange(8, dtype=mx.float32)
+mx.eval(f(x))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. ``ok`` None: neither good nor bad. ``advice`` is empty where none is needed."""
+
+    name: str
+    ok: bool | None
+    value: str
+    advice: str = ""
+
+
+def examine() -> list[Check]:
+    """Every check, in the order a person reads them; takes a few seconds and raises nothing."""
+    checks = [Check("python", sys.version_info >= (3, 10), platform.python_version())]
+    checks += list(_versions())
+    if importlib.util.find_spec("mlx") is None:
+        return checks
+    with _compiling() as compiler:
+        checks += [
+            *_guarded("blas", _blas),
+            *_guarded("device", _device),
+            *_guarded("memory", _memory),
+        ]
+        checks += _guarded("tiny", _tiny)
+        checks.append(_compile(compiler))
+    return checks
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> list[Check]:
+    try:
+        return [check()]
+    except (StarError, RuntimeError, OSError, ImportError) as error:
+        return [Check(name, False, " ".join(str(error).split()), "reinstall star-mlx and mlx")]
+
+
+def _versions() -> Iterator[Check]:
+    for package in PACKAGES:
+        try:
+            yield Check(package, True, metadata.version(package))
+        except metadata.PackageNotFoundError:
+            extra = "[cpu]" if package == "mlx" and sys.platform.startswith("linux") else ""
+            yield Check(package, False, "not installed", f"pip install '{package}{extra}'")
+
+
+def _blas() -> Check:
+    from star_mlx.engine import blas
+
+    found = blas.load()  # before the first import of mlx
+    blas.set_threads(blas.NARROW)
+    speed = gflops()
+    advice = ""
+    if found.kind == "bundled":
+        advice = f"{found.problem}; pip install scipy-openblas32 (products are 20 times faster)"
+    ok = found.kind != "bundled" and speed >= SLOW
+    if found.kind != "bundled" and speed < SLOW:
+        advice = "slower than expected: is the machine busy, or OPENBLAS_NUM_THREADS set too high?"
+    return Check("blas", ok, f"{found.name}, {speed:.0f} GFLOP/s float32 on the CPU", advice)
+
+
+def gflops(size: int = 1024) -> float:
+    """Measured speed of a ``size`` x ``size`` float32 product on the CPU, in 1e9 operations/s."""
+    import mlx.core as mx
+
+    with mx.stream(mx.cpu):
+        a = mx.full((size, size), 0.5)
+        mx.eval(a @ a)
+        best, end = float("inf"), time.perf_counter() + 0.3
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            mx.eval(a @ a)
+            best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def _device() -> Check:
+    import mlx.core as mx
+
+    from star_mlx.engine import blas
+
+    kind = mx.default_device().type.name
+    if kind == "cpu":
+        advice = ""
+        if sys.platform == "darwin" and platform.machine() == "arm64":
+            advice = "the GPU is not used: unset MLX_DEVICE or run outside a virtual machine"
+        return Check("device", not advice, f"CPU, {blas.cpus()} processors, float32", advice)
+    return Check("device", True, f"GPU, {mx.device_info().get('device_name', kind)}")
+
+
+def _memory() -> Check:
+    import mlx.core as mx
+
+    total = int(mx.device_info().get("memory_size", 0))
+    if not total and hasattr(os, "sysconf"):
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    advice = "" if total >= 4 << 30 else "choose a small base: 4 GiB is little for more than `tiny`"
+    return Check("memory", not advice, f"{total / (1 << 30):.1f} GiB", advice)
+
+
+def _tiny() -> Check:
+    from star_mlx.engine import open_engine
+
+    start = time.perf_counter()
+    engine = open_engine("tiny")
+    loaded = time.perf_counter()
+    tokens: list[int] = []
+    engine.generate(
+        ["1 + 1 ="] * 8,
+        Decoding(max_tokens=32, stop=()),
+        prefix="",
+        adapter=None,
+        seeds=[0] * 8,
+        progress=lambda done, total: tokens.append(total),
+    )
+    spent = time.perf_counter() - loaded
+    speed = tokens[-1] / spent if tokens else 0.0
+    return Check("tiny", True, f"loads in {loaded - start:.1f} s, writes {speed:.0f} tokens/s")
+
+
+class _compiling:
+    """Runs ``mx.compile`` in a process of its own while the other checks go on."""
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", COMPILE]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/"
+        )
+        return self._process
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+def _compile(process: subprocess.Popen[bytes]) -> Check:
+    import mlx.core as mx
+
+    unused = mx.default_device().type == mx.DeviceType.cpu
+    note = " (not used on a CPU)" if unused else ""
+    try:
+        _, errors = process.communicate(timeout=5)
+    except subprocess.TimeoutExpired:
+        return Check("compile", None, f"mx.compile takes over 5 s{note}")
+    if process.returncode == 0:
+        return Check("compile", True, f"mx.compile works{note}")
+    last = (errors.decode(errors="replace").strip().splitlines() or ["it crashed"])[-1]
+    advice = "" if unused else "set MLX_DISABLE_COMPILE=1, or mend the compiler it names"
+    return Check("compile", None if unused else False, f"mx.compile fails: {last}{note}", advice)

@@ -1,0 +1,145 @@
+"""Finding and loading a base: what it may be called, and one clear line where it cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from star_mlx.engine import open_engine, resolve
+from star_mlx.types import ModelError
+from tests import tiny_random
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_random.write(tmp_path_factory.mktemp("base") / "model", bits=4)
+
+
+@pytest.fixture
+def copy(good: Path, tmp_path: Path) -> Path:
+    for path in good.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_what_describes_a_base(good: Path) -> None:
+    found = open_engine(str(good)).describe()
+    assert found["name"] == str(good)
+    assert found["architecture"] == "llama"
+    assert (found["bits"], found["context"]) == (4, 512)
+    assert found["hash"] == resolve.content_hash(good)
+    json.dumps(dict(found))
+
+
+def test_the_hash_is_of_the_content(copy: Path, good: Path) -> None:
+    assert resolve.content_hash(copy) == resolve.content_hash(good)
+    (copy / "README.md").write_text("no part of the model")
+    assert resolve.content_hash(copy) == resolve.content_hash(good)
+    with open(copy / "model.safetensors", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    assert resolve.content_hash(copy) != resolve.content_hash(good)
+
+
+@pytest.mark.parametrize(
+    ("missing", "text"),
+    [
+        ("config.json", "holds no config.json"),
+        ("model.safetensors", r"holds no model\*.safetensors weights"),
+        ("tokenizer*", "holds no tokenizer"),
+    ],
+)
+def test_a_folder_that_lacks_something(copy: Path, missing: str, text: str) -> None:
+    for path in copy.glob(missing):
+        path.unlink()
+    with pytest.raises(ModelError, match=text):
+        open_engine(str(copy))
+
+
+def test_a_folder_of_another_format_says_which(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "model.gguf")
+    with pytest.raises(ModelError, match=r"it has model\.gguf, which `star-mlx import-gguf`"):
+        open_engine(str(copy))
+
+
+def test_an_unknown_architecture(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": "nonesuch"}))
+    with pytest.raises(ModelError, match="nonesuch not supported.*choose another base"):
+        open_engine(str(copy))
+
+
+def test_broken_files(copy: Path) -> None:
+    weights = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(weights[:100])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        open_engine(str(copy))
+    (copy / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="is not JSON"):
+        open_engine(str(copy))
+    (copy / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="names no model_type"):
+        open_engine(str(copy))
+
+
+def test_names_that_are_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smollm").mkdir()
+    (tmp_path / "a.gguf").write_text("")
+    for name, text in {
+        "tyny": r"no folder tyny.*did you mean tiny\?",
+        "smolm": r"no folder smolm.*did you mean smollm\?",
+        "a/b/c": "not a Hub id",
+        "a.gguf": "is a file.*import-gguf",
+    }.items():
+        with pytest.raises(ModelError, match=text):
+            resolve.find(name)
+
+
+def test_the_hub_is_asked_for_a_revision_and_few_files(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def snapshot(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision))
+        assert "model*.safetensors" in allow_patterns
+        return str(good)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert resolve.find("org/name@v1").folder == good
+    resolve.find("org/name", revision="abc")
+    resolve.find("org/name")
+    assert asked == [("org/name", "v1"), ("org/name", "abc"), ("org/name", None)]
+
+
+def test_what_the_hub_may_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import errors
+
+    def answer(kind: type[Exception]) -> Exception:
+        error = kind.__new__(kind)
+        error.args = ("Cannot reach the Hub.\nmore",)
+        return error
+
+    for kind, text in {
+        errors.RepositoryNotFoundError: "no repository org/name on the Hub",
+        errors.RevisionNotFoundError: "has no revision 'v9'",
+        errors.GatedRepoError: "is gated",
+        errors.LocalEntryNotFoundError: "download it where there is a network and pass its folder",
+        errors.OfflineModeIsEnabled: "download it where there is a network",
+        TimeoutError: "download it where there is a network",
+    }.items():
+
+        def fail(*args: object, error: Exception = answer(kind), **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+        with pytest.raises(ModelError, match=text):
+            resolve.find("org/name@v9")
+
+
+@pytest.mark.skipif(not resolve.TINY.is_dir(), reason="the embedded base is not built yet")
+def test_tiny_is_the_shipped_folder() -> None:
+    assert resolve.find("tiny") == resolve.Found("tiny", resolve.TINY)

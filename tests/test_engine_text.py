@@ -1,0 +1,62 @@
+"""Stop strings, also those merged into a longer token, and the tokens before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from star_mlx.engine import open_engine
+from star_mlx.engine.text import Stops, Text
+from tests import tiny_random
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Text:
+    engine: Any = open_engine(str(tiny_random.write(tmp_path_factory.mktemp("base"), bos=True)))
+    return engine._text  # type: ignore[no-any-return]
+
+
+def run(text: Text, ids: list[int], *stops: str) -> tuple[str, list[int]] | None:
+    """Feed tokens one at a time, as decoding does."""
+    finder = Stops(text, stops)
+    for n in range(1, len(ids) + 1):
+        if (at := finder.find(ids[:n])) is not None:
+            return text.decode(ids[:n])[:at], text.before(ids[:n], at)
+    return None
+
+
+def test_a_start_token_is_put_before_prompts_only(text: Text) -> None:
+    assert text.prompt("q") == [1, *text.encode("q")]
+    assert text.end == 0
+
+
+def test_a_stop_of_whole_tokens(text: Text) -> None:
+    ids = text.encode("one\ntwo\n\nthree")
+    assert run(text, ids, "\n\n") == ("one\ntwo", text.encode("one\ntwo"))
+
+
+def test_a_stop_that_begins_inside_a_token(text: Text) -> None:
+    ids = text.encode("xab\nQ")
+    assert len(ids) == 3  # x, "ab\n", Q
+    assert run(text, ids, "\nQ") == ("xab", [*ids[:1], *text.encode("ab")])
+
+
+def test_a_stop_in_the_middle_of_a_token(text: Text) -> None:
+    ids = text.encode("z.\nxy")
+    assert len(ids) == 3  # z, ".\nx", y
+    assert run(text, ids, "\n") == ("z.", [*ids[:1], *text.encode(".")])
+
+
+def test_a_stop_of_several_bytes_a_character(text: Text) -> None:
+    ids = text.encode("a→b§c")
+    assert run(text, ids, "§") == ("a→b", text.encode("a→b"))
+
+
+def test_the_earliest_of_several_stops(text: Text) -> None:
+    assert run(text, text.encode("uv.\nxw"), "x", "\nx", "q") == ("uv.", text.encode("uv."))
+
+
+def test_no_stop(text: Text) -> None:
+    assert run(text, text.encode("abc 1 1"), "\n\n") is None
+    assert run(text, text.encode("abc"), "") is None

@@ -1,0 +1,237 @@
+"""LoRA training on a tiny random model: the base stays, the adapter is mlx-lm's, runs repeat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_mlx.engine import open_engine
+from star_mlx.types import Amount, Decoding, Example, Lora, ModelError, NothingKept, Trained
+from tests import tiny_random
+
+LORA = Lora(
+    rank=4, scale=2.0, dropout=0.0, layers=-1, keys=None, learning_rate=1e-2, warmup=2,
+    decay="linear", batch_size=3, max_length=64, grad_clip=1.0, weight_decay=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_random.write(tmp_path_factory.mktemp("base"), bits=4)
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Any:
+    return open_engine(str(folder))
+
+
+def examples(engine: Any, n: int = 7) -> list[Example]:
+    pairs = [(f"q{'?' * i}\n", f"{'ab' * i} 1\n{i}") for i in range(n)]
+    return [
+        Example(f"e{i}", p, c, "direct", token_ids=tuple(engine.encode(c)), iteration=1)
+        for i, (p, c) in enumerate(pairs)
+    ]
+
+
+def train(
+    engine: Any, out: Path, lora: Lora = LORA, rows: list[Example] | None = None, **options: Any
+) -> Trained:
+    options = {"seed": 5, "progress": lambda *step: None, **options}
+    amount = options.pop("amount", Amount(steps=6))
+    rows = examples(engine) if rows is None else rows
+    return engine.train(rows, lora, amount, out=out, **options)  # type: ignore[no-any-return]
+
+
+def weights(model: Any) -> dict[str, Any]:
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    return {name: mx.array(p) for name, p in tree_flatten(model.parameters())}
+
+
+def test_training_learns_and_leaves_the_base_bit_for_bit(engine: Any, tmp_path: Path) -> None:
+    import mlx.core as mx
+
+    before = weights(engine._base.model)
+    losses: list[float] = []
+    found = train(
+        engine,
+        tmp_path,
+        amount=Amount(epochs=10),
+        progress=lambda s, n, loss, t: losses.append(loss),
+    )
+    after = weights(engine._base.model)
+    assert before.keys() == after.keys()
+    assert all(mx.array_equal(before[k], after[k]) for k in before)
+    assert found.steps == len(losses) == 30
+    assert found.epochs == 10.0
+    assert found.first_loss == pytest.approx(sum(losses[:3]) / 3)
+    assert found.last_loss < 0.7 * found.first_loss
+    assert not any(t for _, t in engine._base.model.trainable_parameters().items() if t)
+
+
+def test_tokens_are_prompt_completion_and_end(engine: Any, tmp_path: Path) -> None:
+    rows = examples(engine)
+    found = train(engine, tmp_path, amount=Amount(epochs=2))
+    each = [len(engine._text.prompt(e.prompt)) + len(e.token_ids) + 1 for e in rows]
+    assert found.tokens == 2 * sum(each)
+
+
+def test_training_twice_gives_the_same_bytes(engine: Any, folder: Path, tmp_path: Path) -> None:
+    train(engine, tmp_path / "a")
+    engine.generate(
+        ["q"], Decoding(4, (), temperature=1.0), prefix="", adapter=tmp_path / "a", seeds=[1],
+        progress=lambda *_: None,
+    )  # fmt: skip
+    train(engine, tmp_path / "b")
+    train(open_engine(str(folder)), tmp_path / "c")
+    train(engine, tmp_path / "other", seed=6)
+    read = {p.name: (p / "adapters.safetensors").read_bytes() for p in tmp_path.iterdir()}
+    assert read["a"] == read["b"] == read["c"] != read["other"]
+
+
+def test_dropout_repeats_too(engine: Any, tmp_path: Path) -> None:
+    for name in "ab":
+        train(engine, tmp_path / name, replace(LORA, dropout=0.3))
+    train(engine, tmp_path / "plain")
+    read = {p.name: (p / "adapters.safetensors").read_bytes() for p in tmp_path.iterdir()}
+    assert read["a"] == read["b"] != read["plain"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "keys", "modules"),
+    [(-1, None, 21), (2, None, 14), (2, ("self_attn.q_proj",), 2)],
+)
+def test_the_adapter_is_one_mlx_lm_loads(
+    engine: Any, folder: Path, tmp_path: Path, layers: int, keys: Any, modules: int
+) -> None:
+    import mlx.core as mx
+    from mlx_lm.utils import load_adapters, load_model
+
+    train(engine, tmp_path, replace(LORA, layers=layers, keys=keys))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "adapter_config.json",
+        "adapters.safetensors",
+    ]
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["fine_tune_type"] == "lora"
+    assert len(mx.load(str(tmp_path / "adapters.safetensors"))) == 2 * modules
+
+    theirs, _ = load_model(folder)
+    theirs.set_dtype(mx.float32)
+    load_adapters(theirs, str(tmp_path))
+    theirs.eval()
+    ids = mx.array([engine._text.prompt("q??\nab 1")])
+    bare = engine._base.model(ids)
+    engine._switch.use(tmp_path)
+    ours = engine._base.model(ids)
+    engine._switch.use(None)
+    assert mx.array_equal(engine._base.model(ids), bare)
+    assert mx.abs(ours - theirs(ids)).max().item() < 1e-3
+    assert mx.abs(ours - bare).max().item() > 1e-2
+
+
+def test_the_loss_is_the_mean_over_supervised_tokens_alone(engine: Any) -> None:
+    import mlx.core as mx
+    from mlx.nn.losses import cross_entropy
+
+    from star_mlx.engine.batches import rows
+    from star_mlx.engine.lora import loss_sum, padded
+
+    model = engine._base.model
+    made, _ = rows(examples(engine), engine._text, 64)
+    by_hand = 0.0
+    for row in made:
+        logits = model(mx.array([row.tokens[:-1]]))[0]
+        targets = mx.array(row.tokens[1:])
+        each = cross_entropy(logits, targets)
+        by_hand += float(each[row.start - 1 :].sum().item())
+    together = float(loss_sum(model, *padded(made)).item())
+    assert together == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_padding_and_parts_do_not_change_the_training(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine import lora
+
+    for budget in (1, 10**6):  # a row at a time, or the whole batch padded to its longest
+        monkeypatch.setattr(lora, "CPU_BUDGET", budget)
+        monkeypatch.setattr(lora, "GPU_BUDGET", budget)
+        train(engine, tmp_path / str(budget))
+    one, whole = (mx.load(str(tmp_path / str(b) / "adapters.safetensors")) for b in (1, 10**6))
+    assert all(mx.allclose(one[k], whole[k], atol=2e-3) for k in one)
+
+
+def test_every_architecture_without_a_short_cut_gives_the_same_loss(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star_mlx.engine import lora
+    from star_mlx.engine.batches import rows
+
+    arrays = lora.padded(rows(examples(engine), engine._text, 64)[0])
+    quick = float(lora.loss_sum(engine._base.model, *arrays).item())
+    monkeypatch.setattr(lora, "PLAIN", frozenset())
+    assert float(lora.loss_sum(engine._base.model, *arrays).item()) == pytest.approx(
+        quick, rel=1e-5
+    )
+
+
+def test_rows_too_long_are_named_and_nothing_left_is_said(engine: Any, tmp_path: Path) -> None:
+    rows = examples(engine)
+    limit = len(engine._text.prompt(rows[3].prompt)) + len(rows[3].token_ids) + 1
+    found = train(engine, tmp_path, replace(LORA, max_length=limit), rows)
+    assert found.too_long == ("e4", "e5", "e6")
+    with pytest.raises(NothingKept, match="all 7 are longer than"):
+        train(engine, tmp_path, replace(LORA, max_length=2), rows)
+
+
+def test_an_adapter_changes_generation_and_comes_off(engine: Any, tmp_path: Path) -> None:
+    def write(adapter: Path | None) -> Any:
+        return engine.generate(
+            ["q??\n"], Decoding(12, ()), prefix="q\n1 ", adapter=adapter, seeds=[0],
+            progress=lambda *_: None,
+        )  # fmt: skip
+
+    bare = write(None)
+    train(engine, tmp_path, amount=Amount(steps=40))
+    adapted = write(tmp_path)
+    assert adapted != bare
+    assert write(None) == bare
+    assert write(tmp_path) == adapted
+
+
+def test_adapters_that_do_not_fit_are_refused(engine: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no adapter"):
+        engine._switch.use(tmp_path / "none")
+    train(engine, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    config["lora_parameters"]["rank"] = 9
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="does not fit this base"):
+        engine._switch.use(tmp_path)
+    assert engine._switch.use(None) is None
+
+
+def test_learning_rates() -> None:
+    from star_mlx.engine.lora import learning_rate
+
+    def rates(decay: Any) -> list[float]:
+        lora = replace(LORA, learning_rate=1.0, warmup=2, decay=decay)
+        return [round(learning_rate(lora, step, 6), 3) for step in range(6)]
+
+    assert rates("none") == [0.5, 1, 1, 1, 1, 1]
+    assert rates("linear") == [0.5, 1, 1, 0.75, 0.5, 0.25]
+    assert rates("cosine") == [0.5, 1, 1, 0.854, 0.5, 0.146]
+
+
+def test_peak_memory_is_counted_anew(engine: Any, tmp_path: Path) -> None:
+    engine.peak_memory()
+    train(engine, tmp_path)
+    assert engine.peak_memory() > 0

@@ -1,0 +1,225 @@
+"""Recipes: what is read, what is refused and in which words, and that all shipped ones load."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from star_mlx import recipe as recipes
+from star_mlx import star, tasks
+from star_mlx.recipe import differences, from_resolved, load, resolved, shipped
+from star_mlx.resources import prompts_dir, recipes_dir
+from star_mlx.types import Lora, RecipeError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="mine.yaml"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return str(tmp_path / name)
+
+    return write
+
+
+# --------------------------------------------------------------------------- what is shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_loads_with_a_task_that_takes_its_options(name):
+    recipe = load(name)
+    tasks.make(recipe.task.name, recipe.task.options)
+    assert from_resolved(resolved(recipe)) == recipe
+
+
+def test_prompts_and_recipes_are_found():
+    assert "arithmetic" in shipped() and prompts_dir().is_dir() and recipes_dir().is_dir()
+
+
+def test_a_task_brings_the_shipped_recipe_of_its_name():
+    assert load(task="arithmetic") == load("arithmetic")
+
+
+def test_a_task_without_a_recipe_of_its_name_has_the_defaults():
+    recipe = load(task="mine")
+    assert recipe == recipes.Recipe(task=recipes.TaskSpec(name="mine"))
+
+
+def test_the_defaults_are_the_references():
+    options = load(task="mine").star.options()
+    assert options == star.Options(iterations=64, problems=10_000)
+    assert [options.schedule.amount(n).steps for n in (1, 2, 3)] == [40, 48, 58]
+
+
+def test_every_setting_says_what_it_is_for():
+    from star_mlx.recipe_file import keys
+
+    assert all(info.description for _, info in keys(recipes.Recipe))
+
+
+def test_options_and_lora_carry_every_setting():
+    recipe = load(
+        "arithmetic", overrides=["star.carry_over=3", "star.problems=null", "train.keys=[q, v]"]
+    )
+    options, lora = recipe.star.options(), recipe.train.lora()
+    for name in star.Options.__dataclass_fields__.keys() - {"schedule"}:
+        assert getattr(options, name) == getattr(recipe.star, name)
+    for name in Lora.__dataclass_fields__:
+        assert getattr(lora, name) == getattr(recipe.train, name)
+    assert options.carry_over == 3 and options.problems is None and lora.keys == ("q", "v")
+
+
+# --------------------------------------------------------------------------- layers
+
+
+def test_short_forms(write):
+    recipe = load(write("task: arithmetic\nmodel: org/name@main\n"))
+    assert recipe.task == recipes.TaskSpec(name="arithmetic")
+    assert recipe.model == recipes.ModelSpec(path="org/name", revision="main")
+    assert load(task="arithmetic", model="./a/b").model.path == "./a/b"
+
+
+def test_options_go_over_the_file_and_overrides_over_both(write):
+    path = write("task: arithmetic\nseed: 1\nstar: {rationalize: true, iterations: 9}\n")
+    recipe = load(path, seed=2, rationalize=False, overrides=["seed=3", "star.iterations=4"])
+    assert (recipe.seed, recipe.star.rationalize, recipe.star.iterations) == (3, False, 4)
+
+
+def test_another_task_or_model_drops_the_options_of_the_first(write):
+    path = write("task: {name: a, options: {x: 1}}\nmodel: {path: m, revision: r}\n")
+    assert load(path, task="b").task.options == {}
+    assert load(path, task="a").task.options == {"x": 1}
+    assert load(path, model="other").model == recipes.ModelSpec(path="other")
+
+
+def test_a_recipe_extends_another(write):
+    write("extends: arithmetic\nseed: 5\nstar: {iterations: 7}\n", "base.yaml")
+    recipe = load(write("extends: base.yaml\nstar: {problems: 11}\n"))
+    plain = load("arithmetic")
+    assert (recipe.seed, recipe.star.iterations, recipe.star.problems) == (5, 7, 11)
+    assert recipe.train == plain.train and recipe.task == plain.task
+
+
+def test_extending_in_a_circle_is_refused(write):
+    write("extends: mine.yaml\n", "other.yaml")
+    with pytest.raises(RecipeError, match=r"mine\.yaml extends itself"):
+        load(write("extends: other.yaml\n"))
+
+
+def test_a_prompt_file_is_found_beside_its_recipe(write, tmp_path):
+    recipe = load(write("task: arithmetic\nprompts: {file: shots.yaml}\n"))
+    assert recipe.prompts.file == str(tmp_path / "shots.yaml")
+
+
+def test_5e_4_is_a_number_as_people_write_it(write):
+    assert load(write("task: a\ntrain: {learning_rate: 5e-4}")).train.learning_rate == 0.0005
+    assert load(task="a", overrides=["train.learning_rate=1E-5"]).train.learning_rate == 1e-5
+
+
+def test_resolved_has_every_value_and_survives_yaml():
+    recipe = load("arithmetic", overrides=["train.keys=[q]"])
+    again = yaml.safe_load(yaml.safe_dump(resolved(recipe)))
+    assert again == resolved(recipe) and from_resolved(again) == recipe
+    assert again["star"]["schedule"]["add"] == 20 and again["train"]["keys"] == ["q"]
+
+
+def test_differences_name_key_and_both_values():
+    a = resolved(load("arithmetic"))
+    b = resolved(
+        load("arithmetic", overrides=["star.iterations=9", "train.keys=[q]", "task.options.x=1"])
+    )
+    assert differences(a, a) == []
+    assert differences(a, b) == [
+        f"star.iterations {a['star']['iterations']} -> 9",
+        "train.keys null -> [q]",
+        "task.options.x (not set) -> 1",
+    ]
+
+
+# --------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("star.iteration=3", "unknown key star.iteration: did you mean star.iterations?"),
+        ("iterations=3", "unknown key iterations: did you mean star.iterations?"),
+        ("trian.rank=3", "unknown key trian: did you mean train?"),
+        ("zzz=3", "unknown key zzz: there are: task, model, seed,"),
+        ("star.iterations=0", "star.iterations should be greater than or equal to 1, but is 0"),
+        ("star.iterations=many", "star.iterations should be a whole number, but is many"),
+        ("star.iterations=2.5", "star.iterations should be a whole number, but is 2.5"),
+        ("star.iterations=true", "star.iterations should be a whole number, but is true"),
+        ("star.iterations=", "star.iterations should be a whole number, but is null"),
+        ("star.rationalize=1", "star.rationalize should be true or false, but is 1"),
+        ("star.p_rationalization=1.5", "should be less than or equal to 1, but is 1.5"),
+        ("star=3", "star should be a group of keys: iterations, problems,"),
+        ("seed=-1", "seed should be greater than or equal to 0, but is -1"),
+        ("train.decay=square", "should be 'none', 'linear' or 'cosine', but is square"),
+        ("train.learning_rate=.inf", "train.learning_rate should be a finite number"),
+        ("train.learning_rate=.nan", "train.learning_rate should be a finite number"),
+        ("train.layers=0", "train: layers 0 adapts nothing"),
+        ("train.keys=q", "train.keys should be a valid list, but is q"),
+        ("train.keys=[]", "train: keys [] adapts nothing"),
+        ("star.start_iteration=100", "star: start_iteration 100 is after the last one"),
+        ("star.start_from=runs/x", "star: start_from takes over iterations before"),
+        ("star={patience: 2, evaluate: false}", "star: patience needs dev accuracies"),
+        ("seed", "--set seed: write KEY=VALUE"),
+        ("star..x=1", "write KEY=VALUE"),
+        ("seed=[", "this is no valid YAML"),
+        ("seed=2024-13-45", "this is no valid YAML"),
+        ("extends=x", "unknown key extends"),
+    ],
+)
+def test_an_override_that_cannot_be_is_one_line_naming_it(override, message):
+    with pytest.raises(RecipeError) as caught:
+        load("arithmetic", overrides=[override])
+    text = str(caught.value)
+    assert text.startswith(f"--set {override}") and message in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("task: a\nstar:\n  iterashuns: 3\n", 3, "unknown key star.iterashuns: did you mean"),
+        ("task: a\nstar:\n  schedule: {factor: -1}\n", 3, "star.schedule.factor should be greater"),
+        ("task: a\n\nseed: x\n", 3, "seed should be a whole number, but is x"),
+        ("task: a\nseed: 1\nseed: 2\n", 3, "seed stands twice, first in line 2"),
+        ("task: a\nstar: [\n", 3, "this is no valid YAML"),
+        ("task: a\n\tseed: 1\n", 2, "this is no valid YAML"),
+        ("task: a\nextends: 3\n", 2, "extends should be a recipe's name or file"),
+        ("task: 3\n", 1, "task should be a group of keys: name, options"),
+        ("task: {options: {}}\n", 1, "task.name is missing"),
+    ],
+)
+def test_a_wrong_file_is_one_line_with_file_and_line(write, text, line, message):
+    path = write(text)
+    with pytest.raises(RecipeError) as caught:
+        load(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}, line {line}: ") and message in said and "\n" not in said
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just text\n", "3\n"])
+def test_a_file_that_is_no_mapping_is_refused(write, text):
+    with pytest.raises(RecipeError, match="a recipe is a mapping of keys to values"):
+        load(write(text))
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes(b"task: \xe9\n")
+    with pytest.raises(RecipeError, match=r"latin\.yaml cannot be read: it is not UTF-8"):
+        load(str(tmp_path / "latin.yaml"))
+    with pytest.raises(RecipeError, match=r"no recipe 'arithmetik'.*did you mean arithmetic"):
+        load("arithmetik")
+    with pytest.raises(RecipeError, match="is a folder"):
+        load(str(tmp_path))
+    with pytest.raises(RecipeError, match=re.escape("no task: give --task NAME or --recipe FILE")):
+        load()
+
+
+def test_an_inherited_mistake_names_the_file_it_is_in(write, tmp_path):
+    write("task: a\nseed: -1\n", "base.yaml")
+    with pytest.raises(RecipeError, match=r"base\.yaml, line 2: seed should be"):
+        load(write("extends: base.yaml\nstar: {iterations: 2}\n"))

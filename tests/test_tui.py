@@ -1,0 +1,365 @@
+"""The screens: what is shown of a run, that it fits, and that a model's text steers nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from star_mlx import tui
+from star_mlx.evaluate import wilson
+from star_mlx.tui.live import draw
+from star_mlx.tui.text import count, duration, percent
+from star_mlx.types import (
+    IterationFinished,
+    Notice,
+    PhaseStarted,
+    Progress,
+    RunFinished,
+    RunStarted,
+    Sampled,
+)
+
+RECIPE = {"task": {"name": "arithmetic", "options": {}}, "seed": 7}
+MODEL = {"name": "tiny", "bits": 4, "parameters": 1_230_000, "device": "cpu"}
+STARTED = RunStarted("runs/a-001", RECIPE, MODEL)
+SIZES = [(80, 24), (160, 50), (100, 30), (40, 12)]
+
+
+def evaluation(counts, n=100):
+    correct, total = sum(counts), n * len(counts)
+    return {
+        "split": "dev",
+        "n": total,
+        "correct": correct,
+        "accuracy": correct / total,
+        "ci95": list(wilson(correct, total)),
+        "by_class": {str(i): {"n": n, "correct": c} for i, c in enumerate(counts, 1)},
+    }
+
+
+def line(number, counts=(99, 32, 5, 0, 0)):
+    if number == 0:
+        return {"iteration": 0, "eval": evaluation((3, 0, 0, 0, 0)), "seconds": {"evaluate": 4.2}}
+    return {
+        "iteration": number,
+        "problems": 1000,
+        "solved": 812,
+        "rationalized": 133,
+        "examples": 945,
+        "train": {"steps": 48},
+        "eval": evaluation(counts),
+        "seconds": {"generate": 20.0, "rationalize": 10.0, "train": 12.0, "evaluate": 3.0},
+    }
+
+
+def sampled(completion="<scratch>\n</scratch>\n8 8 3", **fields):
+    attempt = {
+        "id": "624+259",
+        "hinted": False,
+        "completion": completion,
+        "answer": "8 8 3",
+        "correct": True,
+        "finish": "stop",
+        **fields,
+    }
+    return Sampled(1, "6 2 4 + 2 5 9", "8 8 3", attempt)
+
+
+def rendered(what, width, height=50):
+    console = Console(
+        record=True, width=width, height=height, file=io.StringIO(), force_terminal=True
+    )
+    console.print(what)
+    return console.export_text(styles=False)
+
+
+def state(*events):
+    folded = tui.RunState()
+    for event in (STARTED, *events):
+        folded.apply(event)
+    return folded
+
+
+# --------------------------------------------------------------------------- state
+
+
+def test_events_fold_into_the_state():
+    at = Progress(1, "train", 10, 48, 900, 2.0, 0.5)
+    folded = state(
+        IterationFinished(line(0)), PhaseStarted(1, "train", 48), at, Notice("warning", "w")
+    )
+    assert folded.at == at and [m["iteration"] for m in folded.metrics] == [0]
+    assert folded.notices == [Notice("warning", "w")]
+    folded.apply(IterationFinished(line(1)))
+    folded.apply(RunFinished("runs/a-001", "done", 9.0))
+    assert folded.at is None and folded.finished and len(folded.metrics) == 2
+
+
+def test_a_resumed_run_begins_with_what_is_done_and_an_iteration_stands_once():
+    folded = tui.RunState()
+    folded.apply(RunStarted("r", RECIPE, MODEL, (line(0), line(1))))
+    folded.apply(IterationFinished(line(1)))
+    assert [m["iteration"] for m in folded.metrics] == [0, 1]
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def test_the_table_at_80_columns_has_every_yield_and_the_second_every_interval():
+    text = rendered(tui.summary([line(0), line(1)], 80), 80)
+    assert all(cell_len(row.rstrip()) <= 80 for row in text.splitlines())
+    row = next(r for r in text.splitlines() if " 812 " in r).split()
+    assert row == ["1", "1000", "812", "133", "945", "48", "27.2", "[23-31]",
+                   "99", "32", "5", "0", "0", "45"]  # fmt: skip
+    classes = text.splitlines()[-1].split()
+    assert classes == ["1", "99", "[95-100]", "32", "[24-42]", "5", "[2-11]",
+                       "0", "[0-4]", "0", "[0-4]"]  # fmt: skip
+    assert "…" not in text
+
+
+def test_a_wide_table_has_the_intervals_by_class_in_it():
+    text = rendered(tui.summary([line(0), line(1)], 160), 160)
+    assert text.count("32 [24-42]") == 1 and "by class" not in text
+
+
+def test_many_long_classes_stand_below_each_other():
+    entry = evaluation((50, 60))
+    names = [f"Counting & Probability [bold] {i}" for i in range(7)]
+    entry["by_class"] = {name: {"n": 100, "correct": 50} for name in names}
+    text = rendered(tui.summary([{**line(1), "eval": entry}], 80), 80)
+    assert all(name in text for name in names) and text.count("50 [40-60]") == 7
+
+
+def test_ten_classes_are_in_order_of_size():
+    metrics = [{**line(1), "eval": evaluation(range(10))}]
+    shuffled = dict(reversed(metrics[0]["eval"]["by_class"].items()))
+    metrics[0]["eval"]["by_class"] = shuffled
+    from star_mlx.tui.tables import classes_of
+
+    assert classes_of(metrics) == [str(n) for n in range(1, 11)]
+
+
+def test_a_run_without_evaluation_or_classes_has_a_table_too():
+    bare = {k: v for k, v in line(1).items() if k != "eval"}
+    assert "812" in rendered(tui.summary([{"iteration": 0}, bare], 80), 80)
+    single = {**line(1), "eval": {**evaluation((50,)), "by_class": {"": {"n": 100, "correct": 50}}}}
+    assert "by class" not in rendered(tui.summary([single], 80), 80)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "digits", "text"),
+    [(1, 0, "100"), (0.999, 0, "99"), (0.001, 0, "1"), (0, 0, "0"), (0.9999, 1, "99.9"),
+     (0.462, 1, "46.2")],
+)  # fmt: skip
+def test_only_all_right_is_100_percent_and_only_none_0(fraction, digits, text):
+    assert percent(fraction, digits) == text
+
+
+def test_quantities():
+    assert [duration(s) for s in (0.44, 34, 303, 7500)] == [
+        "0.4 s",
+        "34 s",
+        "5 min 3 s",
+        "2 h 5 min",
+    ]
+    assert [count(n) for n in (12, 1_230_000, 120e6, 7e9)] == ["12", "1.2M", "120M", "7.0B"]
+
+
+# --------------------------------------------------------------------------- live
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_live_screen_fits_its_terminal(width, height):
+    folded = state(
+        *(IterationFinished(line(n)) for n in range(20)),
+        PhaseStarted(20, "generate", 1000),
+        Progress(20, "generate", 500, 1000, 30_000, 10.0),
+        *(Notice("warning", "long " * 60) for _ in range(5)),
+        sampled("step\n" * 100 + "8 8 3"),
+    )
+    lines = rendered(draw(folded, width, height, 3.0), width, height).splitlines()
+    assert len(lines) <= height and all(cell_len(row) <= width for row in lines)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES[:3])
+def test_the_live_screen_shows_run_table_progress_and_attempt(width, height):
+    folded = state(
+        *(IterationFinished(line(n)) for n in range(3)),
+        PhaseStarted(3, "train", 50),
+        Progress(3, "train", 20, 50, 8000, 10.0, 0.4321),
+        Notice("warning", "something to know"),
+        sampled(hinted=True),
+    )
+    text = rendered(draw(folded, width, height, 65.0), width, height)
+    for part in (
+        "runs/a-001", "arithmetic", "seed 7", "tiny", "4-bit", "1.2M parameters", "cpu",
+        "1 min 5 s",
+        "812", "27.2 [23-31]", "32 [24-42]", "iteration 3: training", "20/50", "2.0/s",
+        "loss 0.432", "15 s left", "something to know", "6 2 4 + 2 5 9", "iteration 1, hinted",
+        "right: 8 8 3",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_a_long_attempt_keeps_its_beginning_and_its_end():
+    folded = state(sampled("first step\n" + "step\n" * 50 + "the end"))
+    text = rendered(draw(folded, 80, 24), 80, 24)
+    assert "6 2 4 + 2 5 9" in text and "the end" in text and "first step" not in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "verdict"),
+    [
+        ({}, "right: 8 8 3"),
+        ({"correct": False, "answer": "8 8 4"}, "8 8 4 is wrong; right is 8 8 3"),
+        ({"correct": False, "answer": None}, "no answer found; right is 8 8 3"),
+        ({"finish": "length"}, "cut off at the length limit"),
+    ],
+)
+def test_the_verdict_of_an_attempt(fields, verdict):
+    assert verdict in rendered(draw(state(sampled(**fields)), 80, 24), 80, 24)
+
+
+EVIL = "[bold red]x[/] \x1b[2J\x1b]0;t\x07 \r \x9b31m \u202e \ud800 [link=http://x]y[/link]"
+
+
+def test_a_models_text_is_neither_markup_nor_control_codes():
+    text = rendered(draw(state(sampled(EVIL, answer=EVIL, correct=False)), 160, 50), 160, 50)
+    assert "[bold red]x[/]" in text and "[link=http://x]y[/link]" in text
+    assert not {"\x1b", "\x07", "\r", "\x9b", "\u202e", "\ud800"} & set(text)
+    assert "\u241b[2J" in text and "\\u202e" in text and "\\ud800" in text
+    notice = rendered(draw(state(Notice("warning", EVIL)), 160, 50), 160, 50)
+    assert "[bold red]x[/]" in notice and "\x1b" not in notice
+
+
+def test_older_attempts_are_shown_in_turn():
+    folded = state(sampled("the older"), sampled("the newer"))
+    at = [rendered(draw(folded, 80, 24, 0.0, s), 80, 24) for s in (0.0, 5.1, 10.1)]
+    assert ["the newer" in text for text in at] == [True, False, True]
+    assert ["the older" in text for text in at] == [False, True, False]
+
+
+class Ticking:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_live_screen_draws_at_most_four_times_a_second_and_leaves_the_table(monkeypatch):
+    drawn, clock = [], Ticking()
+    monkeypatch.setattr("star_mlx.tui.live.SHARE", 1e9)
+    monkeypatch.setattr("star_mlx.tui.live.draw", lambda *a: drawn.append(clock.now) or "picture")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24)
+    with tui.LiveScreen(console, clock) as screen:
+        screen(STARTED)
+        for i in range(1000):
+            clock.now = 10 + i / 100
+            screen(Progress(1, "train", i, 1000, i, i / 100))
+        screen(Notice("warning", EVIL))
+        screen(IterationFinished(line(1)))
+        screen(RunFinished("runs/a-001", "done", 9.5))
+    assert 30 <= len(drawn) <= 42
+    after = out.getvalue().rsplit("\x1b[?1049l", 1)[1]  # what stays when the screen is gone
+    assert "27.2" in after and "32 [24-42]" in after and "[bold red]x" in after
+    assert "star-mlx try runs/a-001" in after
+
+
+def test_a_costly_drawing_is_done_seldom(monkeypatch):
+    drawn, clock = [], Ticking()
+    costs = iter(range(10_000))  # perf_counter: every drawing takes one second
+    monkeypatch.setattr("star_mlx.tui.live.time.perf_counter", lambda: float(next(costs)))
+    monkeypatch.setattr("star_mlx.tui.live.draw", lambda *a: drawn.append(clock.now) or "picture")
+    with tui.LiveScreen(Console(file=io.StringIO(), force_terminal=True), clock) as screen:
+        for i in range(1000):
+            clock.now = float(i)
+            screen(Progress(1, "train", i, 1000, i, float(i)))
+    assert len(drawn) == 10
+
+
+# --------------------------------------------------------------------------- plain and JSON
+
+
+def test_plain_lines_have_no_control_codes_and_all_numbers(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = io.StringIO()
+    with tui.PlainScreen(out, Ticking()) as screen:
+        for event in (
+            STARTED,
+            PhaseStarted(1, "generate", 1000),
+            sampled(EVIL),
+            Notice("warning", EVIL),
+            IterationFinished(line(1)),
+            RunFinished("runs/a-001", "done", 312.0),
+        ):
+            screen(event)
+    text = out.getvalue()
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0] == "run runs/a-001: arithmetic; tiny, 4-bit, 1.2M parameters, cpu; seed 7"
+    assert lines[1] == "iteration 1: generating, 1000 problems"
+    assert lines[2].startswith("warning: [bold red]x[/] \u241b[2J")
+    assert lines[3] == (
+        "iteration 1 done: 1000 problems, 812 solved, 133 rationalized, 945 kept, 48 steps, "
+        "dev 27.2 [23-31] %, by class 1: 99 2: 32 3: 5 4: 0 5: 0, 45 s"
+    )
+    assert lines[4] == "finished in 5 min 12 s: done"
+    assert "32 [24-42]" in text and lines[-1].endswith("star-mlx try runs/a-001 QUESTION")
+
+
+def test_plain_progress_is_told_after_ten_seconds_and_a_tenth_or_after_a_minute():
+    out, clock = io.StringIO(), Ticking()
+    with tui.PlainScreen(out, clock) as screen:
+        screen(PhaseStarted(1, "train", 1000))
+        for second, done in ((5, 400), (11, 50), (12, 100), (15, 300), (22, 190), (23, 200),
+                             (82, 201), (84, 202), (90, 1000)):  # fmt: skip
+            clock.now = float(second)
+            screen(Progress(1, "train", done, 1000, done * 10, float(second), 1.5))
+    told = [line.split()[3] for line in out.getvalue().splitlines()[1:]]
+    assert told == ["100", "200", "202"]
+    assert "training 100 of 1000 steps, 8.3/s, 83 tokens/s, loss 1.500, 1 min 48 s left" in (
+        out.getvalue()
+    )
+
+
+def test_json_is_an_object_a_line():
+    out = io.StringIO()
+    with tui.JsonScreen(out) as screen:
+        screen(STARTED)
+        screen(sampled("\ud800\n"))
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert first["event"] == "run_started" and first["model"] == MODEL
+    assert second["event"] == "sampled" and second["attempt"]["completion"] == "\ud800\n"
+    assert out.getvalue().isascii()
+
+
+@pytest.mark.parametrize(
+    ("options", "terminal", "term", "kind"),
+    [
+        ({}, True, "xterm", tui.LiveScreen),
+        ({}, True, "dumb", tui.PlainScreen),
+        ({}, False, "xterm", tui.PlainScreen),
+        ({"plain": True}, True, "xterm", tui.PlainScreen),
+        ({"plain": True, "json": True}, True, "xterm", tui.JsonScreen),
+    ],
+)
+def test_which_screen(monkeypatch, options, terminal, term, kind):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    monkeypatch.setenv("TERM", term)
+    assert type(tui.screen(**options)) is kind
+
+
+def test_no_color_is_respected(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24)
+    console.print(draw(state(IterationFinished(line(1)), sampled()), 80, 24))
+    assert "\x1b[3" not in out.getvalue()
