@@ -197,7 +197,7 @@ def _refuse_other(record: store.RunRecord, settled: Mapping[str, Any], emit: Emi
     differ = recipe_differences(then, now)
     same = ("data_sha256", "prompts_sha256")
     differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]
-    if made.get("base", {}).get("sha256") != make["base"].get("sha256"):
+    if made.get("base", {}).get("hash") != make["base"]["hash"]:
         differ.append("the base model's content")
     if differ:
         raise RunError(

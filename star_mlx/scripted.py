@@ -47,7 +47,7 @@ class ScriptedEngine:
         self._reply = reply
 
     def describe(self) -> Mapping[str, Any]:
-        return {"name": "scripted", "device": "none", "sha256": "scripted"}
+        return {"name": "scripted", "device": "none", "hash": "scripted"}
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())

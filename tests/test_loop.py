@@ -197,7 +197,7 @@ def test_another_recipe_is_refused_naming_the_keys_that_differ(tmp_path):
 def test_another_base_is_refused(tmp_path):
     class Other(ScriptedEngine):
         def describe(self):
-            return {**super().describe(), "sha256": "other"}
+            return {**super().describe(), "hash": "other"}
 
     run(tmp_path / "run")
     with pytest.raises(RunError, match="base model"):
@@ -216,7 +216,7 @@ def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
     assert loop.resume_recipe(tmp_path / "run") == recipe()
     provenance = store.read(tmp_path / "run").recipe["provenance"]
     assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
-    assert "mlx" in provenance["versions"] and "sha256" in provenance["base"]
+    assert "mlx" in provenance["versions"] and "hash" in provenance["base"]
 
 
 def test_nothing_kept_says_so_and_what_to_try(tmp_path):
