@@ -30,8 +30,8 @@ def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]
     return Evaluation(split, len(attempts), sum(a.correct for a in attempts), by_class)
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The ``eval`` entry of a metrics line."""
+def as_json(evaluation: Evaluation, classes: str = "") -> dict[str, Any]:
+    """The ``eval`` entry of a metrics line; ``classes`` says what the classes are."""
     low, high = wilson(evaluation.correct, evaluation.n)
     return {
         "split": evaluation.split,
@@ -39,6 +39,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "correct": evaluation.correct,
         "accuracy": round(evaluation.accuracy, 6),
         "ci95": [round(low, 4), round(high, 4)],
+        "classes": classes,
         "by_class": {c: {"n": n, "correct": k} for c, (n, k) in evaluation.by_class.items()},
     }
 

@@ -58,14 +58,15 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     exists = store.check(run)
     taken_over = _taken_over(recipe)
     engine = engine or open_engine(recipe)
-    settled = {**resolved(recipe), "provenance": provenance(recipe, task, prompt_set, engine)}
+    values = settled(recipe, task)
+    values["provenance"] = provenance(task, prompt_set, engine)
     if exists:
-        _refuse_other(store.read(run), settled, emit)
-    with store.opened(run, settled) as folder:
+        _refuse_other(store.read(run), values, emit)
+    with store.opened(run, values) as folder:
         if not folder.metrics and taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
         student = Student(recipe, task, prompt_set, engine, folder, emit)
-        emit(RunStarted(str(run), settled, engine.describe(), tuple(folder.metrics)))
+        emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
         if not folder.metrics:
             metrics = student.iteration_zero()
             folder.finish(metrics)
@@ -82,6 +83,13 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         reason = "done" if number >= recipe.star.iterations else "dev accuracy no longer rises"
         folder.journal("finished", reason=reason)
     emit(RunFinished(str(run), reason, time.perf_counter() - started))
+
+
+def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """Every value of a recipe as plain data, the task's own defaults included."""
+    values = resolved(recipe)
+    values["task"]["options"] = dict(task.settings())
+    return values
 
 
 def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
@@ -147,7 +155,7 @@ def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]
 
     Returns:
         ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
-        where none was found) and ``gold`` (None where it is not known).
+        where none was found), ``gold`` and ``correct`` (both None where the answer is not known).
 
     Raises:
         TaskError: the text is no question of the run's task.
@@ -163,12 +171,11 @@ def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]
         "completion": made.completion,
         "answer": made.answer,
         "gold": problem.answer or None,
+        "correct": made.correct if problem.answer else None,
     }
 
 
-def provenance(
-    recipe: Recipe, task: Task, prompt_set: prompts.Prompts, engine: Engine
-) -> dict[str, Any]:
+def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[str, Any]:
     """What a run depends on beyond its recipe: versions, and the hashes of base, data, prompts."""
     data = hashlib.sha256()
     for split in ("train", "dev"):
@@ -190,9 +197,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _refuse_other(record: store.RunRecord, settled: Mapping[str, Any], emit: Emit) -> None:
+def _refuse_other(record: store.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to go on with a run that another recipe, base, data or prompts made."""
-    then, now = dict(record.recipe), dict(settled)
+    then, now = dict(record.recipe), dict(values)
     made, make = then.pop("provenance", {}), now.pop("provenance")
     differ = recipe_differences(then, now)
     same = ("data_sha256", "prompts_sha256")

@@ -49,7 +49,7 @@ def line(
         "train": _train(iteration.trained),
     }
     if iteration.evaluation:
-        entry["eval"] = evaluate.as_json(iteration.evaluation)
+        entry["eval"] = evaluate.as_json(iteration.evaluation, task.classes)
     entry["generate"] = {"tokens": tokens, "tokens_per_second": _rate(tokens, generating)}
     taken = {**seconds, "train": iteration.trained.seconds}
     order = ("generate", "rationalize", "train", "evaluate")

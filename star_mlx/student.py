@@ -131,7 +131,7 @@ class Student:
         """The metrics line of the base with its few-shot prompt: evaluated only."""
         line: dict[str, Any] = {"iteration": 0}
         if evaluation := self.evaluate(None, iteration=0, few_shot=True):
-            line["eval"] = evaluate.as_json(evaluation)
+            line["eval"] = evaluate.as_json(evaluation, self._task.classes)
             line["seconds"] = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
         return {**line, "peak_memory_bytes": self._engine.peak_memory()}
 

@@ -181,6 +181,10 @@ class Task(Protocol):
 
     name: str
     stop: tuple[str, ...]
+    classes: str  # what a problem's ``group`` is, such as "number of digits"; empty for none
+
+    def settings(self) -> Mapping[str, Any]:
+        """Every option with its value, defaults included, as plain data."""
 
     def problems(self, split: Split) -> Sequence[Problem]:
         """The problems of a split; the three splits share none."""

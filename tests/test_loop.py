@@ -213,7 +213,10 @@ def test_other_versions_are_only_remarked_on(tmp_path, monkeypatch):
 
 def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
     run(tmp_path / "run")
-    assert loop.resume_recipe(tmp_path / "run") == recipe()
+    again = loop.resume_recipe(tmp_path / "run")
+    task, _ = loop.open_task(recipe())
+    assert loop.settled(again, task) == loop.settled(recipe(), task)
+    assert again.task.options["mastered"] == 0.9, "the task's defaults are written out"
     provenance = store.read(tmp_path / "run").recipe["provenance"]
     assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
     assert "mlx" in provenance["versions"] and "hash" in provenance["base"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit. What the user can mend is one line; a bug stays a traceback."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         result: Any = cli.main(arguments, prog_name="star-mlx", standalone_mode=False)
     except StarError as error:
@@ -71,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("stopped", err=True)
         sys.exit(130)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _terminated(number: int, _: object) -> NoReturn:
+    """End as after any other error, so that the terminal is left as it was found."""
+    sys.exit(128 + number)
 
 
 def _fail(text: str, code: int) -> NoReturn:

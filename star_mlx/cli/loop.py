@@ -123,10 +123,9 @@ def _show(recipe: Recipe, as_json: bool) -> None:
 
     import yaml
 
-    from star_mlx.loop import open_task
-    from star_mlx.recipe import resolved
+    from star_mlx.loop import open_task, settled
 
-    open_task(recipe)
+    values = settled(recipe, open_task(recipe)[0])
     star = recipe.star
     numbers = range(star.start_iteration, star.iterations + 1)
     amounts = {n: star.options().schedule.amount(n) for n in numbers}
@@ -134,9 +133,9 @@ def _show(recipe: Recipe, as_json: bool) -> None:
         schedule = [
             {"iteration": n, "steps": a.steps, "epochs": a.epochs} for n, a in amounts.items()
         ]
-        click.echo(json.dumps({"recipe": resolved(recipe), "schedule": schedule}))
+        click.echo(json.dumps({"recipe": values, "schedule": schedule}))
         return
-    click.echo(yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True))
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     for n, amount in amounts.items():
         much = f"{amount.epochs:g} epochs" if amount.steps is None else f"{amount.steps} steps"
         click.echo(f"# iteration {n}: {much}")

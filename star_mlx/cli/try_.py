@@ -36,6 +36,6 @@ def try_(run: Path, question: str, iteration: int | None, as_json: bool) -> None
     if answer is None:
         click.echo(f"{who} gave no answer" + (f"; right is {harmless(gold)}" if gold else ""))
         return
-    right = asked.get("correct", answer == gold)
+    right = asked["correct"]
     verdict = "" if gold is None else ", right" if right else f", wrong: it is {harmless(gold)}"
     click.echo(f"{who} answers {harmless(answer)}{verdict}")

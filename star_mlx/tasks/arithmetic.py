@@ -50,6 +50,7 @@ class Arithmetic:
 
     name = "arithmetic"
     stop = ("\n\n",)
+    classes = "number of digits"
 
     def __init__(self, options: ArithmeticOptions | None = None) -> None:
         self.options = options or ArithmeticOptions()
@@ -66,6 +67,9 @@ class Arithmetic:
                 f"{where}: {first['msg']} (got {first['input']!r}); "
                 f"the options of arithmetic are {known}"
             ) from None
+
+    def settings(self) -> Mapping[str, Any]:
+        return self.options.model_dump(mode="json")
 
     def problems(self, split: Split) -> Sequence[Problem]:
         return {"train": self._train, "dev": self._dev, "test": self._test}[split]

@@ -50,7 +50,8 @@ def class_table(metrics: Metrics, width: int) -> Table:
     """Dev accuracy by class with its 95% interval: classes across, or down where that is wide."""
     lines = [line for line in metrics if "eval" in line]
     names = classes_of(lines)
-    across = _table("dev accuracy by class, % [95% interval]")
+    title = f"dev accuracy by {_classes_are(lines)}, % [95% interval]"
+    across = _table(title)
     across.add_column("iter", justify="right", style="bold")
     for name in names:
         across.add_column(Text(harmless(name)), justify="right", style="cyan")
@@ -59,14 +60,19 @@ def class_table(metrics: Metrics, width: int) -> Table:
         across.add_row(str(line["iteration"]), *cells)
     if fits(across, width):
         return across
-    return _classes_down(lines, names, width)
+    return _classes_down(lines, names, width, title)
 
 
-def _classes_down(lines: Metrics, names: Sequence[str], width: int) -> Table:
+def _classes_are(lines: Metrics) -> str:
+    named = [line["eval"]["classes"] for line in lines if line["eval"].get("classes")]
+    return harmless(named[-1]) if named else "class"
+
+
+def _classes_down(lines: Metrics, names: Sequence[str], width: int, title: str) -> Table:
     """A row a class, for the latest iterations that there is room for."""
     longest = max((len(harmless(name)) for name in names), default=5)
     room = max(1, (width - min(longest, width // 2) - 2) // 13)
-    down = _table("dev accuracy by class, % [95% interval]")
+    down = _table(title)
     down.add_column("class", overflow="fold")
     for line in lines[-room:]:
         down.add_column(f"iter {line['iteration']}", justify="right", style="cyan", no_wrap=True)
