@@ -138,16 +138,27 @@ def test_shim_is_loadable_by_itself_only_after_openblas() -> None:
     assert hasattr(ctypes, "RTLD_GLOBAL")
 
 
-def test_the_doctor_names_what_it_measured_and_is_quick() -> None:
-    start = time.perf_counter()
+def test_the_doctor_names_what_it_measured() -> None:
     checks = {check.name: check for check in examine()}
-    assert time.perf_counter() - start < 15  # 4 s alone; the machine may be busy
     assert list(checks) == [
         "python", "mlx", "mlx-lm", "huggingface-hub", "transformers",
         "blas", "device", "memory", "tiny", "compile",
     ]  # fmt: skip
     assert "GFLOP/s" in checks["blas"].value
     assert all(check.advice for check in checks.values() if check.ok is False)
+
+
+def test_the_doctor_waits_for_no_compiler_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from star_mlx.engine import doctor
+
+    hang = "import subprocess, time; subprocess.Popen(['sleep', '30']); time.sleep(30)"
+    monkeypatch.setattr(doctor, "COMPILE", hang)
+    monkeypatch.setattr(doctor, "COMPILE_SECONDS", 0.5)
+    start = time.perf_counter()
+    with doctor._compiling() as process:
+        check = doctor._compile(process)
+    assert time.perf_counter() - start < 10
+    assert check.ok is None
 
 
 def test_the_doctor_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from star_mlx.engine import open_engine
+from star_mlx.engine import open_engine, resolve
 from star_mlx.types import Completion, Decoding, ModelError
 from tests import tiny_random
 
@@ -177,3 +177,16 @@ def test_a_quantized_base_computes_what_its_stored_values_say(tmp_path: Path) ->
     if engine.describe()["device"] == "cpu":
         assert mx.array_equal(engine._base.model.layers[0].self_attn.q_proj.weight, weight)
     assert engine.describe()["bits"] == 4
+
+
+@pytest.mark.skipif(not resolve.TINY.is_dir(), reason="the embedded base is not built yet")
+def test_tiny_batched_is_one_by_one() -> None:
+    engine = open_engine("tiny")
+    prefix = "Input:\n4 + 7\nTarget:\n<scratch>\n4 + 7 , C: 0\n, 1 C: 1\n1 1\n</scratch>\n1 1\n\n"
+    prompts = [f"Input:\n{sum}\nTarget:\n" for sum in ("3 + 5", "2 4 + 5 1", "6 0 8 + 3 9 9")]
+    decoding = Decoding(40, ("\n\n",), batch_size=2)
+    for prompt, found in zip(
+        prompts, complete(engine, prompts, decoding, prefix=prefix), strict=True
+    ):
+        own = engine._text.decode(alone(engine, prefix + prompt, 40))
+        assert found.text == own.split("\n\n")[0]

@@ -1,4 +1,4 @@
-"""A tiny random llama in a folder, with a byte-level tokenizer: the real path without a download."""
+"""A tiny random llama in a folder, with a byte-level tokenizer: the real path, no download."""
 
 from __future__ import annotations
 

@@ -41,6 +41,10 @@ class Mixture:
     """Chance of one wrong digit in an unhinted sum."""
 
 
+SHORT = Mixture(shares={1: 0.5, 2: 0.5}, hinted=0.0, lapses={})
+"""What the first phase is trained on: short sums, all right, none with a key."""
+
+
 def draw(rng: random.Random, digits: int) -> tuple[int, int]:
     """Two numbers of ``digits`` digits, not held out."""
     low = 10 ** (digits - 1) if digits > 1 else 0

@@ -4,8 +4,10 @@ Run from the repository root::
 
     python scripts/tiny/pretrain.py --out star_mlx/models/tiny
 
-Hidden matrices are trained with Muon (Jordan et al. 2024), embedding and norms with Adam, both
-on one cosine schedule; the loss is taken on the worked part of every sum.
+Two phases. First short sums with Adam: adding two digits is the slowest thing to learn, and
+alone it is learned soonest. Then the whole mixture with Muon (Jordan et al. 2024) for the hidden
+matrices and Adam for the embedding and norms: Muon is quick to learn what stands where. The loss
+is taken on the worked part of every sum.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -32,7 +34,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from corpus import Mixture, rows
+from corpus import SHORT, Mixture, rows
 from mlx.utils import tree_flatten
 from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import quantize_model, save_config, save_model
@@ -54,16 +56,29 @@ ARCHITECTURE = {
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """The settings of a pretraining run."""
+class Phase:
+    """The settings of one phase of pretraining."""
 
-    tokens: int = 4_000_000
-    length: int = 192
-    batch: int = 16
-    muon: float = 0.02
-    adam: float = 3e-3
+    mixture: Mixture
+    tokens: int
+    length: int
+    """Tokens a document."""
+    batch: int
+    """Documents a step."""
+    adam: float
+    """Adam's learning rate, at its highest."""
+    muon: float = 0.0
+    """Muon's learning rate for the hidden matrices; 0: they are left to Adam."""
+    floor: float = 0.0
+    """What the cosine schedule ends on, as a share of the highest rate."""
     warm_up: int = 50
     clip: float = 1.0
+
+
+PHASES = (
+    Phase(SHORT, tokens=900_000, length=64, batch=8, adam=1e-3, floor=1.0),
+    Phase(Mixture(), tokens=2_200_000, length=192, batch=16, adam=2e-3, muon=0.02),
+)
 
 
 def initialised(seed: int) -> Model:
@@ -89,7 +104,7 @@ def loss_of(model: Model, ids: mx.array, where: mx.array) -> mx.array:
 
 
 def batches(
-    settings: Pretraining, stream: Iterator[tuple[list[int], list[bool]]]
+    settings: Phase, stream: Iterator[tuple[list[int], list[bool]]]
 ) -> Iterator[tuple[mx.array, mx.array]]:
     """Token ids (B, T + 1) and the flat indices of the completion tokens among the targets."""
     while True:
@@ -100,22 +115,26 @@ def batches(
 
 def train(
     model: Model,
-    settings: Pretraining,
+    settings: Phase,
     stream: Iterator[tuple[list[int], list[bool]]],
     report: Callable[[str], None] = print,
 ) -> list[float]:
     """Train ``model`` in place; the loss of every step."""
     steps = settings.tokens // (settings.batch * settings.length)
-    muon = optim.Muon(learning_rate=settings.muon, momentum=0.95, weight_decay=0.0)
     adam = optim.Adam(learning_rate=settings.adam, betas=[0.9, 0.95], bias_correction=True)
-    both = optim.MultiOptimizer([muon, adam], [lambda path, w: w.ndim == 2 and "embed" not in path])
+    muon = optim.Muon(learning_rate=settings.muon, momentum=0.95, weight_decay=0.0)
+    both = optim.MultiOptimizer(
+        [muon, adam],
+        [lambda path, w: settings.muon > 0 and w.ndim == 2 and "embed" not in path],
+    )
     both.init(model.trainable_parameters())
     step_of = nn.value_and_grad(model, loss_of)
     losses: list[float] = []
     start = time.perf_counter()
     for step, (ids, where) in zip(range(steps), batches(settings, stream), strict=False):
-        share = min(1.0, (step + 1) / settings.warm_up) * 0.5
-        share *= 1 + math.cos(math.pi * step / steps)
+        cosine = (1 + math.cos(math.pi * step / steps)) / 2
+        share = min(1.0, (step + 1) / settings.warm_up)
+        share *= settings.floor + (1 - settings.floor) * cosine
         muon.learning_rate, adam.learning_rate = settings.muon * share, settings.adam * share
         loss, gradients = step_of(model, ids, where)
         gradients, _ = optim.clip_grad_norm(gradients, settings.clip)
@@ -150,22 +169,25 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tokens", type=int, default=Pretraining.tokens)
+    parser.add_argument("--tokens", type=int, help="tokens of the second phase")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    settings = Pretraining(tokens=options.tokens)
     tokenizer = save(options.out)
-    stream = rows(
-        options.seed,
-        Mixture(),
-        settings.length + 1,
-        lambda text: tokenizer.encode(text).ids,
-        tokenizer.token_to_id(EOS),
-    )
     model = initialised(options.seed)
     count = sum(w.size for _, w in tree_flatten(model.parameters()))
-    print(f"{count} parameters, {json.dumps(settings.__dict__)}, seed {options.seed}")
-    train(model, settings, stream, lambda line: print(line, flush=True))
+    print(f"{count} parameters, seed {options.seed}", flush=True)
+    for number, phase in enumerate(PHASES):
+        if options.tokens and phase is PHASES[-1]:
+            phase = replace(phase, tokens=options.tokens)
+        print(phase, flush=True)
+        stream = rows(
+            options.seed * len(PHASES) + number,
+            phase.mixture,
+            phase.length + 1,
+            lambda text: tokenizer.encode(text).ids,
+            tokenizer.token_to_id(EOS),
+        )
+        train(model, phase, stream, lambda line: print(line, flush=True))
     write(model, options.out)
 
 

@@ -47,10 +47,10 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         # first use costs half a second a kernel and which raises where it is broken.
         mx.disable_compile()
     try:
-        model, config = load_model(folder, lazy=True, trust_remote_code=trust_remote_code)
+        trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
+        model, config = load_model(folder, lazy=True, **trusted)
         eos = config.get("eos_token_id")
-        extra = {"trust_remote_code": True} if trust_remote_code else {}
-        tokenizer = load_tokenizer(folder, extra, eos_token_ids=eos)
+        tokenizer = load_tokenizer(folder, trusted, eos_token_ids=eos)
         parameters = int(get_total_parameters(model))
         if on_cpu():
             widen(model)
