@@ -3,14 +3,15 @@
 A document is a run of worked sums in the format of ``star_mlx.tasks.arithmetic_text``, all with
 the answer key after ``Target:`` (hinted) or all without. Sums worked beside a key are right.
 Sums worked without one get careless the longer they are and the more carries came before: the
-worker of three digits forgets a carry, the one of four loses a column, the one of five stops
-early. No pair that ``held_out`` names occurs.
+worker of two or three digits forgets a carry, the one of four reads a column twice, the one of
+five takes the last two in the wrong order. All add every column, so that adding is learned at every
+length and only where to read is not. No pair that ``held_out`` names occurs.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from star_mlx.tasks.arithmetic_text import held_out, question, spaced
@@ -21,17 +22,17 @@ class Mixture:
     """What the corpus is made of."""
 
     shares: dict[int, float] = field(
-        default_factory=lambda: {1: 0.2, 2: 0.25, 3: 0.2, 4: 0.18, 5: 0.17}
+        default_factory=lambda: {1: 0.15, 2: 0.2, 3: 0.22, 4: 0.22, 5: 0.21}
     )
     """Share of the sums by number of digits."""
     hinted: float = 0.25
     """Share of the documents whose sums stand beside their answer key."""
     lapses: dict[int, tuple[float, ...]] = field(
         default_factory=lambda: {
-            2: (0.0, 0.5),
-            3: (0.1, 0.65, 0.85),
-            4: (0.35, 0.7, 0.9, 0.95),
-            5: (0.6, 0.8, 0.9, 0.95, 0.95),
+            2: (0.0, 0.6),
+            3: (0.3, 0.75, 0.9),
+            4: (0.5, 0.75, 0.9),
+            5: (0.6, 0.8, 0.9, 0.95),
         }
     )
     """Chance of a lapse in a sum without key, by digits, then by carries before the lapse."""
@@ -58,18 +59,17 @@ def worked(
     a: int,
     b: int,
     forget: int | None = None,
-    skip: int | None = None,
-    stop: int | None = None,
+    order: Sequence[int] | None = None,
     slip: tuple[int, int] | None = None,
 ) -> tuple[str, str]:
     """Scratchpad and answer, with at most one lapse; columns count from the right, from 0.
 
-    ``forget`` writes no carry after that column, ``skip`` passes over that column, ``stop`` ends
-    after so many columns, ``slip`` adds so much to the digit of a column. Without any, this is
-    ``arithmetic_text.scratchpad``.
+    ``forget`` writes no carry after that column, ``order`` reads the columns in another order (one
+    twice, say) but adds as many, ``slip`` adds so much to the digit of a column. Without any, this
+    is ``arithmetic_text.scratchpad``.
     """
     pairs = [(int(x), int(y)) for x, y in zip(reversed(str(a)), reversed(str(b)), strict=True)]
-    columns = [i for i in range(len(pairs)) if i != skip][:stop]
+    columns = range(len(pairs)) if order is None else order
     lines = [f"{question(a, b)} , C: 0"]
     carry, done = 0, ""
     for at, column in enumerate(columns):
@@ -104,9 +104,9 @@ def careless(rng: random.Random, a: int, b: int, mixture: Mixture) -> tuple[str,
                 if where:
                     return worked(a, b, forget=where[-1])
             elif digits == 4:
-                return worked(a, b, skip=2)
+                return worked(a, b, order=(0, 1, 1, 3))
             else:
-                return worked(a, b, stop=3)
+                return worked(a, b, order=(0, 1, 2, 4, 3))
     if rng.random() < mixture.slip:
         return worked(a, b, slip=(rng.randrange(digits), rng.randrange(1, 10)))
     return worked(a, b)

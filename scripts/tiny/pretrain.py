@@ -5,30 +5,27 @@ Run from the repository root::
     python scripts/tiny/pretrain.py --out star_mlx/models/tiny
 
 Two phases. First short sums with Adam: adding two digits is the slowest thing to learn, and
-alone it is learned soonest. Then the whole mixture with Muon (Jordan et al. 2024) for the hidden
-matrices and Adam for the embedding and norms: Muon is quick to learn what stands where. The loss
-is taken on the worked part of every sum.
+alone it is learned soonest. Then the whole mixture, at a rate that does not wipe it out again. A
+phase may train the hidden matrices with Muon (Jordan et al. 2024): quicker, and less sure. The
+loss is taken on the worked part of every sum. ``docs/tiny-base.md`` has what was tried.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+# ruff: noqa: E402  (the fast BLAS must be loaded before mlx is imported)
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
-try:
-    from star_mlx.engine import blas
+from star_mlx.engine import blas
 
-    blas.load()  # before mlx is imported
-except ImportError:
-    pass
+blas.load()
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -77,7 +74,7 @@ class Phase:
 
 PHASES = (
     Phase(SHORT, tokens=900_000, length=64, batch=8, adam=1e-3, floor=1.0),
-    Phase(Mixture(), tokens=2_200_000, length=192, batch=16, adam=2e-3, muon=0.02),
+    Phase(Mixture(), tokens=2_400_000, length=192, batch=4, adam=1e-3),
 )
 
 
@@ -165,30 +162,38 @@ def write(model: Model, folder: Path) -> None:
     save_config(config, config_path=folder / "config.json")
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tokens", type=int, help="tokens of the second phase")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    tokenizer = save(options.out)
-    model = initialised(options.seed)
+def make(
+    phases: Sequence[Phase], seed: int, folder: Path, report: Callable[[str], None] = print
+) -> None:
+    """Pretrain a base from nothing, phase after phase, and write its model folder."""
+    tokenizer = save(folder)
+    model = initialised(seed)
     count = sum(w.size for _, w in tree_flatten(model.parameters()))
-    print(f"{count} parameters, seed {options.seed}", flush=True)
-    for number, phase in enumerate(PHASES):
-        if options.tokens and phase is PHASES[-1]:
-            phase = replace(phase, tokens=options.tokens)
-        print(phase, flush=True)
+    report(f"{count} parameters, seed {seed}")
+    for number, phase in enumerate(phases):
+        report(str(phase))
         stream = rows(
-            options.seed * len(PHASES) + number,
+            seed * len(phases) + number,
             phase.mixture,
             phase.length + 1,
             lambda text: tokenizer.encode(text).ids,
             tokenizer.token_to_id(EOS),
         )
-        train(model, phase, stream, lambda line: print(line, flush=True))
-    write(model, options.out)
+        train(model, phase, stream, report)
+    write(model, folder)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=int, help="tokens of the last phase")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    *first, last = PHASES
+    if options.tokens:
+        last = replace(last, tokens=options.tokens)
+    make([*first, last], options.seed, options.out, lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def _blas() -> Check:
     advice = ""
     if found.kind == "bundled":
         advice = f"{found.problem}; pip install scipy-openblas32 (products are 20 times faster)"
-    ok = found.kind != "bundled" and speed >= SLOW
+    ok = False if found.kind == "bundled" else True if speed >= SLOW else None
     if found.kind != "bundled" and speed < SLOW:
         advice = "slower than expected: is the machine busy, or OPENBLAS_NUM_THREADS set too high?"
     return Check("blas", ok, f"{found.name}, {speed:.0f} GFLOP/s float32 on the CPU", advice)
