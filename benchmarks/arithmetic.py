@@ -62,15 +62,18 @@ def table(out: Path) -> None:
         wall = folder / "wall_seconds"
         print(f"\n### {folder.name}" + (f", {wall.read_text().strip()} s" if wall.exists() else ""))
         classes = list(record.metrics[0]["eval"]["by_class"])
-        print("\n| iteration | solved | rationalized | kept | valid steps | steps | loss | dev |"
-              + "".join(f" {c} |" for c in classes) + " seconds |")
+        print(
+            "\n| iteration | solved | rationalized | kept | valid steps | steps | loss | dev |"
+            + "".join(f" {c} |" for c in classes)
+            + " seconds |"
+        )
         print("|---" * (9 + len(classes)) + "|")
         for line in record.metrics:
             print("| " + " | ".join(row(line, classes)) + " |")
         if (folder / "test.json").exists():
             for name, entry in json.loads((folder / "test.json").read_text()).items():
-                print(f"\n{name}: {interval(entry)} of {entry['n']}; "
-                      + ", ".join(f"{c} digits {interval(v)}" for c, v in entry["by_class"].items()))
+                by_class = [f"{c} digits {interval(v)}" for c, v in entry["by_class"].items()]
+                print(f"\n{name}: {interval(entry)} of {entry['n']}; {', '.join(by_class)}")
 
 
 def row(line: dict, classes: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ from star_mlx.types import (
     Completion,
     Decoding,
     Example,
+    Finish,
     Lora,
     ModelError,
     NothingKept,
@@ -70,7 +71,7 @@ class ScriptedEngine:
                 text = text.split(stop, 1)[0]
             ids = text.encode()
             cut = ids[: decoding.max_tokens]
-            finish = "stop" if len(cut) == len(ids) else "length"
+            finish: Finish = "stop" if len(cut) == len(ids) else "length"
             completions.append(Completion(cut.decode(errors="replace"), tuple(cut), finish))
             progress(len(completions), sum(len(c.token_ids) for c in completions))
         return completions

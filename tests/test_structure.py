@@ -62,7 +62,9 @@ def test_star_stays_one_short_file():
     assert len((PACKAGE / "star.py").read_text(encoding="utf-8").splitlines()) < 150
 
 
-@pytest.mark.parametrize("module", ["star_mlx", "star_mlx.cli", "star_mlx.types", "star_mlx.engine"])
+@pytest.mark.parametrize(
+    "module", ["star_mlx", "star_mlx.cli", "star_mlx.types", "star_mlx.engine"]
+)
 def test_importing_loads_nothing_heavy(module):
     heavy = ("mlx", "mlx_lm", "transformers", "numpy", "torch", "huggingface_hub")
     if module == "star_mlx.cli":
