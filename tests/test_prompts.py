@@ -56,7 +56,6 @@ def test_a_training_prompt_is_built_from_the_question_alone(tmp_path):
 
 def test_the_shipped_prompts_load():
     from star_mlx.resources import prompts_dir
-
     from star_mlx.tasks import TASKS, make
 
     for name in TASKS:
