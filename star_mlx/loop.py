@@ -56,14 +56,15 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     started = time.perf_counter()
     task, prompt_set = open_task(recipe)
     exists = store.check(run)
-    taken_over = _taken_over(recipe)
+    begun = exists and bool(store.read(run).metrics)
+    taken_over = None if begun else _taken_over(recipe)
     engine = engine or open_engine(recipe)
     values = settled(recipe, task)
     values["provenance"] = provenance(task, prompt_set, engine)
     if exists:
         _refuse_other(store.read(run), values, emit)
     with store.opened(run, values) as folder:
-        if not folder.metrics and taken_over:
+        if taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
         student = Student(recipe, task, prompt_set, engine, folder, emit)
         emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))

@@ -254,6 +254,9 @@ def test_starting_from_another_runs_iterations(tmp_path):
             for name in ("first", "second")
         )
         assert first == second
+    (tmp_path / "first").rename(tmp_path / "moved")
+    run(tmp_path / "second", *overrides)  # what was taken over is its own now
+    (tmp_path / "moved").rename(tmp_path / "first")
     with pytest.raises(RunError, match="no iteration 8"):
         run(tmp_path / "third", "star.start_iteration=9", overrides[1], "star.iterations=9")
     assert not (tmp_path / "third").exists()
