@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def test_a_bug_stays_a_traceback(monkeypatch):
 def test_a_dry_run_prints_a_recipe_and_its_schedule_and_writes_nothing(star, elsewhere):
     arguments = ["loop", "--task", "arithmetic", "--set", "star.iterations=3", "--seed", "4",
                  "--no-rationalize", "--model", "org/name@v1", "--dry-run",
-                 "--set", "star.schedule.start=40"]  # fmt: skip
+                 "--set", "star.schedule.start=40", "--set", "star.schedule.factor=1.2"]  # fmt: skip
     code, out, err = star(*arguments)
     assert (code, err) == (0, "") and os.listdir() == []
     assert out.splitlines()[-3:] == [
@@ -189,7 +190,7 @@ def test_loop_json(star, scripted):
 def test_another_recipe_for_a_run_is_refused_with_what_differs(star, finished):
     code, _, err = star("loop", "--run", finished, "--set", "train.rank=3", "--seed", "9")
     assert code == 2 and err.count("\n") == 1
-    assert "train.rank 16 -> 3" in err and "seed 0 -> 9" in err
+    assert re.search(r"train\.rank \d+ -> 3", err) and "seed 0 -> 9" in err
 
 
 def test_an_interruption_says_how_to_go_on(star, monkeypatch):
