@@ -151,9 +151,23 @@ def test_a_bug_stays_a_traceback(monkeypatch):
 
 
 def test_a_dry_run_prints_a_recipe_and_its_schedule_and_writes_nothing(star, elsewhere):
-    arguments = ["loop", "--task", "arithmetic", "--set", "star.iterations=3", "--seed", "4",
-                 "--no-rationalize", "--model", "org/name@v1", "--dry-run",
-                 "--set", "star.schedule.start=40", "--set", "star.schedule.factor=1.2"]  # fmt: skip
+    arguments = [
+        "loop",
+        "--task",
+        "arithmetic",
+        "--set",
+        "star.iterations=3",
+        "--seed",
+        "4",
+        "--no-rationalize",
+        "--model",
+        "org/name@v1",
+        "--dry-run",
+        "--set",
+        "star.schedule.start=40",
+        "--set",
+        "star.schedule.factor=1.2",
+    ]
     code, out, err = star(*arguments)
     assert (code, err) == (0, "") and os.listdir() == []
     assert out.splitlines()[-3:] == [
