@@ -27,7 +27,8 @@ def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]
     for problem, attempt in zip(problems, attempts, strict=True):
         n, correct = by_class.get(problem.group, (0, 0))
         by_class[problem.group] = (n + 1, correct + attempt.correct)
-    return Evaluation(split, len(attempts), sum(a.correct for a in attempts), by_class)
+    verdicts = {a.id: a.correct for a in attempts}
+    return Evaluation(split, len(attempts), sum(a.correct for a in attempts), by_class, verdicts)
 
 
 def as_json(evaluation: Evaluation, classes: str = "") -> dict[str, Any]:
@@ -44,6 +45,8 @@ def as_json(evaluation: Evaluation, classes: str = "") -> dict[str, Any]:
     }
 
 
-def from_json(entry: dict[str, Any]) -> Evaluation:
+def from_json(entry: dict[str, Any], attempts: Sequence[Attempt] = ()) -> Evaluation:
+    """The evaluation of an ``eval`` entry; its verdicts are those of ``attempts``."""
     by_class = {c: (v["n"], v["correct"]) for c, v in entry["by_class"].items()}
-    return Evaluation(entry["split"], entry["n"], entry["correct"], by_class)
+    verdicts = {a.id: a.correct for a in attempts}
+    return Evaluation(entry["split"], entry["n"], entry["correct"], by_class, verdicts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import sys
 import time
@@ -10,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from star_mlx import evaluate, prompts, store, tasks
+from star_mlx import baseline, evaluate, guard, prompts, store, tasks
 from star_mlx.recipe import Recipe, from_resolved, resolved
 from star_mlx.recipe import differences as recipe_differences
 from star_mlx.star import star
@@ -20,9 +22,11 @@ from star_mlx.types import (
     Done,
     Emit,
     Engine,
+    Evaluation,
     IterationFinished,
     Notice,
     Problem,
+    PromptError,
     RunError,
     RunFinished,
     RunStarted,
@@ -58,32 +62,65 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     exists = store.check(run)
     begun = exists and bool(store.read(run).metrics)
     taken_over = None if begun else _taken_over(recipe)
+    task.problems("train")  # what is wrong with the data is said before a model is loaded
     engine = engine or open_engine(recipe)
+    prompt_set = in_template(recipe, prompt_set, engine)
     values = settled(recipe, task)
     values["provenance"] = provenance(task, prompt_set, engine)
     if exists:
-        _refuse_other(store.read(run), values, emit)
+        refuse_other(store.read(run), values, emit)
     with store.opened(run, values) as folder:
         if taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
         student = Student(recipe, task, prompt_set, engine, folder, emit)
         emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
+        if skipped := task.skipped():
+            emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
         if not folder.metrics:
             metrics = student.iteration_zero()
             folder.finish(metrics)
             emit(IterationFinished(metrics))
-        done = _completed(folder, recipe.star.carry_over)
-        number = done[-1].number if done else 0
-        for iteration in star(
-            student, task.training, recipe.star.options(), seed=recipe.seed, completed=done
-        ):
-            number = iteration.number
-            metrics = student.metrics(iteration)
-            folder.finish(metrics, iteration.direct)
-            emit(IterationFinished(metrics))
-        reason = "done" if number >= recipe.star.iterations else "dev accuracy no longer rises"
+        work = baseline.run if recipe.baseline else _loop
+        reason = work(recipe, task, prompt_set, student, folder, emit)
         folder.journal("finished", reason=reason)
     emit(RunFinished(str(run), reason, time.perf_counter() - started))
+
+
+def _loop(
+    recipe: Recipe,
+    task: Task,
+    prompt_set: prompts.Prompts,
+    student: Student,
+    folder: store.Store,
+    emit: Emit,
+) -> str:
+    """Algorithm 1 from where the folder stands; why it ended."""
+    shown = {shot.id for shot in prompt_set.examples}  # examples drawn from the data
+
+    def problems(evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
+        return [p for p in task.training(evaluations) if p.id not in shown]
+
+    history = completed(folder, recipe.star.carry_over)
+    choose = guard.teacher(recipe.star.on_regression, recipe.star.patience)
+    iterations = star(
+        student,
+        problems,
+        recipe.star.options(),
+        seed=recipe.seed,
+        completed=history,
+        teacher=choose,
+    )
+    for iteration in iterations:
+        done = Done(iteration.number, iteration.trained.adapter, (), iteration.evaluation)
+        history.append(done)
+        metrics = student.metrics(iteration) | guard.entry(history)
+        folder.finish(metrics, iteration.direct)
+        emit(IterationFinished(metrics))
+        if worse := guard.warning(history, recipe.star.on_regression):
+            emit(Notice("warning", worse))
+    if history[-1].number >= recipe.star.iterations:
+        return "done"
+    return "dev accuracy fell" if guard.regressed(history) else "dev accuracy no longer rises"
 
 
 def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
@@ -94,13 +131,46 @@ def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
 
 
 def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
-    """The recipe's task with its few-shot prompts."""
+    """The recipe's task with its few-shot prompts, as plain text."""
     from star_mlx.resources import prompts_dir
 
     task = tasks.make(recipe.task.name, recipe.task.options)
-    file = recipe.prompts.file
-    path = Path(file) if file else prompts_dir() / task.name / "few_shot.yaml"
-    return task, prompts.load(path, task, direct=recipe.star.direct)
+    spec, direct = recipe.prompts, recipe.star.direct or recipe.baseline == "direct"
+    file = Path(spec.file) if spec.file else prompts_dir() / task.name / "few_shot.yaml"
+    if recipe.baseline == "zero-shot" or spec.k == 0:
+        found = prompts.Prompts(task, (), direct, zero_shot=True)
+    elif spec.k:
+        found = prompts.drawn(task, spec.k, spec.seed, direct=direct)
+    elif spec.file is None and not file.is_file():
+        raise PromptError(
+            f"the task {task.name} has no few-shot examples of its own: give prompts.file=FILE, or "
+            "prompts.k=N to draw N from the data"
+        )
+    else:
+        found = prompts.load(file, task, direct=direct)
+    return task, found
+
+
+def in_template(
+    recipe: Recipe, prompt_set: prompts.Prompts, engine: Engine
+) -> prompts.Prompts:
+    """The prompts in the engine's chat template, where the recipe asks for that."""
+    if not recipe.prompts.chat:
+        return prompt_set
+    chat = functools.partial(_chat, engine)
+    return dataclasses.replace(prompt_set, chat=chat, system=recipe.prompts.system)
+
+
+def _chat(engine: Engine, turns: Sequence[tuple[str, str]], reply: bool) -> str:
+    return engine.chat(turns, reply=reply)
+
+
+def task_named(name: str, data: str | None = None) -> Task:
+    """A task by its name, or that of a recipe file, with its data where ``data`` says."""
+    from star_mlx import recipe as recipes
+
+    spec = recipes.load(task=name, data=data).task
+    return tasks.make(spec.name, spec.options)
 
 
 def open_engine(recipe: Recipe) -> Engine:
@@ -137,12 +207,15 @@ def attempt(
     number = record.last if iteration is None else iteration
     adapter = record.adapter(number)
     engine = engine or open_engine(recipe)
+    prompt_set = in_template(recipe, prompt_set, engine)
     drop = recipe.star.drop_few_shot_from
-    few_shot = drop is None or number < drop
+    prefix, asked = prompt_set.batch(
+        problems, hinted=hinted, few_shot=drop is None or number < drop
+    )
     completions = engine.generate(
-        [prompt_set.generation(p, hinted=hinted) for p in problems],
-        decoding(recipe, task),
-        prefix=prompt_set.few_shot(hinted=hinted) if few_shot else "",
+        asked,
+        decoding(recipe, prompt_set),
+        prefix=prefix,
         adapter=adapter,
         seeds=[recipe.seed] * len(problems),
         progress=lambda done, tokens: None,
@@ -198,7 +271,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _refuse_other(record: store.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
+def refuse_other(record: store.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to go on with a run that another recipe, base, data or prompts made."""
     then, now = dict(record.recipe), dict(values)
     made, make = then.pop("provenance", {}), now.pop("provenance")
@@ -230,21 +303,23 @@ def _taken_over(recipe: Recipe) -> store.RunRecord | None:
     return record
 
 
-def _completed(folder: store.Store, carry_over: int) -> list[Done]:
-    """The finished iterations as ``star`` is resumed with them."""
+def completed(folder: store.Store, carry_over: int) -> list[Done]:
+    """Iteration 0 and the finished ones, as ``star`` is resumed with them."""
     numbers = [line["iteration"] for line in folder.metrics if line["iteration"] > 0]
-    done = []
-    for line in folder.metrics:
-        n = line["iteration"]
-        if n == 0:
-            continue
-        entry = line.get("eval")
-        done.append(
-            Done(
-                number=n,
-                adapter=folder.adapter(n),
-                examples=folder.examples(n) if n in numbers[len(numbers) - carry_over :] else (),
-                evaluation=evaluate.from_json(entry) if entry else None,
-            )
+    carried = numbers[len(numbers) - carry_over :]
+    return [
+        Done(
+            number=n,
+            adapter=folder.adapter(n) if n else None,
+            examples=folder.examples(n) if n in carried else (),
+            evaluation=_evaluation(folder, line),
         )
-    return done
+        for line in folder.metrics
+        for n in [line["iteration"]]
+    ]
+
+
+def _evaluation(folder: store.Store, line: Mapping[str, Any]) -> Evaluation | None:
+    if "eval" not in line:
+        return None
+    return evaluate.from_json(line["eval"], folder.attempts(line["iteration"], "dev"))

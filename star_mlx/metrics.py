@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ def line(
     seconds: Mapping[Phase, float],
     peak_memory: int,
 ) -> dict[str, Any]:
-    """The line of an iteration.
+    """The line of an iteration, but for what compares it with others (``guard.compared``).
 
     ``solved_before`` says of each problem that was attempted in an earlier iteration whether its
     last direct attempt was right: ``newly_solved`` and ``forgotten`` count the changes since.
@@ -28,18 +29,22 @@ def line(
         "direct": [a for a in iteration.direct if a.kept],
         "rationalized": [a for a in iteration.hinted if a.kept],
     }
-    was = [(solved_before.get(a.id), a.correct) for a in iteration.direct]
+    solved = {a.id for a in iteration.direct if a.correct}
+    was = [(solved_before.get(p.id), p.id in solved) for p in iteration.problems]
+    reasons = Counter(a.rejected for a in attempts if a.rejected)
     tokens = sum(len(a.token_ids) for a in attempts)
     generating = seconds.get("generate", 0.0) + seconds.get("rationalize", 0.0)
     entry: dict[str, Any] = {
         "iteration": iteration.number,
+        "teacher": iteration.teacher,
         "problems": len(iteration.problems),
-        "solved": sum(a.correct for a in iteration.direct),
+        "solved": len(solved),
         "rationalized": len(kept["rationalized"]),
         "examples": len(iteration.examples),
         "parse_failures": sum(a.answer is None for a in attempts),
-        "truncated": sum(a.correct and not a.kept for a in attempts),
+        "truncated": sum(a.correct and a.finish == "length" for a in attempts),
         "too_long": len(iteration.trained.too_long),
+        "rejected": dict(sorted(reasons.items())),
         "hint_leaks": sum(
             task.cites_hint(problems[a.id], a.completion) for a in kept["rationalized"]
         ),

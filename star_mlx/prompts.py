@@ -7,6 +7,8 @@ Its hinted twin is built by the task's rule, never written by hand.
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,28 +17,56 @@ import yaml
 from star_mlx.types import Problem, PromptError, Question, Task
 
 BETWEEN = "\n\n"  # between the examples of a few-shot prompt
+Chat = Callable[[Sequence[tuple[str, str]], bool], str]  # turns, whether a reply follows -> text
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The prompts of one task. ``direct`` leaves the rationales out: answers alone."""
+    """The prompts of one task.
+
+    ``direct`` leaves the rationales out: answers alone. ``zero_shot`` asks for them in words instead
+    of by example. ``chat`` puts everything in the model's chat template, the examples as earlier
+    turns, behind ``system`` if there is one; without it prompts are plain text.
+    """
 
     task: Task
     examples: tuple[Problem, ...]
     direct: bool = False
+    zero_shot: bool = False
+    chat: Chat | None = None
+    system: str | None = None
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """What ends a completion: the task's own stops, and what stands between plain examples."""
+        between = () if self.chat or self.zero_shot else (BETWEEN,)
+        return tuple(dict.fromkeys((*self.task.stop, *between)))
 
     def few_shot(self, *, hinted: bool) -> str:
         """The few-shot prompt, ending where the next problem begins."""
-        parts = []
-        for shot in self.examples:
-            rationale = None if self.direct else shot.rationale
-            ask = self._hinted(shot) if hinted else self.task.ask(shot.question)
-            parts.append(ask + self.task.worked(rationale, shot.answer) + BETWEEN)
-        return "".join(parts)
+        if self.chat and self.examples:
+            return self.chat(self._turns(hinted), False)
+        if self.chat:
+            return ""
+        return "".join(ask + shown + BETWEEN for ask, shown in self._shots(hinted))
 
-    def generation(self, problem: Problem, *, hinted: bool) -> str:
-        """What the model completes, after the few-shot prompt."""
-        return self._hinted(problem) if hinted else self.task.ask(problem.question)
+    def generation(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> str:
+        """The whole prompt of a problem, which a model completes."""
+        return self._prompt(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
+
+    def batch(
+        self, problems: Sequence[Problem], *, hinted: bool, few_shot: bool
+    ) -> tuple[str, list[str]]:
+        """What the prompts of problems all begin with, and what follows it in each.
+
+        The first is the few-shot prompt, but for chat templates that write an earlier turn in
+        another way than the last one: then it is empty.
+        """
+        prefix = self.few_shot(hinted=hinted) if few_shot else ""
+        whole = [self.generation(p, hinted=hinted, few_shot=few_shot) for p in problems]
+        if not all(prompt.startswith(prefix) for prompt in whole):
+            prefix = ""
+        return prefix, [prompt[len(prefix) :] for prompt in whole]
 
     def training(self, question: Question, *, few_shot: bool) -> str:
         """The prompt of a training example.
@@ -44,15 +74,71 @@ class Prompts:
         It is given the question alone, so no hint can be in it.
         ``few_shot`` puts the (unhinted) few-shot prompt in front, as at generation.
         """
-        return (self.few_shot(hinted=False) if few_shot else "") + self.task.ask(question)
+        return self._prompt(self.task.ask(question), hinted=False, few_shot=few_shot)
 
-    def _hinted(self, problem: Problem) -> str:
-        return self.task.ask_hinted(problem.question, problem.answer)
+    def completion(self, rationale: str | None, answer: str) -> str:
+        """What a model should write for a rationale and answer that the data gives."""
+        text = self.task.worked(rationale, answer)
+        return text.strip() if self.chat else text
 
     def digest(self) -> str:
         """SHA-256 of both few-shot prompts."""
         text = self.few_shot(hinted=False) + "\0" + self.few_shot(hinted=True)
+        if self.chat:
+            text += "\0" + self.chat([*self._system(), ("user", "")], True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _prompt(self, asked: str, *, hinted: bool, few_shot: bool) -> str:
+        if self.chat:
+            earlier = self._turns(hinted) if few_shot else self._system()
+            return self.chat([*earlier, ("user", asked.strip())], True)
+        return (self.few_shot(hinted=hinted) if few_shot else "") + asked
+
+    def _asked(self, problem: Problem, hinted: bool) -> str:
+        if hinted:
+            return self.task.ask_hinted(problem.question, problem.answer)
+        return (self.task.zero_shot if self.zero_shot else self.task.ask)(problem.question)
+
+    def _shots(self, hinted: bool) -> list[tuple[str, str]]:
+        """What each example asks and what it answers."""
+        return [
+            (
+                self._asked(shot, hinted),
+                self.task.worked(None if self.direct else shot.rationale, shot.answer),
+            )
+            for shot in self.examples
+        ]
+
+    def _turns(self, hinted: bool) -> list[tuple[str, str]]:
+        turns = self._system()
+        for asked, shown in self._shots(hinted):
+            turns += [("user", asked.strip()), ("assistant", shown.strip())]
+        return turns
+
+    def _system(self) -> list[tuple[str, str]]:
+        return [] if self.system is None else [("system", self.system)]
+
+
+def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
+    """Prompts with ``k`` examples drawn from the task's training problems.
+
+    Raises:
+        PromptError: fewer than ``k`` have a rationale that reads back as their own answer.
+    """
+    order = list(task.problems("train"))
+    random.Random(f"prompts/{seed}").shuffle(order)
+    shots: list[Problem] = []
+    for problem in order:
+        if len(shots) == k:
+            break
+        if direct or (problem.rationale is not None and not _misread(task, problem)):
+            shots.append(problem)
+    if len(shots) < k:
+        raise PromptError(
+            f"prompts.k={k}: {len(shots)} of {len(order)} training problems have a rationale that "
+            f"ends in their answer; write {k} examples yourself and give their file as prompts.file"
+        )
+    return Prompts(task, tuple(shots), direct)
 
 
 def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
@@ -91,10 +177,15 @@ def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
     choices = tuple((str(k), str(v)) for k, v in dict(item.get("choices") or {}).items())
     question = Question(parts["question"], choices)
     shot = Problem(f"example-{number}", question, parts["answer"], "", parts["rationale"])
-    read = task.read(task.worked(shot.rationale, shot.answer))
-    if read is None or not task.equal(read, shot.answer):
-        raise PromptError(f"{where}: its text reads as {read!r}, not as its answer {shot.answer!r}")
+    if wrong := _misread(task, shot):
+        raise PromptError(f"{where}: its text reads as {wrong}, not as its answer {shot.answer!r}")
     return shot
+
+
+def _misread(task: Task, shot: Problem) -> str | None:
+    """What an example's text is read as, where that is not its own answer."""
+    read = task.read(task.worked(shot.rationale, shot.answer), shot.question)
+    return None if read is not None and task.equal(read, shot.answer) else repr(read)
 
 
 def _one_line(error: Exception) -> str:

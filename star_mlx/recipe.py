@@ -9,13 +9,17 @@ name of a shipped one, and applies what the command line says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from star_mlx import recipe_file, star, types
+from star_mlx import guard, recipe_file, star, types
 from star_mlx.recipe_file import Layer
 from star_mlx.resources import recipes_dir
+
+
+Baseline = Literal["zero-shot", "few-shot", "direct", "sft"]
 
 
 class _Group(BaseModel):
@@ -52,6 +56,22 @@ class PromptsSpec(_Group):
         None,
         description="YAML file of few-shot examples, relative to the recipe; null: the task's own",
     )
+    k: int | None = Field(
+        None, ge=0, description="draw so many examples from the training data instead of a file"
+    )
+    seed: int = Field(0, ge=0, description="seed of that draw")
+    chat: bool = Field(
+        False, description="put prompts in the model's chat template: for instruct models"
+    )
+    system: str | None = Field(None, description="system message of the chat template")
+
+    @model_validator(mode="after")
+    def _agree(self) -> PromptsSpec:
+        if self.file is not None and self.k is not None:
+            raise ValueError("prompts.file and prompts.k exclude each other: give one")
+        if self.system is not None and not self.chat:
+            raise ValueError("prompts.system needs prompts.chat=true")
+        return self
 
 
 class Schedule(_Group):
@@ -107,7 +127,18 @@ class Star(_Group):
         0, ge=0, description="train also on what the last so many iterations kept (reference: 0)"
     )
     direct: bool = Field(False, description="answers alone, no rationales: the paper's baseline")
+    require_valid_steps: bool = Field(
+        False, description="keep no rationale in which a step is found wrong"
+    )
+    reject_hint_leaks: bool = Field(
+        False, description="keep no rationalization that speaks of its hint"
+    )
     evaluate: bool = Field(True, description="measure dev accuracy after every iteration")
+    on_regression: guard.Policy = Field(
+        "warn",
+        description="where dev accuracy falls significantly below the best before or the base: "
+        "go on, end the loop, or generate next with the best adapter so far",
+    )
     patience: int | None = Field(
         None, ge=1, description="stop when so many iterations brought no better dev accuracy"
     )
@@ -144,10 +175,22 @@ class Generate(_Group):
         0.0, ge=0, description="0 is greedy (reference: 0.01, nearly so; high ones do harm)"
     )
     top_p: float = Field(0.9, gt=0, le=1, description="nucleus sampling (reference: 0.9)")
+    samples: int = Field(
+        1, ge=1, description="direct attempts at each problem; distinct right rationales are kept"
+    )
     batch_size: int = Field(32, ge=1, description="completions decoded at once")
     chunk: int = Field(
         256, ge=1, description="problems journalled at a time: what an interruption can cost"
     )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Generate:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"{self.samples} samples at temperature 0 are all the same: give a temperature, "
+                "such as generate.temperature=0.7"
+            )
+        return self
 
 
 class Train(_Group):
@@ -193,6 +236,15 @@ class Evaluate(_Group):
     """How an iteration is measured."""
 
     dev: int | None = Field(None, ge=1, description="dev problems to use; null: all")
+    temperature: float | None = Field(
+        None, ge=0, description="of the measurements; null: generate.temperature"
+    )
+    zero_shot: bool = Field(
+        True, description="measure the base without examples too, as part of iteration 0"
+    )
+    test: bool = Field(
+        False, description="measure the best iteration and the base on the test split at the end"
+    )
 
 
 class Recipe(_Group):
@@ -200,6 +252,9 @@ class Recipe(_Group):
 
     task: TaskSpec
     model: ModelSpec = Field(default_factory=lambda: ModelSpec())
+    baseline: Baseline | None = Field(
+        None, description="measure this instead of running the loop (star-mlx baseline)"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="what every random choice follows from")
     prompts: PromptsSpec = Field(default_factory=PromptsSpec)
     star: Star = Field(default_factory=lambda: Star())
@@ -212,7 +267,9 @@ def load(
     name: str | None = None,
     *,
     task: str | None = None,
+    data: str | None = None,
     model: str | None = None,
+    trust_remote_code: bool | None = None,
     seed: int | None = None,
     rationalize: bool | None = None,
     overrides: Sequence[str] = (),
@@ -223,13 +280,18 @@ def load(
     Args:
         name: a recipe file, or the name of a shipped one. Without it, the shipped recipe that has
             the task's name, or else the defaults.
-        task, model, seed, rationalize: as ``--task`` and so on give them; None leaves the recipe's.
+        task: the name of a task, or of a recipe file.
+        data: where the task's data is, as ``--data`` gives it.
+        model, trust_remote_code, seed, rationalize: as ``--model`` and so on give them; None leaves
+            the recipe's.
         overrides: ``"key.path=value"``, the value being YAML.
         base: resolved values (those of a run) to take instead of a recipe's.
 
     Raises:
         RecipeError: no such recipe, no task, or a key or value that cannot be.
     """
+    if name is None and task is not None and Path(task).suffix in (".yaml", ".yml"):
+        name, task = task, None
     if name is None and base is None and task in shipped():
         name = task
     layers = recipe_file.read(name, recipes_dir()) if name is not None else []
@@ -240,8 +302,18 @@ def load(
     if rationalize is not None:
         option = "--rationalize" if rationalize else "--no-rationalize"
         layers.append(Layer(option, {"star": {"rationalize": rationalize}}))
+    if trust_remote_code:
+        layers.append(Layer("--trust-remote-code", {"model": {"trust_remote_code": True}}))
+    if data is not None:
+        option = "path" if _task_name(layers) == "jsonl" else "data"
+        layers.append(Layer("--data", {"task": {"options": {option: data}}}))
     layers += [recipe_file.override(text) for text in overrides]
     return _validated(layers)
+
+
+def _task_name(layers: Sequence[Layer]) -> Any:
+    task = recipe_file.merged(layers).get("task")
+    return task.get("name") if isinstance(task, dict) else task
 
 
 def from_resolved(values: Mapping[str, Any]) -> Recipe:

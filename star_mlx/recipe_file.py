@@ -105,11 +105,19 @@ def _layer(path: Path) -> Layer:
     values = _parsed(text, str(path))
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, such as `seed: 1`")
-    prompts = values.get("prompts")
-    if isinstance(prompts, dict) and isinstance(prompts.get("file"), str):
-        prompts["file"] = str(path.parent / prompts["file"])
+    _beside(values.get("prompts"), ("file",), path.parent)
+    task = values.get("task")
+    if isinstance(task, dict):
+        _beside(task.get("options"), ("data", "path", "test"), path.parent)
     node = yaml.compose(text, Loader=_Loader)
     return Layer(str(path), values, dict(_lines(node)))
+
+
+def _beside(group: Any, names: Sequence[str], folder: Path) -> None:
+    """Make the paths of a group of settings relative to the recipe that gives them."""
+    for name in names:
+        if isinstance(group, dict) and isinstance(group.get(name), str):
+            group[name] = str(folder / Path(group[name]).expanduser())
 
 
 def _parsed(text: str, source: str) -> Any:

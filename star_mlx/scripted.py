@@ -53,6 +53,10 @@ class ScriptedEngine:
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
+    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+        text = "".join(f"<{role}>{content}</{role}>" for role, content in turns)
+        return text + "<assistant>" * reply
+
     def generate(
         self,
         prompts: Sequence[str],

@@ -18,12 +18,10 @@ Departures from the paper:
   fine-tunes all weights. Nothing is merged between iterations.
 - Line 4 runs only where line 3 failed. Line 6 uses no other rationalization, so the result is the
   same and the work less.
-- An attempt that was cut off by the length limit is not kept even if an answer can be read in it:
-  it did not end in that answer.
+- An attempt that the length limit cut off is not kept even if an answer can be read in it.
 - D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration (as in
-  the authors' code), the share of failures rationalized and of hints shown may be set, kept
-  examples may be carried over, and the loop may stop when dev accuracy no longer rises: all
-  options of ``Options``, none on by default.
+  the authors' code); the share of failures rationalized and of hints shown may be set; kept
+  examples may be carried over. ``teacher`` may have an earlier model generate, or end the loop.
 """
 
 from __future__ import annotations
@@ -33,14 +31,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from star_mlx.types import Amount, Done, Evaluation, Example, Iteration, Model, Problem
+from star_mlx.types import Amount, Attempt, Done, Evaluation, Example, Iteration, Model, Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """How long iteration n trains; the defaults are the reference code's.
 
-    ``exponential``: ``start * factor ** (n-1)`` steps; ``linear``: ``start + add * (n-1)`` steps;
+    ``exponential``: ``start * factor**(n-1)`` steps; ``linear``: ``start + add * (n-1)``;
     ``epochs``: ``base + add_epochs * (n-1)`` passes over the kept examples.
     """
 
@@ -71,7 +69,6 @@ class Options:
     p_show_hint_save: float = 0.0
     drop_few_shot_from: int | None = None
     carry_over: int = 0
-    patience: int | None = None
     schedule: Schedule = Schedule()
 
 
@@ -82,46 +79,62 @@ def star(
     *,
     seed: int,
     completed: Sequence[Done] = (),
+    teacher: Callable[[Sequence[Done]], Done | None] = lambda history: history[-1],
 ) -> Iterator[Iteration]:
     """Yield M_1, M_2, ... one finished ``Iteration`` at a time; save nothing.
 
     ``completed`` are the iterations already done, in order: the next one follows them as if the
     loop had never stopped. ``D`` is given the evaluations so far and returns the problems to draw
-    from. Iteration n draws from a generator seeded with ``(seed, n)`` alone.
+    from; ``teacher`` is given what is done, the base first, and returns whose adapter generates
+    next, or None to end. Iteration n draws from generators seeded with ``(seed, n)`` alone.
     """
-    history = list(completed)
-    adapter = history[-1].adapter if history else None  # 1: M_0 <- M
-    first = history[-1].number + 1 if history else options.start_iteration
+    history = list(completed) or [Done(0, None)]  # 1: M_0 <- M
+    first = max(options.start_iteration, history[-1].number + 1)
     for n in range(first, options.iterations + 1):  # 2
-        evaluations = [done.evaluation for done in history]
-        if plateaued(evaluations, options.patience):
+        evaluations = [done.evaluation for done in history if done.number]
+        if (M_prev := teacher(history)) is None:
             return
-        rng = random.Random(f"{seed}/{n}")
-        x = sample(D(evaluations), options.problems, rng)
-        few_shot = options.drop_few_shot_from is None or n < options.drop_few_shot_from
+        last, adapter = options.drop_few_shot_from, M_prev.adapter
+        few_shot = last is None or min(n, M_prev.number + 1) < last
+        x = sample(D(evaluations), options, seed, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
-        failed = [p for p, r in zip(x, direct, strict=True) if not r.correct]
-        p_rat = options.p_rationalization if options.rationalize else 0.0
-        failed = [p for p in failed if rng.random() < p_rat]
+        failed = failures(x, direct, options, seed, n)
         hinted = M.attempt(failed, adapter, iteration=n, hinted=True, few_shot=few_shot)  # 4
-        kept = [(p, r, False) for p, r in zip(x, direct, strict=True) if r.kept]  # 5
-        kept += [  # 6
-            (p, r, rng.random() < options.p_show_hint_save)
-            for p, r in zip(failed, hinted, strict=True)
-            if r.kept
-        ]
-        own = tuple(M.example(p, r, iteration=n, show_hint=shown) for p, r, shown in kept)
+        own = kept(M, x, [*direct, *hinted], options, seed, n)  # 5, 6
         examples = union(carried(history, options.carry_over), own)
         trained = M.train(examples, options.schedule.amount(n), iteration=n)  # 7
-        adapter = trained.adapter
-        evaluation = M.evaluate(adapter, iteration=n, few_shot=few_shot)
-        history.append(Done(n, adapter, own if options.carry_over else (), evaluation))
-        yield Iteration(n, tuple(x), tuple(direct), tuple(hinted), examples, trained, evaluation)
+        measured = M.evaluate(trained.adapter, iteration=n, few_shot=few_shot)
+        history.append(Done(n, trained.adapter, own if options.carry_over else (), measured))
+        made = tuple(x), tuple(direct), tuple(hinted), examples
+        yield Iteration(n, *made, trained, measured, M_prev.number)
 
 
-def sample(D: Sequence[Problem], size: int | None, rng: random.Random) -> list[Problem]:
-    """``size`` different problems of D in random order; all of them where it holds no more."""
-    return rng.sample(D, len(D) if size is None else min(size, len(D)))
+def sample(D: Sequence[Problem], options: Options, seed: int, n: int) -> list[Problem]:
+    """Different problems of D in random order; all of them where it holds no more."""
+    size = min(options.problems or len(D), len(D))
+    return random.Random(f"{seed}/{n}").sample(D, size)
+
+
+def failures(
+    x: Sequence[Problem], direct: Sequence[Attempt], options: Options, seed: int, n: int
+) -> list[Problem]:
+    """The problems to rationalize: no attempt was right, and the lot is on them."""
+    p = options.p_rationalization if options.rationalize else 0.0
+    solved, rng = {r.id for r in direct if r.correct}, random.Random(f"{seed}/{n}/rationalize")
+    return [problem for problem in x if problem.id not in solved and rng.random() < p]
+
+
+def kept(
+    M: Model, x: Sequence[Problem], attempts: Sequence[Attempt], options: Options, seed: int, n: int
+) -> tuple[Example, ...]:
+    """The examples of the attempts that ended in the right answer, the same rationale once."""
+    problems, rng = {problem.id: problem for problem in x}, random.Random(f"{seed}/{n}/show")
+    first: dict[tuple[str, str], Attempt] = {}
+    for r in attempts:
+        if r.kept:
+            first.setdefault((r.id, r.completion.strip()), r)
+    shown = [(r, r.hinted and rng.random() < options.p_show_hint_save) for r in first.values()]
+    return tuple(M.example(problems[r.id], r, iteration=n, show_hint=show) for r, show in shown)
 
 
 def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:
@@ -134,11 +147,3 @@ def union(old: Sequence[Example], new: Sequence[Example]) -> tuple[Example, ...]
     """Both, in order, without what of the old stands in the new again, token for token."""
     again = {(e.id, e.prompt, e.token_ids) for e in new}
     return (*(e for e in old if (e.id, e.prompt, e.token_ids) not in again), *new)
-
-
-def plateaued(evaluations: Sequence[Evaluation | None], patience: int | None) -> bool:
-    """Whether the last ``patience`` iterations brought no dev accuracy above the best before."""
-    scores = [e.accuracy for e in evaluations if e is not None]
-    if patience is None or len(scores) <= patience:
-        return False
-    return max(scores[-patience:]) <= max(scores[:-patience])

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -33,7 +33,7 @@ from star_mlx.files import (
 )
 from star_mlx.types import Attempt, Example, RunError, Trained
 
-Kind = Literal["direct", "hinted", "dev"]
+Kind = str  # direct and hinted passes, dev, and further measurements, each in a file of its name
 _FILE = {"direct": "attempts.jsonl", "hinted": "attempts.jsonl", "dev": "eval.jsonl"}
 
 
@@ -87,7 +87,11 @@ def read(path: Path) -> RunRecord:
 def attempts(rows: Sequence[Mapping[str, Any]]) -> list[Attempt]:
     names = ("id", "hinted", "completion", "answer", "correct", "finish")
     return [
-        Attempt(**{name: row[name] for name in names}, token_ids=tuple(row["token_ids"]))
+        Attempt(
+            **{name: row[name] for name in names},
+            token_ids=tuple(row["token_ids"]),
+            rejected=row.get("rejected", ""),
+        )
         for row in rows
     ]
 
@@ -114,7 +118,7 @@ class Store:
         entry = self._chunks.get((iteration, kind, index))
         if entry is None:
             return None
-        with open(_iteration(self.path, iteration) / _FILE[kind], "rb") as file:
+        with open(_file(self.path, iteration, kind), "rb") as file:
             file.seek(entry["offset"])
             data = file.read(entry["bytes"])
         return attempts([json.loads(line) for line in data.splitlines()]), entry["seconds"]
@@ -126,7 +130,7 @@ class Store:
         folder = _iteration(self.path, iteration)
         folder.mkdir(parents=True, exist_ok=True)
         data = b"".join(json_line(attempt_row(row)) for row in rows)
-        with open(folder / _FILE[kind], "ab") as file:
+        with open(_file(self.path, iteration, kind), "ab") as file:
             offset = file.tell()
             file.write(data)
             flush(file)
@@ -141,6 +145,12 @@ class Store:
         }
         self.journal("chunk", **entry)
         self._chunks[iteration, kind, index] = entry
+
+    def attempts(self, iteration: int, kind: Kind) -> list[Attempt]:
+        """The attempts of every finished chunk of a pass, in order."""
+        indices = sorted(i for n, k, i in self._chunks if (n, k) == (iteration, kind))
+        chunks = (self.chunk(iteration, kind, index) for index in indices)
+        return [attempt for chunk in chunks if chunk for attempt in chunk[0]]
 
     def save_examples(self, iteration: int, examples: Sequence[Example]) -> None:
         """Write the training set, whole or not at all."""
@@ -190,10 +200,9 @@ class Store:
 
         The line is what makes the iteration count.
         """
-        verdicts = {
-            "solved": [a.id for a in direct if a.correct],
-            "failed": [a.id for a in direct if not a.correct],
-        }
+        solved = dict.fromkeys(a.id for a in direct if a.correct)
+        failed = dict.fromkeys(a.id for a in direct if a.id not in solved)
+        verdicts = {"solved": list(solved), "failed": list(failed)}
         self.journal("iteration", iteration=metrics["iteration"], **verdicts)
         self._enter(verdicts)
         self.metrics.append(dict(metrics))
@@ -237,7 +246,7 @@ class Store:
             if entry["event"] == "chunk":
                 key = (entry["iteration"], entry["kind"], entry["index"])
                 self._chunks[key] = entry
-                file = _iteration(self.path, entry["iteration"]) / _FILE[entry["kind"]]
+                file = _file(self.path, entry["iteration"], entry["kind"])
                 sizes[file] = max(sizes.get(file, 0), entry["offset"] + entry["bytes"])
             elif entry["event"] == "trained":
                 number = entry["iteration"]
@@ -308,3 +317,7 @@ def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
 
 def _iteration(path: Path, number: int) -> Path:
     return path / "iterations" / f"{number:03d}"
+
+
+def _file(path: Path, iteration: int, kind: Kind) -> Path:
+    return _iteration(path, iteration) / _FILE.get(kind, f"{kind}.jsonl")

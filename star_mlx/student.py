@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,19 @@ from star_mlx.types import (
     Trained,
 )
 
-_PHASE: dict[Kind, Phase] = {"direct": "generate", "hinted": "rationalize", "dev": "evaluate"}
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One way through problems: who attempts them, how they are asked, and where it is kept."""
+
+    iteration: int
+    kind: Kind  # names the file and the journal entries
+    phase: Phase
+    adapter: Path | None
+    prompts: Prompts
+    decoding: Decoding
+    few_shot: bool
+    hinted: bool = False
+    samples: int = 1
 
 
 class Student:
@@ -50,8 +63,6 @@ class Student:
     ) -> None:
         self._recipe, self._task, self._prompts = recipe, task, prompts
         self._engine, self._folder, self._emit = engine, folder, emit
-        self._decoding = decoding(recipe, task)
-        self._dev = task.problems("dev")[: recipe.evaluate.dev]
         self._seconds: dict[tuple[int, Phase], float] = {}
 
     def attempt(
@@ -64,17 +75,29 @@ class Student:
         few_shot: bool,
     ) -> list[Attempt]:
         if hinted and self._prompts.direct:  # no rationale to find: the hint is the completion
-            return [self._given(problem) for problem in problems]
-        kind: Kind = "hinted" if hinted else "direct"
-        return self._attempt(problems, adapter, iteration, kind, few_shot)
+            return [self._told(problem) for problem in problems]
+        return self.walk(
+            problems,
+            Pass(
+                iteration=iteration,
+                kind="hinted" if hinted else "direct",
+                phase="rationalize" if hinted else "generate",
+                adapter=adapter,
+                prompts=self._prompts,
+                decoding=decoding(self._recipe, self._prompts),
+                few_shot=few_shot,
+                hinted=hinted,
+                samples=1 if hinted else self._recipe.generate.samples,
+            ),
+        )
 
     def example(
         self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
     ) -> Example:
+        few_shot = self._recipe.star.few_shot_train
         if show_hint:
-            prompt = self._prompts.generation(problem, hinted=True)
+            prompt = self._prompts.generation(problem, hinted=True, few_shot=few_shot)
         else:
-            few_shot = self._recipe.star.few_shot_train
             prompt = self._prompts.training(problem.question, few_shot=few_shot)
         return Example(
             id=problem.id,
@@ -84,6 +107,22 @@ class Student:
             token_ids=attempt.token_ids,
             iteration=iteration,
             hint_shown=show_hint,
+        )
+
+    def given(self, problem: Problem, *, iteration: int) -> Example:
+        """The example of what the data itself gives: its rationale, or with ``direct`` its answer
+        alone."""
+        rationale = None if self._prompts.direct else problem.rationale
+        text = self._prompts.completion(rationale, problem.answer)
+        return Example(
+            id=problem.id,
+            prompt=self._prompts.training(
+                problem.question, few_shot=self._recipe.star.few_shot_train
+            ),
+            completion=text,
+            source="given",
+            token_ids=tuple(self._engine.encode(text)),
+            iteration=iteration,
         )
 
     def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained:
@@ -107,9 +146,9 @@ class Student:
             self._emit(Progress(iteration, "train", step, steps, tokens, seconds, loss))
 
         with self._folder.adapter_folder(iteration) as out:
-            seed = _seed(self._recipe.seed, iteration, "train")
+            lot = seed(self._recipe.seed, iteration, "train")
             trained = self._engine.train(
-                examples, lora, amount, seed=seed, out=out, progress=progress
+                examples, lora, amount, seed=lot, out=out, progress=progress
             )
         if trained.too_long:
             text = (
@@ -124,14 +163,17 @@ class Student:
     ) -> Evaluation | None:
         if not self._recipe.star.evaluate:
             return None
-        attempts = self._attempt(self._dev, adapter, iteration, "dev", few_shot)
-        return evaluate.tally("dev", self._dev, attempts)
+        return self._dev("dev", self._prompts, adapter, iteration, few_shot)
 
     def iteration_zero(self) -> dict[str, Any]:
-        """The metrics line of the base with its few-shot prompt: evaluated only."""
+        """The metrics line of the base: with its few-shot prompt, and without examples."""
         line: dict[str, Any] = {"iteration": 0}
-        if evaluation := self.evaluate(None, iteration=0, few_shot=True):
+        if evaluation := self.evaluate(None, iteration=0, few_shot=not self._prompts.zero_shot):
             line["eval"] = evaluate.as_json(evaluation, self._task.classes)
+            if self._recipe.evaluate.zero_shot and not self._prompts.zero_shot:
+                bare = replace(self._prompts, examples=(), zero_shot=True)
+                plain = self._dev("zero-shot", bare, None, 0, False)
+                line["zero_shot"] = evaluate.as_json(plain, self._task.classes)
             line["seconds"] = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
         return {**line, "peak_memory_bytes": self._engine.peak_memory()}
 
@@ -146,70 +188,84 @@ class Student:
             peak_memory=self._engine.peak_memory(),
         )
 
-    def _attempt(
-        self,
-        problems: Sequence[Problem],
-        adapter: Path | None,
-        iteration: int,
-        kind: Kind,
-        few_shot: bool,
-    ) -> list[Attempt]:
-        """Attempt problems chunk by chunk; a chunk that is on disk is read, not made again."""
-        phase = _PHASE[kind]
+    def _dev(
+        self, kind: Kind, prompts: Prompts, adapter: Path | None, iteration: int, few_shot: bool
+    ) -> Evaluation:
+        problems = self._task.problems("dev")[: self._recipe.evaluate.dev]
+        how = measuring(self._recipe, prompts)
+        attempts = self.walk(
+            problems, Pass(iteration, kind, "evaluate", adapter, prompts, how, few_shot)
+        )
+        return evaluate.tally("dev", problems, attempts)
+
+    def walk(self, problems: Sequence[Problem], how: Pass) -> list[Attempt]:
+        """Attempt problems chunk by chunk; a chunk that is on disk is read, not made again.
+
+        The ``samples`` attempts at one problem stand together.
+        """
+        n, phase = how.iteration, how.phase
+        before = self._seconds.setdefault((n, phase), 0.0)
         if not problems:
-            self._seconds[iteration, phase] = 0.0
             return []
-        self._emit(PhaseStarted(iteration, phase, len(problems)))
+        total = len(problems) * how.samples
+        self._emit(PhaseStarted(n, phase, total))
         attempts: list[Attempt] = []
         size = self._recipe.generate.chunk
         taken, tokens = 0.0, 0
         for index, first in enumerate(range(0, len(problems), size)):
-            chunk = problems[first : first + size]
-            stored = self._folder.chunk(iteration, kind, index)
+            chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]
+            stored = self._folder.chunk(n, how.kind, index)
             if stored is None:
                 start = time.perf_counter()
-                at = _At(self._emit, iteration, phase, first, len(problems), tokens, taken)
-                made = self._generate(chunk, adapter, iteration, kind, few_shot, at)
+                at = _At(self._emit, n, phase, len(attempts), total, tokens, taken)
+                made = self._generate(chunk, how, at)
                 stored = made, time.perf_counter() - start
-                self._folder.save_chunk(iteration, kind, index, *stored)
-                self._show(iteration, chunk, made)
+                self._folder.save_chunk(n, how.kind, index, *stored)
+                self._show(n, chunk[0], made[0])
             attempts += stored[0]
             taken += stored[1]
             tokens += sum(len(a.token_ids) for a in stored[0])
-            done = first + len(chunk)
-            self._emit(Progress(iteration, phase, done, len(problems), tokens, taken))
-        self._seconds[iteration, phase] = taken
+            self._emit(Progress(n, phase, len(attempts), total, tokens, taken))
+        self._seconds[n, phase] = before + taken
         return attempts
 
-    def _generate(
-        self,
-        problems: Sequence[Problem],
-        adapter: Path | None,
-        iteration: int,
-        kind: Kind,
-        few_shot: bool,
-        at: _At,
-    ) -> list[Attempt]:
-        hinted = kind == "hinted"
+    def _generate(self, problems: Sequence[Problem], how: Pass, at: _At) -> list[Attempt]:
+        prefix, prompts = how.prompts.batch(problems, hinted=how.hinted, few_shot=how.few_shot)
         completions = self._engine.generate(
-            [self._prompts.generation(p, hinted=hinted) for p in problems],
-            self._decoding,
-            prefix=self._prompts.few_shot(hinted=hinted) if few_shot else "",
-            adapter=adapter,
-            seeds=[_seed(self._recipe.seed, iteration, kind, p.id) for p in problems],
+            prompts,
+            how.decoding,
+            prefix=prefix,
+            adapter=how.adapter,
+            seeds=self._seeds(problems, how),
             progress=at,
         )
         pairs = zip(problems, completions, strict=True)
-        return [judge(self._task, p, completion, hinted=hinted) for p, completion in pairs]
+        return [self._judged(p, completion, how) for p, completion in pairs]
 
-    def _given(self, problem: Problem) -> Attempt:
-        text = self._task.worked(None, problem.answer)
+    def _seeds(self, problems: Sequence[Problem], how: Pass) -> list[int]:
+        parts = (self._recipe.seed, how.iteration, how.kind)
+        if how.samples == 1:
+            return [seed(*parts, p.id) for p in problems]
+        return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
+
+    def _judged(self, problem: Problem, completion: Completion, how: Pass) -> Attempt:
+        attempt = judge(self._task, problem, completion, hinted=how.hinted)
+        if not attempt.correct or how.phase == "evaluate":
+            return attempt
+        star, rejected = self._recipe.star, ""
+        if star.require_valid_steps and self._task.valid_steps(problem, completion.text) is False:
+            rejected = "wrong step"
+        elif star.reject_hint_leaks and how.hinted:
+            rejected = "hint leak" if self._task.cites_hint(problem, completion.text) else ""
+        return replace(attempt, rejected=rejected)
+
+    def _told(self, problem: Problem) -> Attempt:
+        text = self._prompts.completion(None, problem.answer)
         completion = Completion(text, tuple(self._engine.encode(text)), "stop")
         return judge(self._task, problem, completion, hinted=True)
 
-    def _show(self, iteration: int, problems: Sequence[Problem], made: Sequence[Attempt]) -> None:
+    def _show(self, iteration: int, problem: Problem, attempt: Attempt) -> None:
         """Show the chunk's first attempt: which one it is does not depend on its verdict."""
-        problem, attempt = problems[0], made[0]
         shown = {
             "id": attempt.id,
             "hinted": attempt.hinted,
@@ -219,7 +275,9 @@ class Student:
             "finish": attempt.finish,
             "tokens": len(attempt.token_ids),
         }
-        self._emit(Sampled(iteration, problem.question.text, problem.answer, shown))
+        choices = [f"({label}) {text}" for label, text in problem.question.choices]
+        question = " ".join([problem.question.text, *choices])
+        self._emit(Sampled(iteration, question, problem.answer, shown))
 
 
 class _At:
@@ -246,7 +304,7 @@ class _At:
 
 def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:
     """Read the completion's answer and compare it; the task's exceptions propagate."""
-    answer = task.read(completion.text)
+    answer = task.read(completion.text, problem.question)
     return Attempt(
         id=problem.id,
         hinted=hinted,
@@ -258,13 +316,20 @@ def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool)
     )
 
 
-def decoding(recipe: Recipe, task: Task) -> Decoding:
-    """How the recipe decodes this task."""
+def decoding(recipe: Recipe, prompts: Prompts) -> Decoding:
+    """How the recipe generates."""
     g = recipe.generate
-    return Decoding(g.max_tokens, task.stop, g.temperature, g.top_p, g.batch_size)
+    return Decoding(g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size)
 
 
-def _seed(*parts: object) -> int:
+def measuring(recipe: Recipe, prompts: Prompts) -> Decoding:
+    """How the recipe decodes where it measures."""
+    how = decoding(recipe, prompts)
+    temperature = recipe.evaluate.temperature
+    return how if temperature is None else replace(how, temperature=temperature)
+
+
+def seed(*parts: object) -> int:
     """A seed in [0, 2**32) from what it is for, the same on every machine."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Split = Literal["train", "dev", "test"]
 Finish = Literal["stop", "length"]
-Source = Literal["direct", "rationalized"]
+Source = Literal["direct", "rationalized", "given"]
 Phase = Literal["generate", "rationalize", "train", "evaluate"]
 
 
@@ -61,7 +61,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One completion of one problem and its verdict. ``answer`` is None where none was found."""
+    """One completion of one problem and its verdict. ``answer`` is None where none was found.
+
+    ``rejected`` says why a right one is not trained on all the same, where the recipe asks for more
+    than a right answer; else it is empty.
+    """
 
     id: str
     hinted: bool
@@ -70,19 +74,21 @@ class Attempt:
     correct: bool
     finish: Finish
     token_ids: tuple[int, ...]
+    rejected: str = ""
 
     @property
     def kept(self) -> bool:
         """Whether it may be trained on: it ended by itself, in the right answer."""
-        return self.correct and self.finish == "stop"
+        return self.correct and self.finish == "stop" and not self.rejected
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """A row of the training set. ``token_ids`` are the completion's, as they were generated.
 
-    ``iteration`` is the one it was kept in, so an older one than its training set's is carried
-    over.
+    ``source`` is ``"given"`` for a rationale or answer of the data itself (the supervised
+    baselines). ``iteration`` is the one it was kept in, so an older one than its training set's is
+    carried over.
     ``hint_shown`` is True only for the rationalizations that ``p_show_hint_save`` asks to keep
     with their hint.
     """
@@ -135,12 +141,16 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Accuracy on held-out problems: counts, by class, never a bare number."""
+    """Accuracy on held-out problems: counts, by class, never a bare number.
+
+    ``verdicts`` says of each problem whether it was answered right, for paired comparisons.
+    """
 
     split: Split
     n: int
     correct: int
     by_class: Mapping[str, tuple[int, int]]  # class -> (n, correct)
+    verdicts: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -158,17 +168,19 @@ class Iteration:
     examples: tuple[Example, ...]
     trained: Trained
     evaluation: Evaluation | None
+    teacher: int = 0  # the iteration whose model generated; 0 is the base
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """What later iterations need of a finished one; ``star`` is resumed with these.
 
-    ``examples`` are those kept in that iteration itself, without any carried over.
+    Number 0, with no adapter, is the base. ``examples`` are those kept in that iteration itself,
+    without any carried over.
     """
 
     number: int
-    adapter: Path
+    adapter: Path | None
     examples: tuple[Example, ...] = ()
     evaluation: Evaluation | None = None
 
@@ -192,10 +204,19 @@ class Task(Protocol):
     def training(self, evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
         """The problems to draw the next iteration from, given the dev accuracies so far."""
 
+    def skipped(self) -> Sequence[str]:
+        """The rows of the data read so far that cannot be used and were left out, and why."""
+
     def pose(self, text: str) -> Problem:
         """A question as a person types it; its answer is empty where it is not known.
 
         Raises ``TaskError`` where the text is no question of this task.
+        """
+
+    def pose_row(self, row: Mapping[str, Any]) -> Problem:
+        """The problem of a row of data; a ``gold`` field, where there is one, is its answer.
+
+        Raises ``TaskError`` with what is wrong with the row, without its place.
         """
 
     def ask(self, question: Question) -> str:
@@ -204,10 +225,13 @@ class Task(Protocol):
     def ask_hinted(self, question: Question, answer: str) -> str:
         """The prompt text with the answer given as a hint."""
 
+    def zero_shot(self, question: Question) -> str:
+        """The prompt text for a model that is shown no examples (Kojima et al. 2022)."""
+
     def worked(self, rationale: str | None, answer: str) -> str:
         """The completion a few-shot example shows; answer only where the rationale is None."""
 
-    def read(self, completion: str) -> str | None:
+    def read(self, completion: str, question: Question) -> str | None:
         """The answer a completion ends in, or None. Exceptions are bugs and propagate."""
 
     def equal(self, answer: str, gold: str) -> bool:
@@ -257,6 +281,14 @@ class Engine(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as it would follow a prompt: no special tokens added."""
+
+    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+        """(role, content) turns in the model's chat template.
+
+        ``reply`` lets the text end where the assistant's next turn begins.
+
+        Raises ``ModelError`` where the model has no chat template.
+        """
 
     def generate(
         self,

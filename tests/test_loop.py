@@ -92,7 +92,11 @@ def test_a_run_leaves_the_public_format(tmp_path):
     assert len(lines(folder / "examples.jsonl")) == 20
     assert len(lines(folder / "eval.jsonl")) == 20
     assert (folder / "adapter").is_dir()
-    assert {p.name for p in (tmp_path / "run/iterations/000").iterdir()} == {"eval.jsonl"}
+    zero = {p.name for p in (tmp_path / "run/iterations/000").iterdir()}
+    assert zero == {"eval.jsonl", "zero-shot.jsonl"}
+    assert metrics[0]["zero_shot"]["n"] == 20
+    assert first["teacher"] == 0 and first["best"] == 1
+    assert first["compared"]["base"]["better"] == 16 and first["compared"]["base"]["worse"] == 0
 
 
 def test_no_hint_and_no_few_shot_text_in_a_training_prompt(tmp_path):
@@ -129,7 +133,8 @@ def test_events_tell_the_story_in_order(tmp_path):
     finished = [e.metrics for e in events if isinstance(e, IterationFinished)]
     assert timeless(finished) == timeless(lines(tmp_path / "run/metrics.jsonl"))
     phases = [(e.iteration, e.phase, e.total) for e in events if isinstance(e, PhaseStarted)]
-    assert phases[:5] == [
+    assert phases[:6] == [
+        (0, "evaluate", 20),
         (0, "evaluate", 20),
         (1, "generate", 20),
         (1, "rationalize", 16),

@@ -58,7 +58,7 @@ def test_the_shipped_prompts_load():
     from star_mlx.resources import prompts_dir
     from star_mlx.tasks import TASKS, make
 
-    for name in TASKS:
+    for name in set(TASKS) - {"jsonl"}:  # which has a person's own
         loaded = prompts.load(prompts_dir() / name / "few_shot.yaml", make(name, {}))
         assert loaded.examples and len(loaded.digest()) == 64
 

@@ -146,7 +146,7 @@ def test_differences_name_key_and_both_values():
         ("star.iteration=3", "unknown key star.iteration: did you mean star.iterations?"),
         ("iterations=3", "unknown key iterations: did you mean star.iterations?"),
         ("trian.rank=3", "unknown key trian: did you mean train?"),
-        ("zzz=3", "unknown key zzz: there are: task, model, seed,"),
+        ("zzz=3", "unknown key zzz: there are: task, model,"),
         ("star.iterations=0", "star.iterations should be greater than or equal to 1, but is 0"),
         ("star.iterations=many", "star.iterations should be a whole number, but is many"),
         ("star.iterations=2.5", "star.iterations should be a whole number, but is 2.5"),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx.star import Options, Schedule, plateaued, star
+from star_mlx.guard import plateaued, teacher
+from star_mlx.star import Options, Schedule, star
 from star_mlx.types import (
     Amount,
     Attempt,
@@ -64,10 +65,18 @@ class Scripted:
         return Evaluation("dev", 100, round(100 * self.accuracies[iteration - 1]), {})
 
 
-def run(model=None, *, completed=(), seed=0, **options):
+def run(model=None, *, completed=(), seed=0, patience=None, policy="warn", **options):
     model = model or Scripted()
     options = Options(**{"iterations": 2, **options})
-    return list(star(model, lambda _: D, options, seed=seed, completed=completed)), model
+    made = star(
+        model,
+        lambda _: D,
+        options,
+        seed=seed,
+        completed=completed,
+        teacher=teacher(policy, patience),
+    )
+    return list(made), model
 
 
 def calls(model, kind):
@@ -231,9 +240,12 @@ def test_the_loop_stops_when_dev_accuracy_has_not_risen_for_patience_iterations(
 
 
 def test_a_plateau_needs_more_evaluations_than_patience():
+    def history(*evaluations):
+        return [Done(n, Path("M"), (), e) for n, e in enumerate(evaluations)]
+
     flat = Evaluation("dev", 10, 5, {})
-    assert not plateaued([flat], 1) and plateaued([flat, flat], 1)
-    assert not plateaued([None, None, None], 1)
+    assert not plateaued(history(flat, flat), 1) and plateaued(history(flat, flat, flat), 1)
+    assert not plateaued(history(None, None, None, None), 1)
 
 
 def test_the_problems_may_grow_with_the_evaluations():

@@ -8,31 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from star_mlx.cli.recipe_options import Given, recipe_options
 from star_mlx.cli.settings import WithSettings
-from star_mlx.types import RunError
 
 if TYPE_CHECKING:
     from star_mlx.recipe import Recipe
 
 
 @click.command(cls=WithSettings)
-@click.option("--task", help="What to learn; `star-mlx tasks` lists the tasks.")
-@click.option("--recipe", metavar="FILE", help="A recipe file, or the name of a shipped recipe.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set one setting of the recipe; may be given several times.",
-)
-@click.option("--model", help="The base: a folder, or owner/name[@revision] on the Hub.")
+@recipe_options
 @click.option(
     "--run",
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="The run folder; one that exists is gone on with. By default a new one in runs/.",
 )
-@click.option("--seed", type=int, help="What every random choice follows from.")
 @click.option(
     "--rationalize/--no-rationalize",
     default=None,
@@ -42,12 +32,8 @@ if TYPE_CHECKING:
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def loop(
-    task: str | None,
-    recipe: str | None,
-    overrides: tuple[str, ...],
-    model: str | None,
+    given: Given,
     run: Path | None,
-    seed: int | None,
     rationalize: bool | None,
     dry_run: bool,
     plain: bool,
@@ -59,45 +45,17 @@ def loop(
     shipped one with the task's name.
     """
     try:
-        settled = _settled(task, recipe, overrides, model, run, seed, rationalize)
+        settled = given.load(run, rationalize=rationalize)
         if dry_run:
             _show(settled, as_json)
         else:
-            _run(settled, run, plain, as_json)
+            run_on_screen(settled, run, plain, as_json)
     except KeyboardInterrupt:
         _stopped(run)
 
 
-def _settled(
-    task: str | None,
-    recipe: str | None,
-    overrides: tuple[str, ...],
-    model: str | None,
-    run: Path | None,
-    seed: int | None,
-    rationalize: bool | None,
-) -> Recipe:
-    from star_mlx import recipe as recipes
-
-    base = None
-    if task is None and recipe is None and run is not None:
-        if not (run / "recipe.yaml").is_file():
-            raise RunError(f"{run} is no run to go on with: give --task or --recipe to begin one")
-        from star_mlx.loop import resume_recipe
-
-        base = recipes.resolved(resume_recipe(run))
-    return recipes.load(
-        recipe,
-        task=task,
-        model=model,
-        seed=seed,
-        rationalize=rationalize,
-        overrides=overrides,
-        base=base,
-    )
-
-
-def _run(recipe: Recipe, run: Path | None, plain: bool, as_json: bool) -> None:
+def run_on_screen(recipe: Recipe, run: Path | None, plain: bool, as_json: bool) -> None:
+    """Run a recipe in a run folder, a new one by default, with its events on the screen."""
     from star_mlx import loop as loops
     from star_mlx import tui
 

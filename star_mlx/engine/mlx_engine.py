@@ -42,6 +42,10 @@ class MlxEngine:
         """Token ids of a text as it would follow a prompt: no special tokens added."""
         return self._text.encode(text)
 
+    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+        """(role, content) turns in the model's chat template; see ``types.Engine``."""
+        return self._text.chat(turns, reply=reply)
+
     def generate(
         self,
         prompts: Sequence[str],

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
+from star_mlx.types import ModelError
+
 
 class Text:
     """A tokenizer as generation and training both need it, so that their boundaries agree."""
@@ -25,8 +29,32 @@ class Text:
         return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
 
     def prompt(self, text: str) -> list[int]:
-        """Token ids of a text that begins a sequence, at generation and in training alike."""
-        return self._front + self.encode(text)
+        """Token ids of a text that begins a sequence, at generation and in training alike.
+
+        A chat template may have written the start token itself.
+        """
+        ids = self.encode(text)
+        return ids if ids[: len(self._front)] == self._front else self._front + ids
+
+    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+        """Turns in the chat template, as text.
+
+        Raises:
+            ModelError: there is none, or it refuses the turns.
+        """
+        messages = [{"role": role, "content": content} for role, content in turns]
+        if not getattr(self._tokenizer, "chat_template", None):
+            raise ModelError(
+                "the model has no chat template: give prompts.chat=false, or its instruct version"
+            )
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=reply
+                )
+            )
+        except TemplateError as error:
+            raise ModelError(f"the model's chat template refuses the prompt: {error}") from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens and spaces included as they stand."""

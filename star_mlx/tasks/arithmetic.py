@@ -11,11 +11,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from star_mlx.tasks.arithmetic_text import held_out, question, scratchpad, spaced
 from star_mlx.types import Evaluation, Problem, Question, Split, TaskError
@@ -49,24 +50,12 @@ class Arithmetic:
     """The arithmetic task."""
 
     name = "arithmetic"
+    Options = ArithmeticOptions
     stop = ("\n\n",)
     classes = "number of digits"
 
     def __init__(self, options: ArithmeticOptions | None = None) -> None:
         self.options = options or ArithmeticOptions()
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Arithmetic:
-        try:
-            return cls(ArithmeticOptions(**options))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(["task.options", *map(str, first["loc"])])
-            known = ", ".join(ArithmeticOptions.model_fields)
-            raise TaskError(
-                f"{where}: {first['msg']} (got {first['input']!r}); "
-                f"the options of arithmetic are {known}"
-            ) from None
 
     def settings(self) -> Mapping[str, Any]:
         return self.options.model_dump(mode="json")
@@ -92,7 +81,10 @@ class Arithmetic:
     def worked(self, rationale: str | None, answer: str) -> str:
         return answer if rationale is None else f"{rationale}\n{answer}"
 
-    def read(self, completion: str) -> str | None:
+    def zero_shot(self, question: Question) -> str:
+        return self.ask(question)  # the base reads no words
+
+    def read(self, completion: str, question: Question | None = None) -> str | None:
         """The last line where it is digits; what stands inside an open scratchpad is no answer."""
         after = completion.rsplit("</scratch>", 1)[-1]
         if "<scratch>" in after:
@@ -110,6 +102,19 @@ class Arithmetic:
 
     def cites_hint(self, problem: Problem, completion: str) -> bool:
         return "Target" in completion
+
+    def skipped(self) -> Sequence[str]:
+        return ()
+
+    def pose_row(self, row: Mapping[str, Any]) -> Problem:
+        """A row with the sum as its ``question``; with a ``gold`` it may have none."""
+        asked, gold = row.get("question"), row.get("gold")
+        if asked is None and gold is not None:
+            return Problem("", Question(""), str(gold))
+        if not isinstance(asked, str):
+            raise TaskError("has neither a question such as '7 8 + 4 5' nor a gold")
+        problem = self.pose(asked)
+        return problem if gold is None else replace(problem, answer=str(gold))
 
     def pose(self, text: str) -> Problem:
         """A sum as a person types it: ``"78+45"`` or ``"7 8 + 4 5"``."""

@@ -1,0 +1,41 @@
+"""``star-mlx import-gguf``: a GGUF file to a model's folder."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+
+@click.command("import-gguf")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The folder to write: new, or empty.",
+)
+@click.option(
+    "--bits",
+    type=click.Choice(["4", "8"]),
+    help="Quantize the weights of an F32, F16 or BF16 file. By default they stay as they are.",
+)
+def import_gguf(file: Path, out: Path, bits: str | None) -> None:
+    """Import a llama-family GGUF file (Q4_0, Q4_1, Q8_0, F16, BF16, F32) as a base model.
+
+    The values of quantized weights stay the same to the last bit.
+    """
+    from star_mlx.engine.gguf import import_gguf as run
+
+    done = run(file, out, bits=int(bits) if bits else None)
+    types = ", ".join(
+        f"{kind} {100 * n / done.parameters:.1f}%"
+        for kind, n in sorted(done.types.items(), key=lambda item: -item[1])
+    )
+    click.echo(f"{done.architecture}, {done.parameters:,} parameters, context {done.context:,}")
+    click.echo(f"weights    {types}" + (f", quantized to {bits} bits" if bits else ""))
+    click.echo(f"tokenizer  {done.tokenizer}")
+    click.echo(f"written to {done.folder}")
+    click.echo(f"next: star-mlx loop --task arithmetic --model {shlex.quote(str(out))}")

@@ -1,0 +1,65 @@
+"""``star-mlx ledger``: what became of every problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from star_mlx.ledger import Ledger
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--never-solved",
+    is_flag=True,
+    help="Only the ids of the problems that were solved neither directly nor by hint, one a line.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Every problem's iterations, as JSON.")
+def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
+    """Show which problems a run has solved directly, only by hint, or never, and what each
+    iteration newly solved and forgot."""
+    if never_solved and as_json:
+        raise click.UsageError("give --never-solved or --json, not both")
+    from star_mlx.ledger import read
+
+    found = read(run)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.as_json()))
+    elif never_solved:
+        from star_mlx.tui import harmless
+
+        for id in found.of("never"):
+            click.echo(harmless(id).replace("\n", "\u240a"))
+    else:
+        _show(found)
+
+
+def _show(found: Ledger) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not found.iterations:
+        console.print("no iteration is finished yet")
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("iter", justify="right", style="bold")
+    for header in ("attempted", "solved\ndirectly", "by hint", "newly\nsolved", "forgotten"):
+        table.add_column(header, justify="right")
+    for t in found.iterations:
+        numbers = (t.iteration, t.attempted, t.direct, t.hinted, t.newly_solved, t.forgotten)
+        table.add_row(*map(str, numbers))
+    console.print(table)
+    totals = found.totals()
+    console.print(
+        f"\n{totals['problems']} problems seen: {totals['direct']} ever solved directly, "
+        f"{totals['hinted_only']} only ever by hint, {totals['never']} never",
+        soft_wrap=True,
+    )

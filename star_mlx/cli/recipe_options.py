@@ -1,0 +1,82 @@
+"""The options that say what is learned and how, for the commands that take a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from star_mlx.types import RunError
+
+if TYPE_CHECKING:
+    from star_mlx.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the options say; None where one was not given."""
+
+    task: str | None
+    recipe: str | None
+    overrides: tuple[str, ...]
+    data: str | None
+    model: str | None
+    trust_remote_code: bool | None
+    seed: int | None
+
+    def load(self, run: Path | None = None, **more: Any) -> Recipe:
+        """The recipe: that of --recipe, else of the run, else the shipped one of the task's name."""
+        from star_mlx import recipe as recipes
+
+        base = None
+        if self.task is None and self.recipe is None and run is not None:
+            if not (run / "recipe.yaml").is_file():
+                raise RunError(
+                    f"{run} is no run to go on with: give --task or --recipe to begin one"
+                )
+            from star_mlx.loop import resume_recipe
+
+            base = recipes.resolved(resume_recipe(run))
+        given = asdict(self)
+        return recipes.load(given.pop("recipe"), base=base, **{**given, **more})
+
+
+_OPTIONS = (
+    click.option("--task", help="What to learn: a task's name (star-mlx tasks) or a recipe file."),
+    click.option("--recipe", metavar="FILE", help="A recipe file, or the name of a shipped recipe."),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set one setting of the recipe; may be given several times.",
+    ),
+    click.option(
+        "--data", metavar="PATH", help="Where the task's data is; without it, from the Hub."
+    ),
+    click.option("--model", help="The base: tiny, a folder, or owner/name[@revision] on the Hub."),
+    click.option(
+        "--trust-remote-code",
+        is_flag=True,
+        default=None,
+        help="Run Python code that comes with the model.",
+    ),
+    click.option("--seed", type=int, help="What every random choice follows from."),
+)
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of ``Given``, and ``given`` as its first argument."""
+
+    @wraps(command)
+    def called(**values: Any) -> Any:
+        given = Given(**{name: values.pop(name) for name in Given.__dataclass_fields__})
+        return command(given, **values)
+
+    for option in reversed(_OPTIONS):
+        called = option(called)
+    return called

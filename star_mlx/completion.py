@@ -1,0 +1,258 @@
+"""The number that a completion of a GSM8K problem ends in.
+
+Ways of stating an answer are tried in order of how sure they are: ``#### 18``, ``\boxed{18}``,
+"the answer is 18", a bold number in the last line, the last number. Python's ``re`` has no atomic
+groups before 3.11, so every repeat is bounded or cannot give way.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+from star_mlx.numerals import WORDS, Numeral, numerals, plain, ungrouped
+
+_MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
+_FAR = 400  # characters that a statement of the answer may take
+
+_ANNOTATION = re.compile(r"<<[^<>]{0,200}=([^<>=]{0,60})>>(?=([-$]{0,2}\.?[0-9])?)")
+_NOTHING = re.compile(
+    r"[\W_]{0,6}(?:n/a\b|none\b|no (?:answer|solution)|unknown|undefined|cannot\b|can't|can not|"
+    r"not (?:enough|possible|known|given|sure|clear)|impossible|insufficient|indeterminate)",
+    re.IGNORECASE,
+)
+
+# Where the text goes on to a problem of its own. The first kind are tokens and turns that no
+# answer holds; the second are words that stand in an answer too, before the problem is solved.
+_SURE_END = re.compile(
+    r"<\|[A-Za-z_]{2,30}\|?>|</s>|<eos>|<(?:end|start)_of_turn>|\[/?INST\]"
+    r"|^[ \t]{0,4}(?:#{1,3} ?(?:Instructions?|Inputs?|Human|User)\b"
+    r"|\*{0,2}(?:Q|Human|User)(?: ?[0-9]{1,4})?\*{0,2} ?:)",
+    re.MULTILINE,
+)
+_LIKELY_END = re.compile(
+    r"^[ \t>]{0,4}(?:#{1,4} ?)?\*{0,2}(?:Question|Problem|Input|Instruction|Example|Exercise)s?"
+    r"(?: ?#?[0-9]{1,4})?(?:\*{0,2} ?:|\*{0,2}$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_ANSWERED = re.compile(
+    r"#### |\\boxed|\banswer(?: is|:|\*\*)|= ?[$€£]?[-.0-9]|\*\*[-$€£0-9]", re.IGNORECASE
+)
+
+_HASHED = re.compile(r"#{4,}\s{0,4}([^#\n]{0,400})")
+_HEADING = re.compile(
+    r"[\W_]{0,4}(?:(?:step|part|case|method|option|day|week|phase|section)\b|[0-9]{1,2}[.)] +[^\W\d])",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(r"\b(?:answers?|ans)\b(?! choices)", re.IGNORECASE)
+_STATES = re.compile(
+    r"[^.\n:=]{0,60}?(?:\b(?:is|are|was|be|equals?|comes? (?:out )?to)\b|(?P<colon>[:=]))"
+)
+_FILLER = re.compile(
+    r"(?:[\s*_:=~≈$({\[`\"'\\]|approximately\b|about\b|around\b|only\b|exactly\b|therefore,?|then\b|"
+    r"thus,?|simply\b|just\b|equal to\b|the answer is\b|answer\b|final\b|a total of\b|[a-z] ?=|"
+    r"usd\b|us(?=\$)|rs\b\.?){0,12}",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+_LABELLED = re.compile(r"[^\d\n]{0,40}[:=] ?|[^\w]{0,6}")
+_STOP = re.compile(r"(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bMs)(?<!approx)[.!?](?=[\s*$\"')]|$|[A-Z])|[\n;]")
+_OPERATOR = re.compile(r"[ )\]%]{0,3}(?:[A-Za-z/]{1,15} ?){0,2}[*/+x=-]")
+_GOES_ON = re.compile(r"[ )\]%]{0,3}[*/+x^-] ?[$(]?[0-9]")
+_RESULT = re.compile(
+    r"(?:\bwhich (?:is|equals|gives|makes)|\bequals|\bor|\bfor a total of) [$€£]?(?=-?[.0-9])"
+)
+_WORD = re.compile(
+    "(" + "|".join(sorted(WORDS, key=len, reverse=True)) + r")\b"
+    r"(?![- ](?:of|more|less|half|third|quarter|and|hundred|thousand|million|by|is|way)\b)",
+    re.IGNORECASE,
+)
+
+
+def final_number(completion: str) -> str | None:
+    """The number a completion gives as its answer, without currency, grouping or units.
+
+    What follows the answer, such as another invented problem, is not read. None where there is no
+    number, or where the answer is said to be unknown.
+    """
+    text = _own_part(plain(_worked(completion)))
+    for reading in (_hashed, _boxed, _stated, _bold, _last):
+        found = reading(text)
+        if found is not None:
+            return found or None
+    return None
+
+
+def _worked(text: str) -> str:
+    """The text without calculator annotations; the result stays where it is not repeated."""
+    if "<<" in text:
+        text = _ANNOTATION.sub(lambda m: "" if m[2] else m[1], text).replace("<<", " ")
+    before, _, rest = text.rpartition("</think>")
+    return rest if any(c.isdigit() for c in rest) else before or rest
+
+
+def _own_part(text: str) -> str:
+    """The text up to where it goes on to another problem, after it has something of an answer."""
+    ends = [len(text)]
+    for pattern, evidence in ((_SURE_END, re.compile("[0-9]")), (_LIKELY_END, _ANSWERED)):
+        found = evidence.search(text)
+        end = pattern.search(text, found.end()) if found else None
+        if end:
+            ends.append(end.start())
+    return text[: min(ends)]
+
+
+def _hashed(text: str) -> str | None:
+    """The first ``####`` line with a number: a model that runs on writes a second one."""
+    lines = [m[1] for m in islice(_HASHED.finditer(text), _MOST)]
+    lines = [line for line in lines if line.strip() and not _HEADING.match(line)]
+    for line in lines:
+        if _NOTHING.match(line):
+            return ""
+        found = _begins(ungrouped(line.replace("- ", "-", 1) if line[:1] == "-" else line))
+        if found is not None:
+            return found
+    for line in lines:
+        found = _statement(line)
+        if found is not None:
+            return found
+    return None
+
+
+def _boxed(text: str) -> str | None:
+    """The number in the last box that has one."""
+    at = len(text)
+    for _ in range(3):
+        at = text.rfind("\\boxed", 0, at)
+        if at < 0:
+            return None
+        content = _braced(text[at + 6 : at + 6 + _FAR])
+        if _NOTHING.match(content):
+            return ""
+        content = ungrouped(content)
+        found = _begins(content) or _statement(content)
+        if found is not None:
+            return found
+    return None
+
+
+def _braced(text: str) -> str:
+    """What stands in the braces a text begins with; the first line where they are left open."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if depth <= 0 and character == "}":
+            return text[:i].lstrip(" {")
+    return text.split("\n", 1)[0].lstrip(" {")
+
+
+def _stated(text: str) -> str | None:
+    """The number after the last "answer is" or "answer:" that has one."""
+    places = [m.end() for m in _ANSWER.finditer(text)][-_MOST:]
+    for place in reversed(places):
+        rest = text[place : place + _FAR]
+        states = _STATES.match(rest)
+        if states is None:
+            continue
+        rest = rest[states.end() :].lstrip(" \n\t*_:")
+        if _NOTHING.match(rest):
+            return ""
+        found = _begins(rest)
+        if states["colon"] and not _closes(text, place, rest, found is not None):
+            continue
+        found = found or _statement(_sentence(rest))
+        if found is not None:
+            return found
+    return None
+
+
+def _closes(text: str, place: int, rest: str, begins: bool) -> bool:
+    """Whether what follows "Answer:" is the answer, and not the whole rationale under a heading."""
+    sentence = _sentence(rest)
+    after = rest[len(sentence) :]
+    if not begins:
+        return not re.search("[0-9]", after)
+    opens = not re.search("[0-9]", text[max(0, place - _FAR) : place])
+    alone = sum(1 for _ in islice(numerals(sentence), 2)) == 1
+    return alone or not opens or not re.search("[0-9]", after)
+
+
+def _bold(text: str) -> str | None:
+    """The last bold number of the last line that has a number."""
+    last = _last_numeral(text)
+    if last is None:
+        return None
+    begin, end = text.rfind("\n", 0, last.start) + 1, text.find("\n", last.end)
+    line = text[max(begin, last.start - _FAR) : end if end >= 0 else len(text)][: 2 * _FAR]
+    for content in reversed(_BOLD.findall(line)):
+        label = _LABELLED.match(content)
+        found = list(numerals(content[label.end() if label else 0 :]))
+        if len(found) == 1 and not found[0].doubtful:
+            return found[0].text
+    return None
+
+
+def _last(text: str) -> str | None:
+    """The last number, but in a sentence with "=" the one that stands alone after it."""
+    last = _last_numeral(text)
+    if last is None:
+        return None
+    before = text[max(0, last.start - _FAR) : last.start]
+    begin = max((m.end() for m in _STOP.finditer(before)), default=0)
+    sentence = before[begin:] + _sentence(text[last.start : last.start + _FAR])
+    return (_equated(sentence) if "=" in sentence else None) or last.text
+
+
+def _last_numeral(text: str) -> Numeral | None:
+    last = doubtful = None
+    for found in numerals(text):
+        if found.doubtful:
+            doubtful = found
+        else:
+            last = found
+    return last or doubtful
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a text."""
+    stop = _STOP.search(text)
+    return text[: stop.start()] if stop else text
+
+
+def _begins(text: str) -> str | None:
+    """The number a statement begins with, or what the calculation it begins with comes to."""
+    filler = _FILLER.match(text)
+    start = filler.end() if filler else 0
+    sign = text[start - 1 : start]
+    if sign == "$" and text[start - 2 : start - 1] == "-":
+        start -= 2
+    sentence = _sentence(text[start:])
+    found = next(numerals(sentence), None)
+    if found is not None and found.start == 0:
+        if "=" in sentence and _OPERATOR.match(sentence, found.end):
+            return _equated(sentence) or found.text
+        return found.text
+    word = None if found else _WORD.match(sentence)
+    return str(WORDS[word[1].lower()]) if word else None
+
+
+def _statement(sentence: str) -> str | None:
+    """The number of a statement that begins in words: after "=" or "which is", else the first."""
+    found = [n for n in numerals(sentence[:_FAR]) if not n.doubtful]
+    if not found:
+        return None
+    if "=" in sentence and _OPERATOR.match(sentence, found[0].end):
+        return _equated(sentence) or found[0].text
+    results = list(_RESULT.finditer(sentence))
+    if results:
+        return next((n.text for n in found if n.start >= results[-1].end() - 1), found[-1].text)
+    return found[0].text
+
+
+def _equated(sentence: str) -> str | None:
+    """The last side of an equation chain that is a single number: 15 of ``5 * 3 = 15 apples``."""
+    for side in reversed(sentence.split("=")[-8:]):
+        found = next(numerals(side), None)
+        if found is not None and not _GOES_ON.match(side, found.end):
+            return found.text
+    return None

@@ -1,0 +1,123 @@
+"""Is one model better than another on the same problems, and what do several samples make of one.
+
+Pure, and of the standard library alone; the interval of a proportion is ``evaluate.wilson``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+ALPHA = 0.05  # from here on a difference counts as none
+
+Verdict = Literal["better", "worse", "not different"]
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The exact two-sided p-value of McNemar's test (McNemar 1947), from the discordant pairs.
+
+    Twice the smaller tail of a binomial with p = 1/2, at most 1; 1 where there are no such pairs.
+    Computed in integers, so that no number of pairs overflows; it is 0.0 only where a float has no
+    smaller value.
+
+    Raises:
+        ValueError: a negative number of pairs.
+    """
+    if better < 0 or worse < 0:
+        raise ValueError(f"numbers of pairs cannot be negative: {better}, {worse}")
+    n, few = better + worse, min(better, worse)
+    tail = term = 1  # C(n, 0)
+    for i in range(few):
+        term = term * (n - i) // (i + 1)
+        tail += term
+    return min(1.0, 2 * tail / (1 << n))
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two models on the same ``n`` problems: right in both, in one (``better`` counts those that
+    only the new one has right, ``worse`` the reverse), in neither; ``p`` is McNemar's."""
+
+    n: int
+    both: int
+    better: int
+    worse: int
+    neither: int
+    p: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the new model is, at the 5% level."""
+        if self.p >= ALPHA:
+            return "not different"
+        return "better" if self.better > self.worse else "worse"
+
+    def words(self, new_name: str, old_name: str) -> str:
+        """One sentence, such as "iteration 3 is not different from few-shot: 7 more right, 5 fewer,
+        p = 0.77 (n = 500)"."""
+        if self.n == 0:
+            return f"{new_name} and {old_name} have no problem in common"
+        than = "from" if self.verdict == "not different" else "than"
+        return (
+            f"{new_name} is {self.verdict} {than} {old_name}: {self.better} more right, "
+            f"{self.worse} fewer, {_p_words(self.p)} (n = {self.n})"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts, ``p`` and the verdict as plain data."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def paired(old: Mapping[str, bool], new: Mapping[str, bool]) -> Paired:
+    """Compare who was right on the problems, by id, that both have."""
+    ids = old.keys() & new.keys()
+    both = sum(old[i] and new[i] for i in ids)
+    better = sum(new[i] and not old[i] for i in ids)
+    worse = sum(old[i] and not new[i] for i in ids)
+    neither = len(ids) - both - better - worse
+    return Paired(len(ids), both, better, worse, neither, mcnemar(better, worse))
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that one of ``k`` samples is right, from ``n`` samples of which ``c`` are.
+
+    The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. 2021 (arXiv 2107.03374), eq. 1.
+
+    Raises:
+        ValueError: not 1 <= k <= n, or not 0 <= c <= n.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"pass@{k} needs at least {max(k, 1)} samples and k >= 1; there are {n}")
+    if not 0 <= c <= n:
+        raise ValueError(f"{c} of {n} samples cannot be right")
+    ways = math.comb(n, k)
+    return (ways - math.comb(n - c, k)) / ways
+
+
+def majority(answers: Sequence[str | None], equal: Callable[[str, str], bool]) -> str | None:
+    """The most frequent answer, as it was first given; None where nobody voted.
+
+    Samples without an answer do not vote; of answers with as many votes the first given wins.
+    Source: self-consistency, Wang et al. 2022 (arXiv 2203.11171).
+    """
+    votes: list[tuple[str, int]] = []
+    for answer in answers:
+        if answer is None:
+            continue
+        for i, (leader, count) in enumerate(votes):
+            if equal(leader, answer):
+                votes[i] = (leader, count + 1)
+                break
+        else:
+            votes.append((answer, 1))
+    return max(votes, key=lambda vote: vote[1])[0] if votes else None  # max keeps the first
+
+
+def _p_words(p: float) -> str:
+    """``"p = 0.77"``: two digits, or as many as it takes not to look like ``ALPHA``."""
+    if p < 0.0001:
+        return "p < 0.0001"
+    shown = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return "p = " + next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))

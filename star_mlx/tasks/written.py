@@ -1,0 +1,155 @@
+"""What the tasks share whose questions are written in words and come from files.
+
+A prompt reads ``Q: <question>``, the choices if there are any, and ``A:``; the rationale follows on
+the same line. The hinted twin is built by rule: the right choice is marked, or the answer follows
+the question in parentheses, as in the paper.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from star_mlx import data
+from star_mlx.types import Evaluation, Problem, Question, Split, TaskError
+
+STEP_BY_STEP = " Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
+MARK = " (CORRECT)"
+
+# A rationale that speaks of having been told the answer.
+_TOLD = re.compile(
+    r"\bhints?\b|\(correct\)|\b(?:marked|labell?ed|given|listed|tagged) as (?:the )?correct\b"
+    r"|\b(?:correct|right) (?:answer|choice) (?:is|was) (?:already )?(?:given|marked|provided|told)\b"
+    r"|\banswer (?:is|was) (?:already )?(?:given|provided|marked|told|in parentheses)\b"
+    r"|\b(?:given|provided|stated) (?:correct )?answer\b|\bin (?:the )?parenthes[ei]s\b",
+    re.IGNORECASE,
+)
+
+
+class FileOptions(BaseModel):
+    """The options that the tasks on files share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dev: int = Field(200, ge=1, description="problems cut from the training file for the dev split")
+    data_seed: int = Field(0, ge=0, description="seed of that cut")
+    on_bad_row: data.OnBadRow = Field(
+        "fail", description="a row that cannot be used: fail, or skip and count it"
+    )
+
+
+class Written:
+    """Base of those tasks. A subclass says where the rows are and how an answer is read."""
+
+    stop: tuple[str, ...] = ("\nQ:",)
+    classes = ""
+    options: FileOptions
+
+    def train_rows(self) -> Iterable[data.Row]:
+        raise NotImplementedError
+
+    def test_rows(self) -> Iterable[data.Row]:
+        raise NotImplementedError
+
+    def pose_row(self, row: Mapping[str, Any]) -> Problem:
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ problems
+
+    @cached_property
+    def _reader(self) -> data.Reader:
+        return data.Reader(self.pose_row, self.options.on_bad_row)
+
+    @cached_property
+    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
+        problems = self._reader.problems(self.train_rows(), "train")
+        train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
+        if dropped := len(problems) - len(train) - len(dev):
+            self._reader.skipped.append(f"{dropped} problems that ask the same as a dev problem")
+        return train, dev
+
+    @cached_property
+    def _test(self) -> list[Problem]:
+        _ = self._train_and_dev  # so that an id of both files is found out
+        return self._reader.problems(self.test_rows(), "test")
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        """The problems of a split; the test file is read only when the test split is asked for."""
+        if split == "test":
+            return self._test
+        return self._train_and_dev[split == "dev"]
+
+    def training(self, evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
+        return self.problems("train")
+
+    def skipped(self) -> Sequence[str]:
+        return tuple(self._reader.skipped)
+
+    def settings(self) -> Mapping[str, Any]:
+        return self.options.model_dump(mode="json")
+
+    # ------------------------------------------------------------------ text
+
+    def pose(self, text: str) -> Problem:
+        """A question as a person types it, without choices; its answer is not known."""
+        if not text.strip():
+            raise TaskError("the question is blank")
+        return Problem("asked", Question(text.strip()), "")
+
+    def ask(self, question: Question) -> str:
+        return self._asked(question.text, question.choices)
+
+    def ask_hinted(self, question: Question, answer: str) -> str:
+        if not question.choices:
+            return self._asked(f"{question.text} ({answer})", ())
+        marked = [(k, text + MARK * self.equal(k, answer)) for k, text in question.choices]
+        return self._asked(question.text, marked)
+
+    def _asked(self, text: str, choices: Sequence[tuple[str, str]]) -> str:
+        listed = "".join(f"({label}) {choice}\n" for label, choice in choices)
+        return f"Q: {text}\n" + (f"Answer choices:\n{listed}" if listed else "") + "A:"
+
+    def zero_shot(self, question: Question) -> str:
+        return self.ask(question) + STEP_BY_STEP
+
+    def equal(self, answer: str, gold: str) -> bool:
+        raise NotImplementedError
+
+    def valid_steps(self, problem: Problem, completion: str) -> bool | None:
+        return None
+
+    def cites_hint(self, problem: Problem, completion: str) -> bool:
+        return _TOLD.search(completion) is not None
+
+
+def gold(row: Mapping[str, Any], name: str, read: Callable[[str], str] = str) -> str:
+    """The right answer of a row: its ``gold`` field, or else the field ``name``.
+
+    Raises:
+        TaskError: neither is there, or ``read`` refuses it.
+    """
+    return read(data.text(row, "gold" if row.get("gold") is not None else name))
+
+
+def question_text(row: Mapping[str, Any], name: str) -> str:
+    """The question of a row; empty where there is none, as in rows that are only graded."""
+    return "" if data.value_of(row, name) is None else data.text(row, name)
+
+
+def right_label(answer: str, choices: Sequence[tuple[str, str]]) -> str:
+    """The label of the right choice, as the choices write it.
+
+    Raises:
+        TaskError: it is not among them.
+    """
+    if not choices:
+        return answer
+    found = next((k for k, _ in choices if k.casefold() == answer.strip(" ().").casefold()), None)
+    if found is None:
+        labels = ", ".join(label for label, _ in choices)
+        raise TaskError(f"its answer {answer!r} is not among its choices {labels}")
+    return found

@@ -1,0 +1,191 @@
+"""The ledger: what became of every problem, from the files of a run alone."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from star_mlx import ledger, loop, store
+from star_mlx.cli.ledger import ledger as command
+from star_mlx.files import json_line, json_lines
+from star_mlx.scripted import Asked, ScriptedEngine
+from star_mlx.tasks.arithmetic_text import scratchpad, spaced
+from star_mlx.types import Attempt, RunError
+from tests.scripts import parts
+from tests.test_loop import recipe
+
+
+def fickle(asked: Asked) -> str:
+    """What it knows changes with what it was trained on; one hint in three does not help it."""
+    a, b, hinted = parts(asked.prompt)
+    knows = (a + b) % 3 != 0 if hinted else (a + b + len(asked.trained_on)) % 4 == 0
+    if knows:
+        return f"{scratchpad(a, b)}\n{spaced(a + b)}\n\n"
+    return f"<scratch>\n</scratch>\n{spaced(a)}\n\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ledger") / "run"
+    settings = recipe("task.options.train=40", "star.iterations=6", "star.problems=30")
+    loop.run(settings, path, lambda event: None, engine=ScriptedEngine(fickle))
+    return path
+
+
+def call(*arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def row(id, *, correct, hinted=False, finish="stop"):
+    return store.attempt_row(Attempt(id, hinted, "text", "1", correct, finish, (1, 2)))
+
+
+def write(path, *iterations, finished=None):
+    """A run folder of these rows of attempts."""
+    with store.opened(path, {}) as opened:
+        opened.finish({"iteration": 0})
+        for number, rows in enumerate(iterations, 1):
+            folder = path / f"iterations/{number:03d}"
+            folder.mkdir(parents=True)
+            (folder / "attempts.jsonl").write_bytes(b"".join(map(json_line, rows)))
+            if finished is None or number <= finished:
+                opened.finish({"iteration": number})
+    return path
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def test_its_numbers_are_those_of_the_metrics(run):
+    metrics = [line for line in json_lines(run / "metrics.jsonl") if line["iteration"]]
+    tallies = ledger.read(run).iterations
+    assert len(tallies) == len(metrics) == 6
+    for tally, line in zip(tallies, metrics, strict=True):
+        assert tally.attempted == line["problems"]
+        assert tally.direct == line["solved"]
+        assert tally.hinted == line["rationalized"]
+        assert tally.newly_solved == line["newly_solved"]
+        assert tally.forgotten == line["forgotten"]
+    for name in ("newly_solved", "forgotten", "rationalized"):
+        assert any(line[name] for line in metrics), f"the run has no {name}: it shows nothing"
+
+
+def test_the_histories_by_hand(tmp_path):
+    path = write(
+        tmp_path / "run",
+        [
+            row("a", correct=True),
+            row("b", correct=False),
+            row("c", correct=False),
+            row("d", correct=False),
+            row("b", correct=True, hinted=True),
+            row("c", correct=False, hinted=True),
+            row("d", correct=True, hinted=True, finish="length"),
+        ],
+        [row("a", correct=False), row("b", correct=True), row("a", correct=True, hinted=True)],
+        [row("a", correct=True), row("c", correct=False)],
+    )
+    found = ledger.read(path)
+    assert found.as_json() == {
+        "problems": {
+            "a": {"direct": [1, 3], "hinted": [2], "attempted": [1, 2, 3]},
+            "b": {"direct": [2], "hinted": [1], "attempted": [1, 2]},
+            "c": {"direct": [], "hinted": [], "attempted": [1, 3]},
+            "d": {"direct": [], "hinted": [], "attempted": [1]},
+        },
+        "iterations": [
+            {"iteration": 1, "attempted": 4, "direct": 1, "hinted": 1, "newly_solved": 0,
+             "forgotten": 0},
+            {"iteration": 2, "attempted": 2, "direct": 1, "hinted": 1, "newly_solved": 1,
+             "forgotten": 1},
+            {"iteration": 3, "attempted": 2, "direct": 1, "hinted": 0, "newly_solved": 1,
+             "forgotten": 0},
+        ],
+        "totals": {"problems": 4, "direct": 2, "hinted_only": 0, "never": 2},
+    }  # fmt: skip
+    assert found.of("never") == ["c", "d"]
+
+
+def test_any_right_sample_solves_a_problem(tmp_path):
+    """Several direct attempts at a problem in an iteration are one verdict."""
+    path = write(
+        tmp_path / "run",
+        [row("a", correct=True), row("a", correct=False), row("b", correct=False)],
+        [row("a", correct=False), row("a", correct=True), row("b", correct=False)],
+        [row("a", correct=False), row("a", correct=False), row("b", correct=True)],
+    )
+    found = ledger.read(path)
+    assert found.problems["a"].direct == [1, 2] and found.problems["a"].attempted == [1, 2, 3]
+    assert [(t.attempted, t.direct) for t in found.iterations] == [(2, 1)] * 3
+    assert [t.newly_solved for t in found.iterations] == [0, 0, 1]
+    assert [t.forgotten for t in found.iterations] == [0, 0, 1]
+
+
+def test_an_unfinished_iteration_does_not_count(tmp_path):
+    path = write(tmp_path / "run", [row("a", correct=False)], [row("a", correct=True)], finished=1)
+    assert ledger.read(path).of("never") == ["a"]
+
+
+def test_missing_and_damaged_files_are_named(tmp_path):
+    path = write(tmp_path / "run", [row("a", correct=False)])
+    file = path / "iterations/001/attempts.jsonl"
+    for text, match in (
+        ('{"id":"a"}\n', r"line 1 is no attempt"),
+        ("[]\n", r"line 1 is no attempt"),
+        ("{\n", r"line 1 is not JSON"),
+    ):
+        file.write_text(text)
+        with pytest.raises(RunError, match=match):
+            ledger.read(path)
+    file.unlink()
+    with pytest.raises(RunError, match=r"attempts\.jsonl is missing"):
+        ledger.read(path)
+    with pytest.raises(RunError, match="no such folder"):
+        ledger.read(tmp_path / "nowhere")
+
+
+def test_a_long_run_opens_quickly(tmp_path):
+    """A twentieth of 100 iterations of 10,000 attempts, in a twentieth of 20 seconds and slack."""
+    ids = list(range(100))
+    rows = [
+        store.attempt_row(Attempt(str(i), False, "step " * 40, "1", i % 2 == 0, "stop", tuple(ids)))
+        for i in range(10_000)
+    ]
+    path = write(tmp_path / "run", *[rows] * 5)
+    began = time.process_time()
+    assert ledger.read(path).totals()["problems"] == 10_000
+    assert time.process_time() - began < 5
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def test_the_tables(run):
+    shown = call(run)
+    assert shown.exit_code == 0
+    totals = ledger.read(run).totals()
+    assert f"{totals['problems']} problems seen: {totals['direct']} ever solved" in shown.output
+    for tally in ledger.read(run).iterations:
+        numbers = f"{tally.iteration} {tally.attempted} {tally.direct} {tally.hinted} "
+        numbers += f"{tally.newly_solved} {tally.forgotten}"
+        assert numbers in {" ".join(line.split()) for line in shown.output.splitlines()}
+
+
+def test_json_is_the_ledger(run):
+    assert json.loads(call(run, "--json").output) == ledger.read(run).as_json()
+
+
+def test_never_solved_is_one_harmless_id_a_line(tmp_path):
+    rows = [row(id, correct=False) for id in ("plain", "two\nlines", "\x1b[31mred")]
+    path = write(tmp_path / "run", [*rows, row("solved", correct=True)])
+    shown = call(path, "--never-solved")
+    assert shown.output == "plain\ntwo\u240alines\n\u241b[31mred\n"
+    refused = call(path, "--never-solved", "--json")
+    assert refused.exit_code == 2 and "not both" in refused.output
+
+
+def test_a_run_without_a_finished_iteration(tmp_path):
+    assert "no iteration is finished yet" in call(write(tmp_path / "run")).output
