@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from star_mlx import loop, store
+from star_mlx import loop, prepare, store
 from star_mlx.evaluate import as_json, tally, wilson
 from star_mlx.tasks.arithmetic import Arithmetic, ArithmeticOptions
 
@@ -44,9 +44,9 @@ def run(out: Path, recipe: str, seeds: list[int], kinds: list[str]) -> None:
 
 def measure(folder: Path) -> dict[str, object]:
     """The last model on the test split, and on lengths it was never trained on."""
-    recipe = loop.resume_recipe(folder)
-    engine = loop.open_engine(recipe)
-    task, _ = loop.open_task(recipe)
+    recipe = prepare.resume_recipe(folder)
+    engine = prepare.open_engine(recipe)
+    task, _ = prepare.open_task(recipe)
     longest = max(int(p.group) for p in task.problems("dev"))
     longer = Arithmetic(ArithmeticOptions(digits=(longest + 1, longest + 3), train=1))
     figures = {}

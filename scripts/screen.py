@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from star_mlx import loop, store
+from star_mlx import store
 from star_mlx.files import json_lines
 from star_mlx.tui import RunState
 from star_mlx.tui.live import draw
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 100, 30
 def state(run: Path) -> RunState:
     """What the screen showed near the run's end: the last iteration being evaluated."""
     record = store.read(run)
-    task, _ = loop.open_task(loop.resume_recipe(run))
+    task, _ = prepare.open_task(prepare.resume_recipe(run))
     gold = {p.id: p for split in ("train", "dev") for p in task.problems(split)}
     shown = RunState()
     shown.apply(RunStarted(str(run), record.recipe, record.recipe["provenance"]["base"]))

@@ -37,12 +37,10 @@ def after(text: str, marker: str) -> str | None:
     Case does not matter; a closing full stop is taken off. None without the marker or with
     nothing after it.
     """
-    found = None
-    for found in re.finditer(re.escape(marker), text, re.IGNORECASE):
-        pass
-    if found is None:
+    ends = [found.end() for found in re.finditer(re.escape(marker), text, re.IGNORECASE)]
+    if not ends:
         return None
-    line = text[found.end() :].split("\n", 1)[0].strip()
+    line = text[ends[-1] :].split("\n", 1)[0].strip()
     return line.removesuffix(".").rstrip() or None
 
 
@@ -75,7 +73,7 @@ def same_math(answer: str, gold: str) -> bool:
     if same_text(answer, gold) or same_number(answer, gold):
         return True
     try:
-        from math_verify import parse, verify
+        from math_verify import parse, verify  # type: ignore[import-untyped]
     except ImportError:
         raise TaskError(
             'comparing expressions needs math-verify: pip install "star-mlx[math]"'

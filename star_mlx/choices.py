@@ -65,18 +65,25 @@ class _Reader:
     def __init__(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         self.labels = {label.casefold(): label for label in labels}
         self.texts = [(_folded(t), label) for t, label in zip(texts, labels, strict=False)]
-        one = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True)) or "(?!)"
+        one = (
+            "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True)) or "(?!)"
+        )
         self.bracketed = re.compile(rf"[(\[{{] ?({one}) ?[)\]}}]", re.IGNORECASE)
         self.begins = re.compile(rf"({one})(?!\w)", re.IGNORECASE)
+        self.other = re.compile(
+            rf"[)\]}}*_ ]{{0,4}}(?:or|and|/|&|,) {{0,2}}[*(\[]{{0,3}}({one})(?!\w)", re.IGNORECASE
+        )
         self.bold = re.compile(rf"\*\*\(?({one})(?:[).:]|\*\*)", re.IGNORECASE)
 
     def statement(self, text: str) -> str | None:
         """What "the answer is" is followed by: its line, or the next where that is empty."""
         line = text.lstrip(_MARKUP).split("\n", 1)[0]
         sentence = re.split(r"[.!?](?=\s|$)", line, maxsplit=1)[0]
-        begins = self.begins.match(line.lstrip(_MARKUP + "([{"))
+        line = line.lstrip(_MARKUP + "([{")
+        begins = self.begins.match(line)
         if begins and self._is_label(begins, line):
-            return self._one([begins[1]])
+            other = self.other.match(line, begins.end())
+            return self._one([begins[1], other[1] if other else begins[1]])
         for part in (sentence, line):
             found = self.bracketed.findall(part)
             if found:
@@ -106,7 +113,6 @@ class _Reader:
 
     def _is_label(self, match: re.Match[str], line: str) -> bool:
         """Whether a label a statement begins with is one, and not the article "a"."""
-        line = line.lstrip(_MARKUP + "([{")
         rest = line[match.end() :].lstrip("*_`\"'")
         if not rest or rest[0] in ")]}.:,;!?" or rest.lstrip()[:1] in "([-–—,;:":
             return True
@@ -132,7 +138,9 @@ class _Reader:
         if same:
             return same[0] if len(same) == 1 else ""
         inside = [(t, label) for t, label in self.texts if t and f" {t} " in f" {said} "]
-        inside = [(t, n) for t, n in inside if not any(t != o and f" {t} " in f" {o} " for o, _ in inside)]
+        inside = [
+            (t, n) for t, n in inside if not any(t != o and f" {t} " in f" {o} " for o, _ in inside)
+        ]
         if len(inside) > 1:
             return ""
         return inside[0][1] if inside else None

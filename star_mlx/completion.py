@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from star_mlx.numerals import WORDS, Numeral, numerals, plain, ungrouped
+from star_mlx.numerals import NUMBER_WORDS, Numeral, numerals, plain, ungrouped
 
 _MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
 _FAR = 400  # characters that a statement of the answer may take
@@ -35,13 +35,15 @@ _LIKELY_END = re.compile(
     r"(?: ?#?[0-9]{1,4})?(?:\*{0,2} ?:|\*{0,2}$)",
     re.MULTILINE | re.IGNORECASE,
 )
+_DIGIT = re.compile("[0-9]")
 _ANSWERED = re.compile(
     r"#### |\\boxed|\banswer(?: is|:|\*\*)|= ?[$€£]?[-.0-9]|\*\*[-$€£0-9]", re.IGNORECASE
 )
 
 _HASHED = re.compile(r"#{4,}\s{0,4}([^#\n]{0,400})")
 _HEADING = re.compile(
-    r"[\W_]{0,4}(?:(?:step|part|case|method|option|day|week|phase|section)\b|[0-9]{1,2}[.)] +[^\W\d])",
+    r"[\W_]{0,4}(?:(?:step|part|case|method|option|day|week|phase|section)\b"
+    r"|[0-9]{1,2}[.)] +[^\W\d])",
     re.IGNORECASE,
 )
 _ANSWER = re.compile(r"\b(?:answers?|ans)\b(?! choices)", re.IGNORECASE)
@@ -56,14 +58,16 @@ _FILLER = re.compile(
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _LABELLED = re.compile(r"[^\d\n]{0,40}[:=] ?|[^\w]{0,6}")
-_STOP = re.compile(r"(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bMs)(?<!approx)[.!?](?=[\s*$\"')]|$|[A-Z])|[\n;]")
+_STOP = re.compile(
+    r"(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bMs)(?<!approx)[.!?](?=[\s*$\"')]|$|[A-Z])|[\n;]"
+)
 _OPERATOR = re.compile(r"[ )\]%]{0,3}(?:[A-Za-z/]{1,15} ?){0,2}[*/+x=-]")
 _GOES_ON = re.compile(r"[ )\]%]{0,3}[*/+x^-] ?[$(]?[0-9]")
 _RESULT = re.compile(
     r"(?:\bwhich (?:is|equals|gives|makes)|\bequals|\bor|\bfor a total of) [$€£]?(?=-?[.0-9])"
 )
 _WORD = re.compile(
-    "(" + "|".join(sorted(WORDS, key=len, reverse=True)) + r")\b"
+    "(" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + r")\b"
     r"(?![- ](?:of|more|less|half|third|quarter|and|hundred|thousand|million|by|is|way)\b)",
     re.IGNORECASE,
 )
@@ -94,7 +98,7 @@ def _worked(text: str) -> str:
 def _own_part(text: str) -> str:
     """The text up to where it goes on to another problem, after it has something of an answer."""
     ends = [len(text)]
-    for pattern, evidence in ((_SURE_END, re.compile("[0-9]")), (_LIKELY_END, _ANSWERED)):
+    for pattern, evidence in ((_SURE_END, _DIGIT), (_LIKELY_END, _ANSWERED)):
         found = evidence.search(text)
         end = pattern.search(text, found.end()) if found else None
         if end:
@@ -171,10 +175,10 @@ def _closes(text: str, place: int, rest: str, begins: bool) -> bool:
     sentence = _sentence(rest)
     after = rest[len(sentence) :]
     if not begins:
-        return not re.search("[0-9]", after)
-    opens = not re.search("[0-9]", text[max(0, place - _FAR) : place])
+        return not _DIGIT.search(after)
+    opens = not _DIGIT.search(text[max(0, place - _FAR) : place])
     alone = sum(1 for _ in islice(numerals(sentence), 2)) == 1
-    return alone or not opens or not re.search("[0-9]", after)
+    return alone or not opens or not _DIGIT.search(after)
 
 
 def _bold(text: str) -> str | None:
@@ -233,7 +237,7 @@ def _begins(text: str) -> str | None:
             return _equated(sentence) or found.text
         return found.text
     word = None if found else _WORD.match(sentence)
-    return str(WORDS[word[1].lower()]) if word else None
+    return str(NUMBER_WORDS[word[1].lower()]) if word else None
 
 
 def _statement(sentence: str) -> str | None:

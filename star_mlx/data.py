@@ -1,127 +1,28 @@
-"""Files of questions and answers -> problems, and every row that cannot be one named by its place.
+"""Rows of data -> problems, and every row that cannot be one named by its place.
 
-JSONL, JSON (a list of objects), CSV and TSV with a header line, and Parquet (needs the extra
-``data``).
+``rows`` reads the files; here a row's fields become text and choices, and rows become problems.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from star_mlx.rows import Row, rows
 from star_mlx.types import Problem, TaskError
+
+__all__ = ["LABELS", "OnBadRow", "Reader", "Row", "choices", "cut", "official", "rows", "text"]
 
 OnBadRow = Literal["fail", "skip"]
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a file: its place ("FILE, line 3"), and its fields or what is wrong with it."""
-
-    place: str
-    values: Mapping[str, Any] | str
-
-
-def rows(path: Path) -> Iterator[Row]:
-    """The rows of a file, by its ending; a row that cannot be read comes as what is wrong with it.
-
-    Raises:
-        TaskError: there is no such file, or it is of no kind that can be read.
-    """
-    kinds = {
-        ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet,
-    }  # fmt: skip
-    if path.suffix.lower() not in kinds:
-        raise TaskError(f"{path}: give a file that ends in {', '.join(kinds)}")
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise TaskError(f"data file {path} {what}")
-    try:
-        yield from kinds[path.suffix.lower()](path)
-    except OSError as error:
-        raise TaskError(f"data file {path}: {error.strerror or error}") from None
-
-
-def _jsonl(path: Path) -> Iterator[Row]:
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield Row(f"{path}, line {number}", _object(line))
-
-
-def _json(path: Path) -> Iterator[Row]:
-    try:
-        items = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise TaskError(f"{path} is not JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(items, list):
-        raise TaskError(f"{path} should hold a list of objects; one object a line is .jsonl")
-    for number, item in enumerate(items, 1):
-        yield Row(f"{path}, item {number}", item if isinstance(item, dict) else _no_object(item))
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header = next(reader, [])
-        while True:
-            first = reader.line_num + 1
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                raise TaskError(f"{path}, line {first} is no CSV: {error}") from None
-            if cells is None:
-                return
-            if cells:
-                yield Row(f"{path}, line {first}", _cells(header, cells))
-
-
-def _cells(header: Sequence[str], cells: Sequence[str]) -> Mapping[str, Any] | str:
-    if len(cells) != len(header):
-        return f"has {len(cells)} cells where the header has {len(header)}"
-    if any("\udc80" <= c <= "\udcff" for cell in cells for c in cell):
-        return "is not UTF-8 text (save the file as UTF-8)"
-    return dict(zip(header, cells, strict=True))
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        import pyarrow.parquet as parquet
-        from pyarrow import ArrowException
-    except ImportError:
-        raise TaskError(
-            f'{path}: reading Parquet needs pyarrow: pip install "star-mlx[data]"'
-        ) from None
-    try:
-        table = parquet.read_table(path)
-    except ArrowException as error:
-        raise TaskError(f"{path} is no Parquet file: {' '.join(str(error).split())}") from None
-    number = 0
-    for batch in table.to_batches(max_chunksize=1000):
-        for values in batch.to_pylist():
-            number += 1
-            yield Row(f"{path}, row {number}", values)
-
-
-def _object(line: bytes) -> Mapping[str, Any] | str:
-    try:
-        item = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return f"is not UTF-8 text (byte {error.start + 1}; save the file as UTF-8)"
-    except (ValueError, RecursionError) as error:
-        return f"is not JSON: {' '.join(str(error).split())}"
-    return item if isinstance(item, dict) else _no_object(item)
-
-
-def _no_object(item: object) -> str:
-    return f"is not an object with fields but {type(item).__name__}"
+_LISTED = re.compile(r"\(?([A-Za-z])[).:]\s*(?=\S)")  # "A) 21", a text that has its label
 
 
 # --------------------------------------------------------------------------- fields of a row
@@ -134,12 +35,17 @@ def text(row: Mapping[str, Any], name: str) -> str:
         TaskError: it is missing, blank, or no text.
     """
     value = value_of(row, name)
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        what = "is missing" if value is None else f"should be text, not {type(value).__name__}"
-        raise TaskError(f"its {name} {what}")
-    if not str(value).strip():
+    if value is None:
+        has = "" if name.split(".")[0] in row else f" (the row has {_listed(row)})"
+        raise TaskError(f"its {name} is missing{has}")
+    written = _written(value)
+    if written is None:
+        raise TaskError(f"its {name} should be text, not {_kind(value)}")
+    if not written:
         raise TaskError(f"its {name} is blank")
-    return str(value).strip()
+    if wrong := _no_text(written):
+        raise TaskError(f"its {name} {wrong}")
+    return written
 
 
 def value_of(row: Mapping[str, Any], name: str) -> Any:
@@ -152,11 +58,51 @@ def value_of(row: Mapping[str, Any], name: str) -> Any:
     return here
 
 
+def _written(value: Any) -> str | None:
+    """Text, a number or a boolean as text; None for anything else. 72.0 is "72"."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        plain = format(value, "f")
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (float, Decimal)):
+        return str(value)  # nan or an infinity
+    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+def _no_text(text: str) -> str | None:
+    """Why a text cannot be given to a model, if so."""
+    if "\0" in text:
+        return "holds a NUL character"
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        return "holds half a surrogate pair, which is no character"
+    return None
+
+
+def _listed(row: Mapping[str, Any]) -> str:
+    names = [str(name)[:40] for name in row]
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "no fields"
+
+
+# --------------------------------------------------------------------------- choices
+
+
 def choices(value: Any) -> tuple[tuple[str, str], ...]:
     """The (label, text) pairs of a multiple-choice question.
 
     ``[{"label": "A", "text": ...}, ...]``, ``{"label": [...], "text": [...]}``, a mapping of
-    labels to texts, a list of texts (labelled A, B, ...), or such a list in JSON text (in CSV).
+    labels to texts (those without a text are left out), a list of texts (labelled A, B, ..., or
+    by the labels they all begin with, as in "A) 21"), or one of these as JSON text (in CSV).
 
     Raises:
         TaskError: it is none of these, has fewer than two choices, or a label twice.
@@ -164,16 +110,25 @@ def choices(value: Any) -> tuple[tuple[str, str], ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
-            raise TaskError("its choices are text, but not a JSON list") from None
-    pairs = _pairs(value)
-    if pairs is None or not all(isinstance(part, str) and part.strip() for p in pairs for part in p):
+        except (ValueError, RecursionError):
+            raise TaskError(
+                'its choices are text, but not a JSON list such as ["x", "y"]'
+            ) from None
+    if isinstance(value, list) and len(value) > len(LABELS):
+        raise TaskError(f"it has {len(value)} choices: {len(LABELS)} are the most")
+    pairs = [(_written(label), _written(text)) for label, text in _pairs(value) or ()]
+    if not pairs and not (isinstance(value, (list, Mapping)) and len(value) < 2):
         raise TaskError("its choices should be a list of texts, or of labels with their texts")
     if len(pairs) < 2:
         raise TaskError(f"it has {len(pairs)} choices: two are the least")
-    if len({label for label, _ in pairs}) < len(pairs):
+    found = [(label, text) for label, text in pairs if label and text]
+    if len(found) < len(pairs):
+        raise TaskError("a choice of it is blank or no text")
+    if wrong := _no_text("".join(label + text for label, text in found)):
+        raise TaskError(f"a choice of it {wrong}")
+    if len({label.casefold() for label, _ in found}) < len(found):
         raise TaskError("a label stands twice among its choices")
-    return tuple((label.strip(), text.strip()) for label, text in pairs)
+    return tuple(found)
 
 
 def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
@@ -182,16 +137,19 @@ def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
         fit = isinstance(labels, list) and isinstance(texts, list) and len(labels) == len(texts)
         return list(zip(labels, texts, strict=True)) if fit else None
     if isinstance(value, Mapping):
-        return list(value.items())
-    if not isinstance(value, list) or len(value) > len(LABELS):
+        return [(label, text) for label, text in value.items() if text is not None]
+    if not isinstance(value, list):
         return None
-    if all(isinstance(item, Mapping) for item in value):
+    if value and all(isinstance(item, Mapping) for item in value):
         return [(item.get("label"), item.get("text")) for item in value]
+    listed = [_LISTED.match(item) if isinstance(item, str) else None for item in value]
+    if all(m and m[1].upper() == k for m, k in zip(listed, LABELS, strict=False)):
+        return [(m[1], m.string[m.end() :]) for m in listed if m]
     return list(zip(LABELS, value, strict=False))
 
 
 def official(folder: str | None, file: str, repository: str, hub_file: str) -> Iterator[Row]:
-    """The rows of a public data set: the official file in ``folder``, or the Hub's where it is None.
+    """The rows of a public data set: the official file in ``folder``, or the Hub's without one.
 
     Raises:
         TaskError: the file is not there, or the Hub cannot give it.
@@ -227,9 +185,11 @@ class Reader:
         """The problems of rows, in order; one without an id is named ``NAME-<number>``.
 
         Raises:
-            TaskError: a row cannot be used and ``on_bad_row`` is "fail"; the text has its place.
+            TaskError: a row cannot be used and ``on_bad_row`` is "fail" (the text has its place),
+                or there is none that can be.
         """
         found: list[Problem] = []
+        number, before = 0, len(self.skipped)
         for number, row in enumerate(rows, 1):
             try:
                 found.append(self._problem(row, f"{name}-{number}"))
@@ -240,6 +200,9 @@ class Reader:
                         f"{text}; mend it, or leave such rows out with task.options.on_bad_row=skip"
                     ) from None
                 self.skipped.append(text)
+        if not found:
+            first = f", the first: {self.skipped[before]}" if number else ""
+            raise TaskError(f"none of the {number} rows for {name} can be used{first}")
         return found
 
     def _problem(self, row: Row, name: str) -> Problem:
@@ -249,9 +212,7 @@ class Reader:
         if not problem.question.text.strip():
             raise TaskError("its question is missing or blank")
         if not problem.id:
-            problem = Problem(
-                name, problem.question, problem.answer, problem.group, problem.rationale
-            )
+            problem = replace(problem, id=name)
         if problem.id in self.seen:
             raise TaskError(f"its id {problem.id!r} stands already in {self.seen[problem.id]}")
         self.seen[problem.id] = row.place
@@ -280,5 +241,10 @@ def cut(
 
     taken = sorted(problems, key=rank)[:size]
     asked, ids = {p.question for p in taken}, {p.id for p in taken}
-    held = [p for p in problems if p.id in ids]
-    return [p for p in problems if p.question not in asked], held
+    rest = [p for p in problems if p.question not in asked]
+    if not rest:
+        raise TaskError(
+            f"all {len(problems)} problems ask what those of the {what} set do, so none is left "
+            "to train on"
+        )
+    return rest, [p for p in problems if p.id in ids]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from star_mlx import store
-from star_mlx.files import json_lines
 from star_mlx.types import RunError
 
 Fate = Literal["direct", "hinted", "never"]
+_TOKENS = ',"token_ids":['
 
 
 @dataclass(slots=True)
@@ -117,14 +118,25 @@ def _attempts(folder: Path) -> Iterator[tuple[str, bool, bool]]:
     file = folder / "attempts.jsonl"
     if not file.is_file():
         raise RunError(f"{file} is missing, but metrics.jsonl says that the iteration is finished")
-    for number, row in enumerate(json_lines(file), 1):
-        try:
-            hinted, solved = row["hinted"], row["correct"]
-            if hinted and row["finish"] != "stop":
-                solved = False  # not kept
-            yield row["id"], hinted, solved
-        except (KeyError, TypeError):
-            raise RunError(f"{file}, line {number} is no attempt: the file is damaged") from None
+    with open(file, encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = _without_tokens(line)
+                hinted, solved = row["hinted"], row["correct"]
+                if hinted and row["finish"] != "stop":
+                    solved = False  # not kept
+                yield row["id"], hinted, solved
+            except (json.JSONDecodeError, KeyError, TypeError):
+                raise RunError(f"{file}, line {number} is no attempt: it is damaged") from None
+
+
+def _without_tokens(line: str) -> Any:
+    """A row without its token ids, which are most of it: nearly three times as fast to read.
+
+    Within a string of JSON the quotes of ``_TOKENS`` would be escaped.
+    """
+    head, found, _ = line.partition(_TOKENS)
+    return json.loads(head + "}" if found else line)
 
 
 def _tally(number: int, attempted: list[History]) -> Tally:

@@ -15,18 +15,17 @@ LONGEST = 600  # digits; below the least limit Python can be set to for int(str)
 LARGEST_EXPONENT = 300
 
 _CURRENCY = "$€£¥₹₩"
-_SAME = str.maketrans(
-    {
-        **{0xFF10 + d: str(d) for d in range(10)},
-        **dict.fromkeys("−﹣－‐‑–", "-"),
-        **dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " "),
-        **dict.fromkeys("／⁄∕", "/"),
-        **dict.fromkeys("×✕✖·⋅∗", "*"),
-        **{"÷": "/", "，": ",", "．": ".", "％": "%", "＄": "$", "＝": "=", "：": ":", "＃": "#"},
-        **{"½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "\r": "\n"},
-        **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060", ""),
-    }
-)
+_ALIKE: dict[str, str] = {
+    **{chr(0xFF10 + d): str(d) for d in range(10)},
+    **dict.fromkeys("−﹣－‐‑–", "-"),
+    **dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " "),
+    **dict.fromkeys("／⁄∕", "/"),
+    **dict.fromkeys("×✕✖·⋅∗", "*"),
+    **{"÷": "/", "，": ",", "．": ".", "％": "%", "＄": "$", "＝": "=", "：": ":", "＃": "#"},
+    **{"½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "\r": "\n"},
+    **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060", ""),
+}
+_SAME = str.maketrans(_ALIKE)
 _GROUPS = re.compile(r"(?<=[0-9])(?:\{,\}|\\[,!;: ]|[\u00a0\u2009\u202f])(?=[0-9]{3}(?![0-9]))")
 _LATEX = [
     (re.compile(r"\\[dtc]?frac *\{([^{}]{1,80})\} *\{([^{}]{1,80})\}"), r" \1/\2"),
@@ -43,7 +42,9 @@ _AND_A_HALF = re.compile(r"(?<=[0-9]) and (?:(?:a|one)[ -]half\b|(?=[0-9]/[0-9])
 
 # One numeral: sign and currency in either order, digits with or without groups, a decimal part or
 # an exponent, or a fraction. A hyphen right after a word, a digit or a bracket is no sign.
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2}){1,4},[0-9]{3}(?![0-9])|[0-9]+)"
+_DIGITS = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2}){1,4},[0-9]{3}(?![0-9])|[0-9]+)"
+)
 NUMERAL = re.compile(
     r"(?:(?<![\w)\]}%.-])(?<![0-9)] )(?P<sign>[-+])(?=[$€£¥₹₩.0-9]))?"
     rf"(?:[{_CURRENCY}] ?(?P<inner>-)?)?"
@@ -58,19 +59,23 @@ _SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9}
 _CENTS = re.compile(r" dollars?,?(?: and)? ([0-9]{1,2}) cents?\b", re.IGNORECASE)
 _TIME = re.compile(r"(?<![0-9:])([0-9]{1,2}):([0-9]{2})(?![0-9:])")
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-WORDS = {
-    **{word: i for i, word in enumerate(_ONES)},
-    **{word: 10 * i for i, word in enumerate(_TENS, 2)},
-    **{f"{t}{j}{o}": 10 * i + k for i, t in enumerate(_TENS, 2) for j in "- " for k, o in
-       enumerate(_ONES[1:10], 1)},
-    "one hundred": 100, "a hundred": 100, "hundred": 100,
-}  # fmt: skip
+_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
+)
 
+
+def _number_words() -> dict[str, int]:
+    words = _WORDS.split()
+    values = {word: i for i, word in enumerate(words[:20])}
+    for i, ten in enumerate(words[20:], 2):
+        values[ten] = 10 * i
+        for k, one in enumerate(words[1:10], 1):
+            values[f"{ten}-{one}"] = values[f"{ten} {one}"] = 10 * i + k
+    return values | {"one hundred": 100, "a hundred": 100, "hundred": 100}
+
+
+NUMBER_WORDS = _number_words()
 _SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,5})(?![0-9/])")
 _BEFORE = re.compile(r"(?:about|around|approximately|exactly|only|usd|us|rs\.?)\b", re.IGNORECASE)
 _UNITS = re.compile(r"(?:[^0-9=+<>^\n]|\^\{?[0-9]\}?|(?<=[a-zA-Z])[23]){0,60}\s*")
@@ -210,5 +215,12 @@ def _doubtful(match: re.Match[str], text: str) -> bool:
         return True
     if before.endswith("^{") or _INDEX.search(before):
         return True
-    begins_line = not before.rpartition("\n")[2].strip(" *#>") and (start < 14 or "\n" in before)
-    return begins_line and re.match(r"[.)]\*{0,2} +\S", text[match.end() : match.end() + 8]) is not None
+    if before.rpartition("\n")[2].strip(" *#>") or (start >= 14 and "\n" not in before):
+        return False
+    rest = text[match.end() : match.end() + 8]
+    if re.match(r"[.)]\*{0,2} +\S", rest):
+        return True
+    if not re.fullmatch(r"[.)]\s*", rest) or not match["digits"].isdigit() or len(match[0]) > 2:
+        return False
+    # A list that breaks off after its last index.
+    return f"\n{int(match[0]) - 1}{rest[0]}" in "\n" + text[:start]

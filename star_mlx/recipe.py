@@ -18,7 +18,6 @@ from star_mlx import guard, recipe_file, star, types
 from star_mlx.recipe_file import Layer
 from star_mlx.resources import recipes_dir
 
-
 Baseline = Literal["zero-shot", "few-shot", "direct", "sft"]
 
 

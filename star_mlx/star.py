@@ -16,12 +16,11 @@ Departures from the paper:
 
 - M is a frozen quantized base and M_n is that base with a fresh LoRA adapter; the paper
   fine-tunes all weights. Nothing is merged between iterations.
-- Line 4 runs only where line 3 failed. Line 6 uses no other rationalization, so the result is the
-  same and the work less.
+- Line 4 runs only where line 3 failed: line 6 uses no other rationalization.
 - An attempt that the length limit cut off is not kept even if an answer can be read in it.
-- D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration (as in
-  the authors' code); the share of failures rationalized and of hints shown may be set; kept
-  examples may be carried over. ``teacher`` may have an earlier model generate, or end the loop.
+- D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration; the
+  shares of failures rationalized and of hints shown, and how many earlier iterations' examples are
+  carried over, may be set. ``teacher`` may have an earlier model generate, or end the loop.
 """
 
 from __future__ import annotations
@@ -71,6 +70,10 @@ class Options:
     carry_over: int = 0
     schedule: Schedule = Schedule()
 
+    def few_shot(self, n: int) -> bool:
+        """Whether the few-shot prompt is in front in iteration n."""
+        return self.drop_few_shot_from is None or n < self.drop_few_shot_from
+
 
 def star(
     M: Model,
@@ -84,9 +87,9 @@ def star(
     """Yield M_1, M_2, ... one finished ``Iteration`` at a time; save nothing.
 
     ``completed`` are the iterations already done, in order: the next one follows them as if the
-    loop had never stopped. ``D`` is given the evaluations so far and returns the problems to draw
-    from; ``teacher`` is given what is done, the base first, and returns whose adapter generates
-    next, or None to end. Iteration n draws from generators seeded with ``(seed, n)`` alone.
+    loop had never stopped. ``D`` gets the evaluations so far and returns the problems to draw from;
+    ``teacher`` gets what is done, the base first, and returns whose adapter generates next, or None
+    to end. Iteration n draws from generators seeded with ``(seed, n)`` alone.
     """
     history = list(completed) or [Done(0, None)]  # 1: M_0 <- M
     first = max(options.start_iteration, history[-1].number + 1)
@@ -94,8 +97,7 @@ def star(
         evaluations = [done.evaluation for done in history if done.number]
         if (M_prev := teacher(history)) is None:
             return
-        last, adapter = options.drop_few_shot_from, M_prev.adapter
-        few_shot = last is None or min(n, M_prev.number + 1) < last
+        adapter, few_shot = M_prev.adapter, options.few_shot(min(n, M_prev.number + 1))
         x = sample(D(evaluations), options, seed, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
         failed = failures(x, direct, options, seed, n)
@@ -103,7 +105,7 @@ def star(
         own = kept(M, x, [*direct, *hinted], options, seed, n)  # 5, 6
         examples = union(carried(history, options.carry_over), own)
         trained = M.train(examples, options.schedule.amount(n), iteration=n)  # 7
-        measured = M.evaluate(trained.adapter, iteration=n, few_shot=few_shot)
+        measured = M.evaluate(trained.adapter, iteration=n, few_shot=options.few_shot(n))
         history.append(Done(n, trained.adapter, own if options.carry_over else (), measured))
         made = tuple(x), tuple(direct), tuple(hinted), examples
         yield Iteration(n, *made, trained, measured, M_prev.number)
@@ -111,8 +113,7 @@ def star(
 
 def sample(D: Sequence[Problem], options: Options, seed: int, n: int) -> list[Problem]:
     """Different problems of D in random order; all of them where it holds no more."""
-    size = min(options.problems or len(D), len(D))
-    return random.Random(f"{seed}/{n}").sample(D, size)
+    return random.Random(f"{seed}/{n}").sample(D, min(options.problems or len(D), len(D)))
 
 
 def failures(
@@ -139,8 +140,7 @@ def kept(
 
 def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:
     """The examples kept in the ``last`` iterations, oldest first."""
-    recent = history[-last:] if last else []
-    return tuple(example for done in recent for example in done.examples)
+    return tuple(e for done in (history[-last:] if last else []) for e in done.examples)
 
 
 def union(old: Sequence[Example], new: Sequence[Example]) -> tuple[Example, ...]:

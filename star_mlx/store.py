@@ -53,6 +53,13 @@ class RunRecord:
         """The last finished iteration; 0 is the base."""
         return max((line["iteration"] for line in self.metrics), default=0)
 
+    @property
+    def best(self) -> int:
+        """The finished iteration with the highest dev accuracy, the earliest of equals; the last
+        where none was evaluated. It may be 0, the base."""
+        scores = {n["iteration"]: n["eval"]["accuracy"] for n in self.metrics if "eval" in n}
+        return max(scores, key=lambda number: scores[number]) if scores else self.last
+
     def adapter(self, iteration: int) -> Path | None:
         """The adapter of a finished iteration; None for iteration 0, the base.
 

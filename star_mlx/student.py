@@ -34,6 +34,7 @@ from star_mlx.types import (
     Trained,
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One way through problems: who attempts them, how they are asked, and where it is kept."""
@@ -61,8 +62,8 @@ class Student:
         folder: Store,
         emit: Emit,
     ) -> None:
-        self._recipe, self._task, self._prompts = recipe, task, prompts
-        self._engine, self._folder, self._emit = engine, folder, emit
+        self.recipe, self.prompts, self._task = recipe, prompts, task
+        self.engine, self._folder, self._emit = engine, folder, emit
         self._seconds: dict[tuple[int, Phase], float] = {}
 
     def attempt(
@@ -74,7 +75,7 @@ class Student:
         hinted: bool,
         few_shot: bool,
     ) -> list[Attempt]:
-        if hinted and self._prompts.direct:  # no rationale to find: the hint is the completion
+        if hinted and self.prompts.direct:  # no rationale to find: the hint is the completion
             return [self._told(problem) for problem in problems]
         return self.walk(
             problems,
@@ -83,22 +84,22 @@ class Student:
                 kind="hinted" if hinted else "direct",
                 phase="rationalize" if hinted else "generate",
                 adapter=adapter,
-                prompts=self._prompts,
-                decoding=decoding(self._recipe, self._prompts),
+                prompts=self.prompts,
+                decoding=decoding(self.recipe, self.prompts),
                 few_shot=few_shot,
                 hinted=hinted,
-                samples=1 if hinted else self._recipe.generate.samples,
+                samples=1 if hinted else self.recipe.generate.samples,
             ),
         )
 
     def example(
         self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
     ) -> Example:
-        few_shot = self._recipe.star.few_shot_train
+        few_shot = self.recipe.star.few_shot_train
         if show_hint:
-            prompt = self._prompts.generation(problem, hinted=True, few_shot=few_shot)
+            prompt = self.prompts.generation(problem, hinted=True, few_shot=few_shot)
         else:
-            prompt = self._prompts.training(problem.question, few_shot=few_shot)
+            prompt = self.prompts.training(problem.question, few_shot=few_shot)
         return Example(
             id=problem.id,
             prompt=prompt,
@@ -112,16 +113,16 @@ class Student:
     def given(self, problem: Problem, *, iteration: int) -> Example:
         """The example of what the data itself gives: its rationale, or with ``direct`` its answer
         alone."""
-        rationale = None if self._prompts.direct else problem.rationale
-        text = self._prompts.completion(rationale, problem.answer)
+        rationale = None if self.prompts.direct else problem.rationale
+        text = self.prompts.completion(rationale, problem.answer)
         return Example(
             id=problem.id,
-            prompt=self._prompts.training(
-                problem.question, few_shot=self._recipe.star.few_shot_train
+            prompt=self.prompts.training(
+                problem.question, few_shot=self.recipe.star.few_shot_train
             ),
             completion=text,
             source="given",
-            token_ids=tuple(self._engine.encode(text)),
+            token_ids=tuple(self.engine.encode(text)),
             iteration=iteration,
         )
 
@@ -135,7 +136,7 @@ class Student:
                 "generate.max_tokens, star.rationalize=true, or a stronger model"
             )
         self._folder.save_examples(iteration, examples)
-        lora = self._recipe.train.lora()
+        lora = self.recipe.train.lora()
         self._emit(
             PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size))
         )
@@ -146,8 +147,8 @@ class Student:
             self._emit(Progress(iteration, "train", step, steps, tokens, seconds, loss))
 
         with self._folder.adapter_folder(iteration) as out:
-            lot = seed(self._recipe.seed, iteration, "train")
-            trained = self._engine.train(
+            lot = seed(self.recipe.seed, iteration, "train")
+            trained = self.engine.train(
                 examples, lora, amount, seed=lot, out=out, progress=progress
             )
         if trained.too_long:
@@ -161,21 +162,29 @@ class Student:
     def evaluate(
         self, adapter: Path | None, *, iteration: int, few_shot: bool
     ) -> Evaluation | None:
-        if not self._recipe.star.evaluate:
+        if not self.recipe.star.evaluate:
             return None
-        return self._dev("dev", self._prompts, adapter, iteration, few_shot)
+        return self._dev("dev", self.prompts, adapter, iteration, few_shot)
+
+    def few_shot(self, number: int) -> bool:
+        """Whether an iteration's model is measured with the few-shot prompt; 0 is the base."""
+        return not self.prompts.zero_shot and (
+            number == 0 or self.recipe.star.options().few_shot(number)
+        )
 
     def iteration_zero(self) -> dict[str, Any]:
         """The metrics line of the base: with its few-shot prompt, and without examples."""
         line: dict[str, Any] = {"iteration": 0}
-        if evaluation := self.evaluate(None, iteration=0, few_shot=not self._prompts.zero_shot):
+        if self.recipe.baseline in ("direct", "sft"):  # the base is measured by the others
+            return {**line, "peak_memory_bytes": self.engine.peak_memory()}
+        if evaluation := self.evaluate(None, iteration=0, few_shot=self.few_shot(0)):
             line["eval"] = evaluate.as_json(evaluation, self._task.classes)
-            if self._recipe.evaluate.zero_shot and not self._prompts.zero_shot:
-                bare = replace(self._prompts, examples=(), zero_shot=True)
+            if self.recipe.evaluate.zero_shot and not self.prompts.zero_shot:
+                bare = replace(self.prompts, examples=(), zero_shot=True)
                 plain = self._dev("zero-shot", bare, None, 0, False)
                 line["zero_shot"] = evaluate.as_json(plain, self._task.classes)
             line["seconds"] = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
-        return {**line, "peak_memory_bytes": self._engine.peak_memory()}
+        return {**line, "peak_memory_bytes": self.engine.peak_memory()}
 
     def metrics(self, iteration: Iteration) -> dict[str, Any]:
         """The metrics line of an iteration that just ended."""
@@ -185,14 +194,14 @@ class Student:
             self._task,
             solved_before=self._folder.solved,
             seconds={phase: s for (number, phase), s in self._seconds.items() if number == n},
-            peak_memory=self._engine.peak_memory(),
+            peak_memory=self.engine.peak_memory(),
         )
 
     def _dev(
         self, kind: Kind, prompts: Prompts, adapter: Path | None, iteration: int, few_shot: bool
     ) -> Evaluation:
-        problems = self._task.problems("dev")[: self._recipe.evaluate.dev]
-        how = measuring(self._recipe, prompts)
+        problems = self._task.problems("dev")[: self.recipe.evaluate.dev]
+        how = measuring(self.recipe, prompts)
         attempts = self.walk(
             problems, Pass(iteration, kind, "evaluate", adapter, prompts, how, few_shot)
         )
@@ -210,7 +219,7 @@ class Student:
         total = len(problems) * how.samples
         self._emit(PhaseStarted(n, phase, total))
         attempts: list[Attempt] = []
-        size = self._recipe.generate.chunk
+        size = self.recipe.generate.chunk
         taken, tokens = 0.0, 0
         for index, first in enumerate(range(0, len(problems), size)):
             chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]
@@ -231,7 +240,7 @@ class Student:
 
     def _generate(self, problems: Sequence[Problem], how: Pass, at: _At) -> list[Attempt]:
         prefix, prompts = how.prompts.batch(problems, hinted=how.hinted, few_shot=how.few_shot)
-        completions = self._engine.generate(
+        completions = self.engine.generate(
             prompts,
             how.decoding,
             prefix=prefix,
@@ -243,7 +252,7 @@ class Student:
         return [self._judged(p, completion, how) for p, completion in pairs]
 
     def _seeds(self, problems: Sequence[Problem], how: Pass) -> list[int]:
-        parts = (self._recipe.seed, how.iteration, how.kind)
+        parts = (self.recipe.seed, how.iteration, how.kind)
         if how.samples == 1:
             return [seed(*parts, p.id) for p in problems]
         return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
@@ -252,7 +261,7 @@ class Student:
         attempt = judge(self._task, problem, completion, hinted=how.hinted)
         if not attempt.correct or how.phase == "evaluate":
             return attempt
-        star, rejected = self._recipe.star, ""
+        star, rejected = self.recipe.star, ""
         if star.require_valid_steps and self._task.valid_steps(problem, completion.text) is False:
             rejected = "wrong step"
         elif star.reject_hint_leaks and how.hinted:
@@ -260,8 +269,8 @@ class Student:
         return replace(attempt, rejected=rejected)
 
     def _told(self, problem: Problem) -> Attempt:
-        text = self._prompts.completion(None, problem.answer)
-        completion = Completion(text, tuple(self._engine.encode(text)), "stop")
+        text = self.prompts.completion(None, problem.answer)
+        completion = Completion(text, tuple(self.engine.encode(text)), "stop")
         return judge(self._task, problem, completion, hinted=True)
 
     def _show(self, iteration: int, problem: Problem, attempt: Attempt) -> None:

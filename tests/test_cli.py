@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from star_mlx import loop, recipe
+from star_mlx import prepare, recipe
 from star_mlx.cli import cli, main
 from star_mlx.cli.settings import settings
 from star_mlx.scripted import ScriptedEngine
@@ -44,7 +44,7 @@ def star(capsys):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    monkeypatch.setattr(loop, "open_engine", lambda recipe: ScriptedEngine(learner))
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(learner))
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_bad_input_is_one_line_and_writes_nothing(star, elsewhere, arguments, me
 
 
 def test_nothing_kept_is_one_line_too(star, monkeypatch):
-    monkeypatch.setattr(loop, "open_engine", lambda recipe: ScriptedEngine(hopeless))
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(hopeless))
     code, out, err = star("loop", "--task", "arithmetic", *SET, "--run", "here")
     assert code == 2 and err.startswith("star-mlx: error: iteration 1 kept no example")
     assert "iteration 0 done" in out
@@ -142,7 +142,7 @@ def test_a_bug_stays_a_traceback(monkeypatch):
     def broken(recipe):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(loop, "open_engine", broken)
+    monkeypatch.setattr(prepare, "open_engine", broken)
     with pytest.raises(ZeroDivisionError):
         main(["loop", "--task", "arithmetic"])
 
@@ -211,7 +211,7 @@ def test_an_interruption_says_how_to_go_on(star, monkeypatch):
     def interrupted(asked):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "open_engine", lambda recipe: ScriptedEngine(interrupted))
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(interrupted))
     code, _, err = star("loop", "--task", "arithmetic", *SET, "--run", "here")
     assert (code, err) == (130, "stopped; go on with: star-mlx loop --run here\n")
 
@@ -220,7 +220,7 @@ def test_an_interruption_before_there_is_a_run_says_only_that(star, monkeypatch)
     def interrupted(recipe):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "open_engine", interrupted)
+    monkeypatch.setattr(prepare, "open_engine", interrupted)
     code, _, err = star("loop", "--task", "arithmetic")
     assert (code, err) == (130, "stopped\n") and os.listdir() == []
 

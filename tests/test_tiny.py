@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_mlx import loop
+from star_mlx import prepare
 from star_mlx.recipe import load
 from star_mlx.student import decoding, judge
 
@@ -46,7 +46,7 @@ def test_a_digit_is_a_token(tokenizer):
 
 
 def test_prompt_and_problem_are_no_longer_than_what_it_was_trained_on(tokenizer):
-    task, prompts = loop.open_task(load(task="arithmetic"))
+    task, prompts = prepare.open_task(load(task="arithmetic"))
     longest = max(
         len(tokenizer.encode(prompts.few_shot(hinted=True) + prompts.generation(p, hinted=True)))
         + len(tokenizer.encode(task.worked(p.rationale, p.answer)))
@@ -62,14 +62,14 @@ def test_prompt_and_problem_are_no_longer_than_what_it_was_trained_on(tokenizer)
 
 def test_it_is_right_on_short_sums_less_so_on_longer_ones_and_with_the_hint_on_all():
     recipe = load(task="arithmetic")
-    task, prompts = loop.open_task(recipe)
-    engine = loop.open_engine(recipe)
+    task, prompts = prepare.open_task(recipe)
+    engine = prepare.open_engine(recipe)
     problems = task.problems("dev")[:150]  # 30 of each length
     right = {}
     for hinted in (False, True):
         made = engine.generate(
             [prompts.generation(p, hinted=hinted) for p in problems],
-            decoding(recipe, task),
+            decoding(recipe, prompts),
             prefix=prompts.few_shot(hinted=hinted),
             adapter=None,
             seeds=[0] * len(problems),

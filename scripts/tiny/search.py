@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pretrain import PHASES, Phase, make
 
-from star_mlx import loop
+from star_mlx import prepare
 from star_mlx.recipe import Recipe, load
 from star_mlx.student import decoding, judge
 
@@ -45,12 +45,12 @@ CANDIDATES: Mapping[str, Sequence[Phase]] = {
 
 def accuracies(recipe: Recipe, *, hinted: bool) -> tuple[list[float], float]:
     """Share right by number of digits, and share of the right ones whose every step is right."""
-    task, prompts = loop.open_task(recipe)
-    engine = loop.open_engine(recipe)
+    task, prompts = prepare.open_task(recipe)
+    engine = prepare.open_engine(recipe)
     problems = task.problems("dev")
     completions = engine.generate(
         [prompts.generation(problem, hinted=hinted) for problem in problems],
-        decoding(recipe, task),
+        decoding(recipe, prompts),
         prefix=prompts.few_shot(hinted=hinted),
         adapter=None,
         seeds=[0] * len(problems),

@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 
 import click
 
+from star_mlx.cli.baseline import baseline
 from star_mlx.cli.doctor import doctor
+from star_mlx.cli.evaluate import evaluate
 from star_mlx.cli.loop import loop
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
@@ -51,7 +53,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (loop, tasks, show, try_, doctor):
+for _command in (loop, baseline, evaluate, show, try_, tasks, doctor):
     cli.add_command(_command)
 
 

@@ -57,9 +57,9 @@ def loop(
 def run_on_screen(recipe: Recipe, run: Path | None, plain: bool, as_json: bool) -> None:
     """Run a recipe in a run folder, a new one by default, with its events on the screen."""
     from star_mlx import loop as loops
-    from star_mlx import tui
+    from star_mlx import prepare, tui
 
-    loops.open_task(recipe)  # what is wrong with it is said before anything is loaded
+    prepare.open_task(recipe)  # what is wrong with it is said before anything is loaded
     folder = run or loops.choose_run(Path("runs"), recipe.task.name)
     try:
         with tui.screen(json=as_json, plain=plain) as screen:
@@ -81,7 +81,7 @@ def _show(recipe: Recipe, as_json: bool) -> None:
 
     import yaml
 
-    from star_mlx.loop import open_task, settled
+    from star_mlx.prepare import open_task, settled
 
     values = settled(recipe, open_task(recipe)[0])
     star = recipe.star

@@ -29,7 +29,7 @@ class Given:
     seed: int | None
 
     def load(self, run: Path | None = None, **more: Any) -> Recipe:
-        """The recipe: that of --recipe, else of the run, else the shipped one of the task's name."""
+        """The recipe: that of --recipe, else of the run, else the shipped one named as the task."""
         from star_mlx import recipe as recipes
 
         base = None
@@ -38,7 +38,7 @@ class Given:
                 raise RunError(
                     f"{run} is no run to go on with: give --task or --recipe to begin one"
                 )
-            from star_mlx.loop import resume_recipe
+            from star_mlx.prepare import resume_recipe
 
             base = recipes.resolved(resume_recipe(run))
         given = asdict(self)
@@ -47,7 +47,9 @@ class Given:
 
 _OPTIONS = (
     click.option("--task", help="What to learn: a task's name (star-mlx tasks) or a recipe file."),
-    click.option("--recipe", metavar="FILE", help="A recipe file, or the name of a shipped recipe."),
+    click.option(
+        "--recipe", metavar="FILE", help="A recipe file, or the name of a shipped recipe."
+    ),
     click.option(
         "--set",
         "overrides",

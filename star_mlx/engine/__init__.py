@@ -23,7 +23,7 @@ def open_engine(
     """
     from star_mlx.engine import blas, resolve
 
-    found = resolve.find(path, revision)
+    found = resolve.find(path, revision, trust_remote_code=trust_remote_code)
     blas.load()  # before the first import of mlx
     from star_mlx.engine.load import load
     from star_mlx.engine.mlx_engine import MlxEngine

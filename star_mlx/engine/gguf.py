@@ -76,11 +76,7 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
             empty or cannot be written. Nothing is left behind.
     """
     out = out.expanduser().resolve()
-    partial = out.with_name(out.name + ".partial")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ModelError(f"{out} exists and is not an empty folder: choose another --out")
-    if partial.exists():
-        raise ModelError(f"{partial} is left of another import: delete it if none is running")
+    partial = _partial(out)
     file = gguf_file.read(path)
     config, places = _config(file)
     types: Counter[str] = Counter()
@@ -99,6 +95,20 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
         (partial / "config.json").write_text(text, encoding="utf-8")
     context = config["max_position_embeddings"]
     return Imported(out, "llama", types.total(), dict(types), bits, words, context)
+
+
+def _partial(out: Path) -> Path:
+    """The name that a folder has until it is whole, where ``out`` is free to be written."""
+    try:
+        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    except OSError as error:
+        raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
+    if taken:
+        raise ModelError(f"{out} exists and is not an empty folder: choose another --out")
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():
+        raise ModelError(f"{partial} is left of another import: delete it if none is running")
+    return partial
 
 
 @contextmanager
@@ -131,7 +141,7 @@ def _config(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
     kv_heads = file.count("llama.attention.head_count_kv", heads)
     head = file.count("llama.attention.key_length", max(hidden // heads, 1))
     _check_heads(file, heads, kv_heads, head)
-    tokens = file.need("tokenizer.ggml.tokens")
+    tokens = gguf_tokenizer.tokens_of(file)
     embedding = file.tensors.get("token_embd.weight")
     config: dict[str, Any] = {
         "architectures": ["LlamaForCausalLM"],
@@ -144,8 +154,8 @@ def _config(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
         "head_dim": head,
         "max_position_embeddings": file.count("llama.context_length"),
         "vocab_size": embedding.shape[0] if embedding else len(tokens),
-        "rms_norm_eps": _short(file.need("llama.attention.layer_norm_rms_epsilon")),
-        "rope_theta": _short(file.metadata.get("llama.rope.freq_base", 10000.0)),
+        "rms_norm_eps": file.number("llama.attention.layer_norm_rms_epsilon"),
+        "rope_theta": file.number("llama.rope.freq_base", 10000.0),
         "rope_scaling": _rope_scaling(file, head),
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": any(".attn_" in name and _bias(name) for name in file.tensors),
@@ -174,25 +184,20 @@ def _check_heads(file: Gguf, heads: int, kv_heads: int, head: int) -> None:
         raise ModelError(f"{file.path}: {heads} heads, {kv_heads} for keys, of {head} do not fit")
 
 
-def _short(value: float) -> float:
-    """A float32 as the shortest decimal that is it: 1e-05 for 9.999999747378752e-06."""
-    return float(str(np.float32(value)))
-
-
 def _bias(name: str) -> bool:
     return name.endswith(".bias")
 
 
 def _rope_scaling(file: Gguf, head: int) -> dict[str, Any] | None:
     kind = file.metadata.get("llama.rope.scaling.type", "none")
-    factor = file.metadata.get("llama.rope.scaling.factor", 1.0)
-    if "llama.rope.scale_linear" in file.metadata:
-        kind, factor = "linear", file.metadata["llama.rope.scale_linear"]
+    factor = file.number("llama.rope.scaling.factor", 1.0)
+    if "llama.rope.scale_linear" in file.metadata:  # its name before "scaling.factor"
+        kind, factor = "linear", file.number("llama.rope.scale_linear")
     if kind not in ("none", "linear"):
         raise ModelError(f"{file.path}: its rope scaling is {kind!r}; `none` and `linear` are known")
     if "rope_freqs.weight" in file.tensors:
         return _llama3_scaling(file, head)
-    return {"type": "linear", "factor": _short(factor)} if kind == "linear" else None
+    return {"type": "linear", "factor": factor} if kind == "linear" else None
 
 
 def _llama3_scaling(file: Gguf, head: int) -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _llama3_scaling(file: Gguf, head: int) -> dict[str, Any]:
     if tensor.kind != "F32" or tensor.shape != (head // 2,):
         raise ModelError(f"{file.path}: rope_freqs.weight is {tensor.kind} {list(tensor.shape)}")
     have = file.bytes_of(tensor).view("<f4")
-    factor, base = float(have.max()), float(file.metadata.get("llama.rope.freq_base", 10000.0))
+    factor, base = float(have.max()), file.number("llama.rope.freq_base", 10000.0)
     wavelength = 2 * np.pi * base ** (np.arange(0, head, 2) / head)
     smooth = np.clip((8192 / wavelength - 1) / 3, 0, 1)
     if not np.allclose(have, 1 / ((1 - smooth) / factor + smooth), rtol=1e-4):
@@ -300,9 +305,9 @@ def _write_weights(
     except RuntimeError as error:
         raise ModelError(f"{target} cannot be written: {error}") from error
     _flush(target, sum(array.nbytes for array in weights.values()))
-    dtype = {"F16": "float16", "BF16": "bfloat16"}
-    stored = dtype.get(file.tensors["token_embd.weight"].kind, "float32")
-    return {"torch_dtype": "float16" if _mostly(packed) else stored, **_quantization(packed)}
+    dtypes = {"F32": "float32", "BF16": "bfloat16"}  # else that of the scales
+    dtype = dtypes.get(file.tensors["token_embd.weight"].kind, "float16")
+    return {"torch_dtype": dtype, **_quantization(packed)}
 
 
 def _flush(path: Path, least: int) -> None:

@@ -75,6 +75,16 @@ class Gguf:
             raise ModelError(f"{self.path}: {key} is {shown}, not one positive whole number")
         return value
 
+    def number(self, key: str, default: float | None = None) -> float:
+        """A positive metadata value, the shortest decimal of its float32: 1e-05, not 9.9999997e-06.
+
+        ``default`` stands where the key may be missing.
+        """
+        value = self.metadata.get(key, default) if default is not None else self.need(key)
+        if not isinstance(value, int | float) or not 0 < value < 1e30:
+            raise ModelError(f"{self.path}: {key} is {str(value)[:60]}, not a positive number")
+        return float(str(np.float32(value)))
+
     def bytes_of(self, tensor: Tensor) -> Bytes:
         """The bytes of a tensor, uint8 of shape (size,), mapped from the file."""
         return np.memmap(self.path, np.uint8, "r", offset=tensor.offset, shape=(tensor.size,))
@@ -123,7 +133,7 @@ class _Header:
             metadata[key] = self.value(self.scalar("I"))
         described = [self.describe() for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
-        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+        if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
             raise _damaged(self.path, f"its alignment is {alignment}")
         start = -(-self.at // alignment) * alignment
         tensors: dict[str, Tensor] = {}

@@ -44,7 +44,7 @@ def write(file: Gguf, folder: Path, context: int) -> str:
             lists that do not fit together.
     """
     kind = file.need("tokenizer.ggml.model")
-    tokens = _list(file, "tokenizer.ggml.tokens", str)
+    tokens = tokens_of(file)
     types = _list(file, "tokenizer.ggml.token_type", int, [1] * len(tokens))
     if len(types) != len(tokens):
         raise ModelError(f"{file.path}: {len(tokens)} tokens but {len(types)} token types")
@@ -69,10 +69,24 @@ def write(file: Gguf, folder: Path, context: int) -> str:
     return words
 
 
+def tokens_of(file: Gguf) -> list[str]:
+    """The vocabulary, in the order of its ids."""
+    return _list(file, "tokenizer.ggml.tokens", str)
+
+
 def end_tokens(file: Gguf) -> list[int]:
     """Ids of the tokens that end a completion: end of text first, then of turn and of message."""
-    keys = (f"tokenizer.ggml.{role}_token_id" for role in ("eos", "eot", "eom"))
-    return list(dict.fromkeys(int(file.metadata[key]) for key in keys if key in file.metadata))
+    ids = [_token(file, role) for role in ("eos", "eot", "eom")]
+    return list(dict.fromkeys(i for i in ids if i is not None))
+
+
+def _token(file: Gguf, role: str) -> int | None:
+    token = file.metadata.get(f"tokenizer.ggml.{role}_token_id")
+    if token is None or token == 0xFFFFFFFF:  # none
+        return None
+    if not isinstance(token, int) or not 0 <= token < len(tokens_of(file)):
+        raise ModelError(f"{file.path}: its {role} token {token} is not in its vocabulary")
+    return token
 
 
 def _list(file: Gguf, key: str, of: type, default: list[Any] | None = None) -> list[Any]:
@@ -85,7 +99,7 @@ def _list(file: Gguf, key: str, of: type, default: list[Any] | None = None) -> l
 def _byte_level(file: Gguf, tokens: list[str]) -> tuple[Tokenizer, str]:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    name = file.metadata.get("tokenizer.ggml.pre", "default")
+    name = str(file.metadata.get("tokenizer.ggml.pre", "default"))
     if name not in PATTERNS:
         raise ModelError(
             f"{file.path}: its pre-tokenizer is {name!r}; known are {', '.join(PATTERNS)}"
@@ -145,14 +159,8 @@ def _merges(tokens: list[str], types: list[int], scores: list[float]) -> list[tu
 
 
 def _named(file: Gguf, tokens: list[str]) -> dict[str, str]:
-    named = {}
-    for role, name in ROLES.items():
-        token = file.metadata.get(f"tokenizer.ggml.{role}_token_id")
-        if token is None or token == 0xFFFFFFFF:  # none
-            continue
-        if not isinstance(token, int) or not 0 <= token < len(tokens):
-            raise ModelError(f"{file.path}: its {role} token {token} is not in its vocabulary")
-        named[name] = tokens[token]
+    ids = {name: _token(file, role) for role, name in ROLES.items()}
+    named = {name: tokens[i] for name, i in ids.items() if i is not None}
     if "eos" not in named:
         raise ModelError(f"{file.path} names no end token (tokenizer.ggml.eos_token_id)")
     return named

@@ -46,16 +46,13 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         # As fast as compiled (measured), and the result does not depend on a C++ compiler, whose
         # first use costs half a second a kernel and which raises where it is broken.
         mx.disable_compile()
+    model, tokenizer, config = _read(folder, trust_remote_code)
+    parameters = int(get_total_parameters(model))
+    if on_cpu():
+        widen(model)
     try:
-        trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
-        model, config = load_model(folder, lazy=True, **trusted)
-        eos = config.get("eos_token_id")
-        tokenizer = load_tokenizer(folder, trusted, eos_token_ids=eos)
-        parameters = int(get_total_parameters(model))
-        if on_cpu():
-            widen(model)
-        mx.eval(model.parameters())
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
+        mx.eval(model.parameters())  # only now are the weights read
+    except RuntimeError as error:
         raise ModelError(_explain(folder, error)) from error
     if not tokenizer.eos_token_ids:
         raise ModelError(f"{folder} names no end token (eos_token): a completion could never end")
@@ -67,6 +64,17 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         found, model, tokenizer, config, parameters, _bits(config, model),
         int(inner.get("max_position_embeddings") or 1 << 20), content_hash(folder),
     )  # fmt: skip
+
+
+def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
+    """What mlx-lm makes of a folder. A config.json with wrong values makes it raise any of these."""
+    trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
+    try:
+        model, config = load_model(folder, lazy=True, **trusted)
+        tokenizer = load_tokenizer(folder, trusted, eos_token_ids=config.get("eos_token_id"))
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
+        raise ModelError(_explain(folder, error)) from error
+    return model, tokenizer, config
 
 
 def on_cpu() -> bool:

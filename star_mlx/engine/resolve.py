@@ -9,15 +9,20 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from star_mlx import hub
 from star_mlx.types import ModelError
 
 TINY = Path(__file__).parents[1] / "models" / "tiny"
 WANTED = (
-    "*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py",
+    "*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja",
 )  # fmt: skip
+CODE = ("*.py",)  # of the model's own: nothing of it is even fetched where it is not trusted
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 HASHED = ("*.json", "*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+WITHOUT_NETWORK = (
+    "download it where there is a network and pass its folder (`--model tiny` needs no download)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,10 @@ class Found:
     revision: str | None = None
 
 
-def find(path: str, revision: str | None = None) -> Found:
+def find(path: str, revision: str | None = None, *, trust_remote_code: bool = False) -> Found:
     """The folder of a model: ``tiny`` (shipped), a folder, or ``org/name[@revision]`` of the Hub.
+
+    ``revision`` is a branch, tag or commit, for a Hub id that names none itself.
 
     Raises:
         ModelError: there is no such folder or repository, the Hub cannot be reached, or the
@@ -44,7 +51,7 @@ def find(path: str, revision: str | None = None) -> Found:
         name, _, at = path.partition("@")
         if not HUB_ID.fullmatch(name) or Path(path).expanduser().exists():
             raise ModelError(_missing(path))
-        found = _download(name, at or revision)
+        found = _download(name, at or revision, code=trust_remote_code)
     check(found.folder)
     return found
 
@@ -99,32 +106,13 @@ def _missing(path: str) -> str:
     return f"no folder {path}, and {path} is not a Hub id (org/name), nor `tiny`{hint}"
 
 
-def _download(name: str, revision: str | None) -> Found:
-    from huggingface_hub import errors as hub
+def _download(name: str, revision: str | None, *, code: bool) -> Found:
     from huggingface_hub import snapshot_download
 
-    where = f"{name}@{revision}" if revision else name
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
-    except hub.GatedRepoError as error:
-        raise ModelError(
-            f"{name} is gated: accept its terms on the Hub, then log in with `hf auth login`"
-        ) from error
-    except hub.RevisionNotFoundError as error:
-        raise ModelError(f"{name} on the Hub has no revision {revision!r}") from error
-    except hub.RepositoryNotFoundError as error:
-        raise ModelError(
-            f"no folder {name}, and no repository {name} on the Hub (if it is private, log in "
-            "with `hf auth login`)"
-        ) from error
-    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, hub.HTTPError, OSError) as e:
-        raise ModelError(
-            f"no folder {name}, and {where} is not in the cache and could not be fetched from the "
-            f"Hub ({_first_line(e)}): download it where there is a network and pass its folder"
-        ) from e
+    with hub.failures(
+        ModelError, name, revision, instead=WITHOUT_NETWORK, missing=f"no folder {name}, and "
+    ):
+        wanted = [*WANTED, *CODE] if code else list(WANTED)
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     commit = folder.name if folder.parent.name == "snapshots" else revision
     return Found(name, folder, commit)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

@@ -54,7 +54,11 @@ class Gsm8k(Written):
         if isinstance(solution, str) and "####" in solution:
             rationale = solution.rsplit("####", 1)[0].strip() or None
         return Problem(
-            str(row.get("id") or ""), Question(question_text(row, "question")), answer, "", rationale
+            str(row.get("id") or ""),
+            Question(question_text(row, "question")),
+            answer,
+            "",
+            rationale,
         )
 
     def worked(self, rationale: str | None, answer: str) -> str:

@@ -1,0 +1,50 @@
+"""``star-mlx baseline``: what the loop is measured against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from star_mlx.cli.recipe_options import Given, recipe_options
+
+
+@click.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@recipe_options
+@click.option(
+    "--kind",
+    required=True,
+    type=click.Choice(["zero-shot", "few-shot", "direct", "sft"]),
+    help="The base without or with examples; trained on answers alone (direct) or on the data's "
+    "own rationales (sft).",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of direct and sft.")
+@click.option("--problems", type=click.IntRange(min=1), help="How many to train on.")
+@click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def baseline(
+    given: Given,
+    run: Path | None,
+    kind: str,
+    steps: int | None,
+    problems: int | None,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Measure a baseline: of a RUN, with its task, model, prompts and settings, or of a recipe.
+
+    It is a run folder of its own: RUN/baselines/KIND, or a new one in runs/. Without --steps a
+    trained baseline of a RUN gets as many as the run's last iteration had, and without --problems
+    it draws as many as an iteration of the run does.
+    """
+    if run is None and given.task is None and given.recipe is None:
+        raise click.UsageError("give a RUN, or --task or --recipe")
+    from star_mlx import baseline as baselines
+    from star_mlx import loop
+    from star_mlx.cli.loop import run_on_screen
+
+    recipe = baselines.recipe(given.load(run), kind, run=run, steps=steps, problems=problems)
+    name = f"{recipe.task.name}-{kind}"
+    folder = run / "baselines" / kind if run else loop.choose_run(Path("runs"), name)
+    run_on_screen(recipe, folder, plain, as_json)

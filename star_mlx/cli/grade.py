@@ -1,0 +1,44 @@
+"""``star-mlx grade``: grade completions that exist already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")
+@click.option(
+    "--task",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="The task, or a recipe file that names it.",
+)
+@click.option(
+    "--disagreements",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.jsonl",
+    help="Write the rows here whose own 'correct' differs from the verdict.",
+)
+@click.option("--data", metavar="PATH", help="Where the task's data is, if it needs any.")
+def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -> None:
+    """Grade the completions of a JSONL file and print the counts as one JSON object.
+
+    A row has a 'completion' and a 'gold' answer, or the fields of the task's own data; a boolean
+    'correct' in it is compared with the verdict. FILE may be - for standard input.
+    """
+    import json
+
+    from star_mlx.grade import grade_file, grade_lines
+    from star_mlx.prepare import task_named
+
+    task = task_named(name, data)
+    if str(file) == "-":
+        counts = grade_lines(
+            task, click.get_binary_stream("stdin"), "standard input", disagreements
+        )
+    else:
+        counts = grade_file(task, file, disagreements)
+    click.echo(json.dumps(counts))

@@ -1,0 +1,261 @@
+"""A guess at which field of a data file is what, each with its reason.
+
+It looks at a sample of the rows: first at the names of the fields, then at what they hold.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from star_mlx import answers, data
+from star_mlx.types import TaskError
+
+QUESTIONS = ("question", "problem", "query", "prompt", "input", "instruction", "stem", "text",
+             "goal", "sentence")  # fmt: skip
+ANSWERS = ("answer", "answerkey", "finalanswer", "correctanswer", "correct", "gold", "target",
+           "label", "expected", "expectedanswer", "solution", "output", "response")  # fmt: skip
+CHOICES = ("choices", "options", "answerchoices", "endings")
+IDS = ("id", "uid", "idx", "qid", "questionid", "uuid")
+RATIONALES = ("rationale", "explanation", "solution", "reasoning", "cot", "chainofthought", "steps")
+CLASSES = ("class", "category", "subject", "topic", "level", "difficulty", "type")
+
+SHORT = 80  # characters of an answer that a completion can be expected to give word for word
+_COLUMN = re.compile(r"(.*?[^a-z0-9]|option|choice|op)?([a-e]|[0-5])", re.IGNORECASE)
+_MATH = re.compile(r"\\boxed|\\frac|\\sqrt|\\[a-z]+\{|\$|\w\^")
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """The fields and how answers are read, as ``task.options`` has them; ``why`` gives reasons."""
+
+    fields: Mapping[str, str | list[str]]
+    read: Mapping[str, Any]
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+def guess(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    question: str | None = None,
+    answer: str | None = None,
+    choices: Sequence[str] = (),
+) -> Guess:
+    """What the fields of a sample of rows are; those given are taken as they are.
+
+    Raises:
+        TaskError: no field looks like a question or an answer, or one given is not there.
+    """
+    columns = _columns(rows)
+    for name in (question, answer, *choices):
+        if name is not None and name not in columns:
+            raise TaskError(f"no row has a field {name!r}: {_seen(columns)}")
+    fields: dict[str, str | list[str]] = {}
+    why: dict[str, str] = {}
+    fields["question"] = question or _question(columns)
+    why["question"] = "as given" if question else "by its name"
+    found = list(choices) or _choices(columns, len(rows))
+    if found:
+        one = len(found) == 1 and not _is_text(columns[found[0]])
+        fields["choices"] = found[0] if one or _is_json(columns[found[0]]) else found
+        why["choices"] = "as given" if choices else "by name and content"
+    taken = {fields["question"], *found} if found else {fields["question"]}
+    name, read, reason = _answer(columns, rows, fields, taken, answer)
+    fields["answer"], why["answer"] = name, f"as given; {reason}" if answer else reason
+    _others(columns, fields, why, {*map(str, taken), name}, read)
+    return Guess(fields, read, why)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Dotted field name -> its values, without nulls and blanks; outer fields come first."""
+    found: dict[str, list[Any]] = {}
+
+    def note(values: Mapping[str, Any], above: str) -> None:
+        for name, value in values.items():
+            if isinstance(value, Mapping) and not above:
+                note(value, f"{name}.")
+            if value is not None and str(value).strip():
+                found.setdefault(f"{above}{name}", []).append(value)
+
+    for row in rows:
+        note(row, "")
+    return dict(sorted(found.items(), key=lambda item: "." in item[0]))
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].casefold())
+
+
+def _named(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[str]:
+    """The fields of those names, in the names' order, then those whose names hold one."""
+    exact = [c for name in names for c in columns if _bare(c) == name]
+    parts = [c for name in names if len(name) > 4 for c in columns if name in _bare(c)]
+    return list(dict.fromkeys(exact + parts))
+
+
+def _is_text(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_json(values: Sequence[Any]) -> bool:
+    return _is_text(values) and all(v.strip()[:1] in "[{" for v in values)
+
+
+def _question(columns: Mapping[str, list[Any]]) -> str:
+    for name in _named(columns, QUESTIONS):
+        if _is_text(columns[name]) and not _is_json(columns[name]):
+            return name
+    raise TaskError(f"no field looks like a question: {_seen(columns)}")
+
+
+def _choices(columns: Mapping[str, list[Any]], rows: int) -> list[str]:
+    """The field that holds the choices, or the columns that hold one each."""
+    for name in _named(columns, CHOICES):
+        values = columns[name]
+        if 2 * len(values) > rows and (not _is_text(values) or _is_json(values)):
+            return [name]
+    groups: dict[str, list[str]] = {}
+    for name in columns:
+        if match := _COLUMN.fullmatch(name):
+            groups.setdefault((match[1] or "").casefold(), []).append(name)
+    for names in groups.values():
+        ends = "".join(name[-1].casefold() for name in sorted(names))
+        if len(names) >= 2 and any(order.startswith(ends) for order in ("abcde", "12345", "01234")):
+            return sorted(names)
+    return []
+
+
+def _answer(
+    columns: Mapping[str, list[Any]],
+    rows: Sequence[Mapping[str, Any]],
+    fields: Mapping[str, str | list[str]],
+    taken: set[Any],
+    given: str | None,
+) -> tuple[str, Mapping[str, Any], str]:
+    """The first field, by name, whose values can be read from a completion; how, and why."""
+    names = [given] if given else [n for n in _named(columns, ANSWERS) if n not in taken]
+    for name in names:
+        values = columns[name]
+        if any(isinstance(v, (Mapping, list)) for v in values) or 2 * len(values) < len(rows):
+            continue
+        texts = _texts(values)
+        found = _by_choice(rows, fields["choices"], name) if "choices" in fields else _kind(texts)
+        if found:
+            return name, *found
+    if given:
+        raise TaskError(
+            f"the answers in {given!r} can not be graded: they are neither numbers nor labels or "
+            f"texts of the choices, nor texts of at most {SHORT} characters"
+        )
+    raise TaskError(f"no field looks like an answer that can be graded: {_seen(columns)}")
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """The values that can be text; a row whose answer cannot is found out when it is read."""
+    found = []
+    for value in values:
+        try:
+            found.append(data.text({"answer": value}, "answer"))
+        except TaskError:
+            continue
+    return found
+
+
+def _kind(texts: Sequence[str]) -> tuple[Mapping[str, Any], str] | None:
+    """How answers like these are read, and why; None where they are too long to be compared."""
+    if not texts:
+        return None
+    every = f"all {len(texts)}" if len(texts) > 1 else "the only one"
+    tests: list[tuple[str, Callable[[str], bool], str]] = [
+        ("last-number", lambda t: "####" in t and _is_number(t), "ends in #### and a number"),
+        ("last-number", _is_number, "looks like a number"),
+        ("math", lambda t: "\\boxed{" in t, "has a \\boxed answer"),
+    ]
+    for kind, test, what in tests:
+        rest = [text for text in texts if not test(text)]
+        share = 1 - len(rest) / len(texts)
+        if share >= 0.95 or (share >= 0.8 and not any(map(_MATH.search, rest))):
+            much = every if share == 1 else f"{share:.0%} of {len(texts)}"
+            return {"kind": kind}, f"{much}: it {what}"
+    if statistics.quantiles([len(t) for t in texts] * 2, n=20)[-1] > SHORT:
+        return None
+    if sum(bool(_MATH.search(t)) or _is_number(t) for t in texts) >= 0.9 * len(texts):
+        return {"kind": "math"}, f"{every}: numbers and formulas"
+    return {"kind": "marker", "marker": "The answer is"}, f"{every}: short texts"
+
+
+def _is_number(text: str) -> bool:
+    return answers.number(text.rpartition("####")[2]) is not None
+
+
+def _by_choice(
+    rows: Sequence[Mapping[str, Any]], choices: str | list[str], answer: str
+) -> tuple[Mapping[str, Any], str] | None:
+    """Whether the answers are among the choices: by label or text, or by position."""
+    from star_mlx.tasks.jsonl import Jsonl
+    from star_mlx.tasks.jsonl_options import Fields, JsonlOptions, Read
+
+    spec = choices if isinstance(choices, str) else tuple(choices)
+    for first, what in ((None, "labels or texts of the choices"), (0, "0 is the first choice"),
+                        (1, "1 is the first choice")):  # fmt: skip
+        options = JsonlOptions(
+            path="sample.jsonl",
+            fields=Fields(question="?", answer=answer, choices=spec),
+            read=Read(kind="choice", count_from=first),
+        )
+        task, fit = Jsonl(options), 0
+        for row in rows:
+            try:
+                fit += bool(task.pose_row({**row, "gold": None}).question.choices)
+            except TaskError:
+                continue
+        if fit >= 0.95 * len(rows):
+            read = {"kind": "choice"} if first is None else {"kind": "choice", "count_from": first}
+            return read, f"{fit} of {len(rows)}: {what}"
+    return None
+
+
+def _others(
+    columns: Mapping[str, list[Any]],
+    fields: dict[str, str | list[str]],
+    why: dict[str, str],
+    taken: set[str],
+    read: Mapping[str, Any],
+) -> None:
+    """Add the id, the rationale and the class, where there are some."""
+    rows = len(columns[str(fields["question"])])
+    for name in _named(columns, IDS):
+        values = [str(value) for value in columns[name]]
+        if name not in taken and len(values) == rows and len(set(values)) == rows:
+            fields["id"], why["id"] = name, "no two are the same"
+            break
+    answer = str(fields["answer"])
+    whole = read["kind"] in ("last-number", "math") and all(
+        "####" in str(v) or "\\boxed" in str(v) for v in columns[answer]
+    )
+    for name in [answer] if whole else _named(columns, RATIONALES):
+        texts = columns[name]
+        if name == answer or (name not in taken and statistics.median(map(_length, texts)) > 20):
+            fields["rationale"] = name
+            why["rationale"] = "it ends in the answer" if name == answer else "by its name"
+            break
+    for name in _named(columns, CLASSES):
+        kinds = {str(value) for value in columns[name]}
+        if name not in {*taken, fields.get("rationale")} and 2 <= len(kinds) <= min(20, rows // 2):
+            fields["class"], why["class"] = name, f"{len(kinds)} values"
+            break
+
+
+def _length(value: object) -> int:
+    return len(str(value))
+
+
+def _seen(columns: Mapping[str, list[Any]]) -> str:
+    names = ", ".join(repr(name) for name in list(columns)[:20]) or "none"
+    return (
+        f"the fields are {names}; say which is what with --question FIELD, --answer FIELD and, "
+        "for multiple choice, --choices FIELD (or FIELD,FIELD,...)"
+    )

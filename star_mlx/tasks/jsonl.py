@@ -1,0 +1,286 @@
+"""A person's own questions and answers, from a file, with nothing but a recipe.
+
+One problem, of a row ``{"q": "What is 6 times 7?", "a": 42}`` and the options ``path: mine.jsonl``,
+``fields: {question: q, answer: a}``, ``read: {kind: last-number}``: question "What is 6 times 7?",
+answer ``42``. A completion ends in "The answer is 42.". See docs/your-data.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from star_mlx import answers, data
+from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check
+from star_mlx.tasks.jsonl_text import boxed, counted, expression, filled
+from star_mlx.tasks.written import MARK, Written, question_text
+from star_mlx.types import Problem, Question, Split, TaskError
+
+LONGEST = 20_000  # characters of a completion that a pattern is searched in, from its end
+_TRIED = ("7", "B", "blue", "yes", "3.5", "x=2")  # answers that a pattern is tried with
+
+_EQUAL: dict[str, Callable[[str, str], bool]] = {
+    "number": answers.same_number,
+    "text": answers.same_text,
+    "math": answers.same_math,
+    "choice": lambda a, b: a.casefold() == b.casefold(),
+}
+
+
+class Jsonl(Written):
+    """The task on a person's own data.
+
+    Raises:
+        TaskError: options that do not fit together, such as a text that shows an answer in a way
+            that is not read back.
+    """
+
+    name = "jsonl"
+    Options = JsonlOptions
+
+    def __init__(self, options: JsonlOptions) -> None:
+        self.options: JsonlOptions = options
+        check(options)
+        self.stop = options.stop
+        self.classes = options.fields.class_ or ""
+        self._check_worked()
+
+    def settings(self) -> Mapping[str, Any]:
+        return self.options.model_dump(mode="json", by_alias=True)
+
+    # ------------------------------------------------------------------ problems
+
+    def train_rows(self) -> Iterable[data.Row]:
+        return data.rows(Path(self.options.path).expanduser())
+
+    def test_rows(self) -> Iterable[data.Row]:
+        return data.rows(Path(str(self.options.test)).expanduser())
+
+    @cached_property
+    def _reader(self) -> data.Reader:
+        return data.Reader(self._whole, self.options.on_bad_row)
+
+    def all_problems(self) -> list[Problem]:
+        """The problems of the file ``path``, before any are held out."""
+        return list(self._path_problems)
+
+    @cached_property
+    def _path_problems(self) -> list[Problem]:
+        return self._reader.problems(self.train_rows(), "train")
+
+    @cached_property
+    def _pool(self) -> tuple[list[Problem], list[Problem]]:
+        """(for train and dev, the test problems), with no question in both."""
+        problems = self._path_problems
+        test = self.options.test
+        rest: list[Problem] = problems
+        held: list[Problem] = []
+        if isinstance(test, int):
+            rest, held = data.cut(problems, test, self.options.data_seed, "test")
+        elif test is not None:
+            held = self._reader.problems(self.test_rows(), "test")
+            asked = {p.question for p in held}
+            rest = [p for p in problems if p.question not in asked]
+            if not rest:
+                raise TaskError(f"task.options.test: {test} asks all that task.options.path does")
+        self._note(len(problems) - len(rest) - len(held) * isinstance(test, int), "test")
+        return rest, held
+
+    @cached_property
+    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
+        problems, _ = self._pool
+        train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
+        self._note(len(problems) - len(train) - len(dev), "dev")
+        return train, dev
+
+    def _note(self, dropped: int, split: Split) -> None:
+        if dropped:
+            text = f"{dropped} problems of {self.options.path} that ask the same as a"
+            self._reader.skipped.append(f"{text} {split} problem")
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        """The problems of a split; a question stands in one of them only."""
+        if split != "test":
+            return self._train_and_dev[split == "dev"]
+        if self.options.test is None:
+            raise TaskError(
+                "this data has no test split: give task.options.test, a file or the number of "
+                "problems to hold out for it"
+            )
+        return self._pool[1]
+
+    # ------------------------------------------------------------------ rows
+
+    def pose_row(self, row: Mapping[str, Any]) -> Problem:
+        return self._posed(row, "gold" if row.get("gold") is not None else None)
+
+    def _whole(self, row: Mapping[str, Any]) -> Problem:
+        """The problem of a row of the data files, which must have all that the fields name."""
+        data.text(row, self.options.fields.question)
+        problem = self._posed(row, None)
+        if self.options.fields.choices is not None and not problem.question.choices:
+            raise TaskError("its choices are missing")
+        if not self._by_math:  # which takes too long to try on every row
+            found = self.read(self.worked(None, problem.answer), problem.question)
+            if found is None or not self.equal(found, problem.answer):
+                raise TaskError(f"its answer {problem.answer[:60]!r} is read back as {found!r}")
+        return problem
+
+    def _posed(self, row: Mapping[str, Any], answer: str | None) -> Problem:
+        fields = self.options.fields
+        choices = self._choices(row)
+        return Problem(
+            id=_optional(row, fields.id),
+            question=Question(question_text(row, fields.question), choices),
+            answer=self._gold(data.text(row, answer or fields.answer), choices),
+            group=_optional(row, fields.class_),
+            rationale=self._rationale(row),
+        )
+
+    def _choices(self, row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        spec = self.options.fields.choices
+        if spec is None:
+            return ()
+        if isinstance(spec, str):
+            value = data.value_of(row, spec)
+            return () if value is None else data.choices(value)
+        last = [name.rpartition(".")[2] for name in spec]
+        labels = last if all(len(name) == 1 for name in last) else list(data.LABELS)
+        texts = {k: _optional(row, name) for k, name in zip(labels, spec, strict=False)}
+        there = {label: text for label, text in texts.items() if text}
+        return data.choices(there) if there else ()
+
+    def _gold(self, answer: str, choices: Sequence[tuple[str, str]]) -> str:
+        """The right answer of a row as it is compared and shown.
+
+        Raises:
+            TaskError: it is none, as this task reads answers.
+        """
+        if self._compared == "number":
+            return answers.gold_number(answer)
+        if self.options.read.count_from is not None and choices:
+            return counted(answer, self.options.read.count_from, choices)
+        label = self._label(answer, choices)
+        if self._compared == "choice":
+            return label
+        return expression(answer) if self._by_math else answer
+
+    def _label(self, answer: str, choices: Sequence[tuple[str, str]]) -> str:
+        """The label of the choice that an answer names by its label, its text or its column."""
+        said = answer.strip(" ().").casefold()
+        found = [k for k, _ in choices if k.casefold() == said]
+        found = found or [k for k, text in choices if answers.same_text(text, answer)]
+        columns = self.options.fields.choices
+        if not found and isinstance(columns, tuple) and answer in columns:
+            found = [choices[columns.index(answer)][0]] if len(choices) == len(columns) else []
+        if len(found) > 1:
+            raise TaskError(f"its answer {answer[:60]!r} is the text of two of its choices")
+        if choices and not found:
+            labels = ", ".join(label for label, _ in choices)
+            raise TaskError(f"its answer {answer[:60]!r} is not among its choices {labels}")
+        return found[0] if found else answer
+
+    def _rationale(self, row: Mapping[str, Any]) -> str | None:
+        """The human rationale, without the "#### N" that GSM8K-like data ends it with."""
+        name = self.options.fields.rationale
+        value = None if name is None else data.value_of(row, name)
+        if name is None or value is None or value == "":
+            return None
+        steps = list(value) if isinstance(value, (list, tuple)) else [value]
+        parts = [data.text({name: step}, name) for step in steps if str(step).strip()]
+        text = "\n".join(parts)
+        before, mark, _ = text.rpartition("####")
+        if name == self.options.fields.answer and not mark and not self._by_math:
+            return None
+        return (before if mark and self._compared == "number" else text).strip() or None
+
+    # ------------------------------------------------------------------ text
+
+    def ask(self, question: Question) -> str:
+        return self._shown(question.text, question.choices)
+
+    def ask_hinted(self, question: Question, answer: str) -> str:
+        hint = self.options.hint or (MARK_CHOICE if question.choices else AFTER_QUESTION)
+        if hint == MARK_CHOICE and question.choices:
+            right = self._label(answer, question.choices)
+            marked = [(k, text + MARK * (k == right)) for k, text in question.choices]
+            return self._shown(question.text, marked)
+        if hint in (MARK_CHOICE, AFTER_QUESTION):
+            hint = "{question} ({answer})"
+        return self._shown(filled(hint, question=question.text, answer=answer), question.choices)
+
+    def _shown(self, text: str, choices: Sequence[tuple[str, str]]) -> str:
+        if self.options.ask is None:
+            return self._asked(text, choices)
+        listed = "\n".join(f"({label}) {choice}" for label, choice in choices)
+        return filled(self.options.ask, question=text, choices=listed)
+
+    def worked(self, rationale: str | None, answer: str) -> str:
+        template = self.options.shown_worked
+        if rationale is None:
+            return filled(re.sub(r"\{rationale\}\s*", "", template), answer=answer)
+        return filled(template, rationale=rationale, answer=answer)
+
+    # ------------------------------------------------------------------ answers
+
+    def read(self, completion: str, question: Question) -> str | None:
+        read = self.options.read
+        kind = self.options.kind
+        if kind == "last-number":
+            return answers.final_number(completion)
+        if kind == "choice":
+            labels = [label for label, _ in question.choices] or list(data.LABELS[:5])
+            return answers.choice(completion, labels, [text for _, text in question.choices])
+        if kind == "marker":
+            return answers.after(completion, read.marker)
+        if kind == "math":
+            found = boxed(completion) or answers.after(completion, read.marker)
+            return expression(found) or None if found else None
+        if kind == "exact":
+            lines = [line.strip() for line in completion.split("\n")]
+            return next((line for line in reversed(lines) if line), None)
+        matches = re.finditer(read.pattern or "", completion[-LONGEST:])
+        last = [m[1].strip() for m in matches if m[1] and m[1].strip()][-1:]
+        return last[0] if last else None
+
+    def equal(self, answer: str, gold: str) -> bool:
+        return _EQUAL[self._compared](answer, gold)
+
+    @property
+    def _compared(self) -> str:
+        """By what two answers are compared: number, text, math or choice."""
+        own = {"last-number": "number", "choice": "choice", "math": "math"}
+        return own.get(self.options.kind) or self.options.read.compare or "text"
+
+    @property
+    def _by_math(self) -> bool:
+        return self._compared == "math"
+
+    def _check_worked(self) -> None:
+        """Refuse a worked example from which its own answer is not read, or that is cut short."""
+        question = Question("", tuple((k, k * 3) for k in "ABCD"))
+        numbers = self._compared in ("number", "math")
+        tried = ("7",) if numbers else ("B",) if self._compared == "choice" else _TRIED
+        texts = [self.worked("It follows.", answer) for answer in tried]
+        found = [self.read(text, question) for text in texts]
+        if not any(f is not None and self.equal(f, a) for f, a in zip(found, tried, strict=True)):
+            raise TaskError(
+                f"task.options.worked: {texts[0]!r} is read as {found[0]!r}, not as its answer "
+                f"{tried[0]!r}: give task.options.worked a text with {{rationale}} and {{answer}} "
+                f"from which task.options.read (kind {self.options.kind}) reads that answer"
+            )
+        if cut := next((stop for stop in self.stop if stop in texts[0]), None):
+            raise TaskError(
+                f"task.options.stop: {cut!r} stands in {texts[0]!r}, which task.options.worked "
+                "makes: an answer would be cut off"
+            )
+
+
+def _optional(row: Mapping[str, Any], name: str | None) -> str:
+    """A field as text; empty where it is blank or not there."""
+    value = None if name is None else data.value_of(row, name)
+    blank = value is None or (isinstance(value, str) and not value.strip())
+    return "" if name is None or blank else data.text(row, name)

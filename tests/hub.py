@@ -1,0 +1,278 @@
+"""A loopback Hub: local folders, served to the real huggingface_hub client.
+
+    with Hub() as hub:
+        hub.add("org/name", folder, commit="c" * 40, branches=("main", "v1"))
+        ...  # a client with HF_ENDPOINT=hub.url
+
+``client_environment`` is what a client's process needs to speak to it and to nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+Kind = Literal["model", "dataset"]
+COMMIT = "a" * 40
+
+
+@dataclass
+class Repo:
+    """A repository: the folder of each commit, and the commit of each branch and tag."""
+
+    commits: dict[str, Path] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    gated: bool = False
+
+    def commit(self, revision: str) -> str | None:
+        return revision if revision in self.commits else self.branches.get(revision)
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the requests whose path contains ``where``, ``times`` times.
+
+    ``status`` is answered, with ``headers`` and ``body``; or the connection is cut after ``cut``
+    bytes of the file. ``times`` None is for ever.
+    """
+
+    where: str
+    status: int = 0
+    cut: int | None = None
+    times: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"{}"
+
+
+class Hub:
+    """The server; a context manager. ``requests`` has (method, path) of all that was asked."""
+
+    def __init__(self) -> None:
+        self.repos: dict[tuple[Kind, str], Repo] = {}
+        self.faults: list[Fault] = []
+        self.requests: list[tuple[str, str]] = []
+        self.xet = (
+            ""  # the address of a Xet store that the weights are said to be in; no such store
+        )
+        self.lock = threading.Lock()
+        hub = self
+
+        class Bound(Handler):
+            pass
+
+        Bound.hub = hub
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Hub:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add(
+        self,
+        repo_id: str,
+        folder: Path,
+        kind: Kind = "model",
+        *,
+        commit: str = COMMIT,
+        branches: tuple[str, ...] = ("main",),
+        gated: bool = False,
+    ) -> None:
+        """Serve a folder as a commit of a repository; the branches or tags are moved to it."""
+        repo = self.repos.setdefault((kind, repo_id), Repo())
+        repo.commits[commit] = folder
+        repo.branches.update(dict.fromkeys(branches, commit))
+        repo.gated = gated
+
+    def fail(
+        self,
+        where: str,
+        status: int,
+        *,
+        times: int | None = None,
+        body: bytes = b"{}",
+        **headers: str,
+    ) -> None:
+        """Answer with this status instead; header names are given with ``_`` for ``-``."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults.append(Fault(where, status=status, times=times, headers=named, body=body))
+
+    def cut(self, where: str, after: int, *, times: int | None = None) -> None:
+        """Cut the connection after so many bytes of a file."""
+        self.faults.append(Fault(where, cut=after, times=times))
+
+    def mend(self) -> None:
+        """Forget all faults."""
+        self.faults.clear()
+
+    def asked(self, method: str, pattern: str) -> list[str]:
+        """The paths asked for with a method that match a pattern."""
+        with self.lock:
+            return [path for m, path in self.requests if m == method and re.search(pattern, path)]
+
+    def fault(self, path: str) -> Fault | None:
+        """The fault that the next answer to a path has, used up by one."""
+        with self.lock:
+            for fault in self.faults:
+                if fault.where in path and fault.times != 0:
+                    if fault.times is not None:
+                        fault.times -= 1
+                    return fault
+        return None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reading only: the API's info and tree, and files by ``resolve``."""
+
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._read()
+
+    def do_GET(self) -> None:
+        self._read()
+
+    def _read(self) -> None:
+        path = urlsplit(self.path).path
+        with self.hub.lock:
+            self.hub.requests.append((self.command, unquote(path)))
+        fault = self.hub.fault(unquote(path))
+        if fault and fault.status:
+            self._answer(fault.status, fault.body, fault.headers)
+            return
+        parts = [unquote(part) for part in path.split("/")[1:]]
+        if parts[0] == "api":
+            self._api(parts[1], "/".join(parts[2:4]), parts[4:])
+            return
+        kind: Kind = "dataset" if parts[0] == "datasets" else "model"
+        parts = parts[1:] if kind == "dataset" else parts
+        if len(parts) < 5 or parts[2] != "resolve":
+            self._error(404, "", "no such route")
+            return
+        self._file(kind, "/".join(parts[:2]), parts[3], "/".join(parts[4:]), fault)
+
+    def _find(self, kind: Kind, repo_id: str, revision: str) -> tuple[str, Path] | None:
+        """The commit and its folder; where there is none, the answer has been given."""
+        repo = self.hub.repos.get((kind, repo_id))
+        if repo is None:
+            self._error(401, "RepoNotFound", "Invalid username or password.")
+        elif (commit := repo.commit(revision)) is None:
+            self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        else:
+            return commit, repo.commits[commit]
+        return None
+
+    def _api(self, plural: str, repo_id: str, rest: list[str]) -> None:
+        """/api/models/ID[/revision/REV], /api/models/ID/tree/REV, and the same for datasets."""
+        verb, revision = (rest[0], rest[1]) if len(rest) > 1 else ("revision", "main")
+        found = self._find("dataset" if plural == "datasets" else "model", repo_id, revision)
+        if found is None:
+            return
+        commit, folder = found
+        if verb == "xet-read-token":
+            access = {"Cas-Url": self.hub.xet, "Access-Token": "t", "Token-Expiration": "9" * 10}
+            self._answer(200, b"{}", {f"X-Xet-{name}": value for name, value in access.items()})
+            return
+        names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        if verb == "tree":
+            self._json([_entry(folder, name) for name in names])
+        else:
+            siblings = [{"rfilename": name} for name in names]
+            self._json({"id": repo_id, "sha": commit, "siblings": siblings, "tags": []})
+
+    def _file(
+        self, kind: Kind, repo_id: str, revision: str, name: str, fault: Fault | None
+    ) -> None:
+        found = self._find(kind, repo_id, revision)
+        if found is None:
+            return
+        commit, folder = found
+        if self.hub.repos[kind, repo_id].gated:
+            self._error(403, "GatedRepo", f"Access to model {repo_id} is restricted")
+            return
+        if not (folder / name).is_file():
+            self._error(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
+            return
+        data = (folder / name).read_bytes()
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{_blob_id(data)}"', "Accept-Ranges": "bytes"}
+        if self.hub.xet and name.endswith(".safetensors"):
+            route = f"{self.hub.url}/api/{kind}s/{repo_id}/xet-read-token/{commit}"
+            headers |= {"X-Xet-Hash": "e" * 64, "X-Xet-Refresh-Route": route}
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        status = 200
+        if wanted:
+            status, begin = 206, int(wanted[1])
+            headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
+            data = data[begin:]
+        self._answer(status, data, headers, cut=fault.cut if fault else None)
+
+    def _json(self, value: Any) -> None:
+        self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _error(
+        self, status: int, code: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        named = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
+        named = {name: value for name, value in named.items() if value}
+        self._answer(status, json.dumps({"error": message}).encode(), named)
+
+    def _answer(
+        self, status: int, data: bytes, headers: dict[str, str], cut: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        self.wfile.write(data if cut is None else data[:cut])
+        if cut is not None:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+
+
+def client_environment(url: str, home: Path, **more: str) -> dict[str, str]:
+    """The variables of a process whose Hub is at ``url`` and whose cache is in ``home``."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HF_", "HUGGING")) and not name.lower().endswith("_proxy")
+    }
+    return {
+        **kept,
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        **more,
+    }
+
+
+def _entry(folder: Path, name: str) -> dict[str, Any]:
+    data = (folder / name).read_bytes()
+    return {"type": "file", "path": name, "size": len(data), "oid": _blob_id(data)}
+
+
+def _blob_id(data: bytes) -> str:
+    """As git names a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -1,0 +1,230 @@
+"""``star-mlx init-task``: what it guesses, what it writes, and when it writes nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from star_mlx import prompts, recipe
+from star_mlx.cli.init_task import init_task as command
+from star_mlx.guess import guess
+from star_mlx.init_task import init_task
+from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
+from star_mlx.types import PromptError, TaskError
+from tests.data_files import data_file
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def many(row, n=20):
+    return [{k: v.format(i) if isinstance(v, str) else v for k, v in row.items()} for i in range(n)]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# --------------------------------------------------------------------------- guesses
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "kind"),
+    [
+        ({"Question": "q{}", "Answer": "{}"}, {"question": "Question", "answer": "Answer"},
+         "last-number"),
+        ({"problem": "q{}", "solution": "so\n#### {}"},
+         {"question": "problem", "answer": "solution", "rationale": "solution"}, "last-number"),
+        ({"problem": "q{}", "solution": "so \\boxed{{x^{}}}"},
+         {"question": "problem", "answer": "solution", "rationale": "solution"}, "math"),
+        ({"prompt": "q{}", "target": "\\frac{{{}}}{{7}}"},
+         {"question": "prompt", "answer": "target"}, "math"),
+        ({"input": "q{}", "output": "a city {}"}, {"question": "input", "answer": "output"},
+         "marker"),
+        ({"question": "q{}", "answer": True}, {"question": "question", "answer": "answer"}, "marker"),
+        ({"question": "q{}", "options": ["x", "y"], "answer_idx": "B", "answer": "y"},
+         {"question": "question", "choices": "options", "answer": "answer"}, "choice"),
+        ({"question": "q{}", "A": "x", "B": "y", "C": "z", "answer": "C"},
+         {"question": "question", "choices": ["A", "B", "C"], "answer": "answer"}, "choice"),
+        ({"question": "q{}", "opa": "x", "opb": "y", "label": "x"},
+         {"question": "question", "choices": ["opa", "opb"], "answer": "label"}, "choice"),
+        ({"query": "q{}", "gold": "{}", "uid": "u{}", "explanation": "because of {} and of {}".format(
+            "{}", "x" * 20)},
+         {"question": "query", "answer": "gold", "id": "uid", "rationale": "explanation"},
+         "last-number"),
+    ],
+)  # fmt: skip
+def test_guesses(row, fields, kind):
+    found = guess(many(row))
+    assert (dict(found.fields), found.read["kind"]) == (fields, kind)
+    assert set(found.why) == set(fields)
+
+
+def test_answers_that_are_positions():
+    rows = [{"question": f"q{i}", "choices": ["x", "y", "z"], "answer": i % 3} for i in range(9)]
+    assert guess(rows).read == {"kind": "choice", "count_from": 0}
+    rows = [{**row, "answer": row["answer"] + 1} for row in rows]
+    assert guess(rows).read == {"kind": "choice", "count_from": 1}
+
+
+def test_nested_fields_and_a_class():
+    rows = [{"item": {"question": f"q{i}", "answer": i}, "topic": "xy"[i % 2]} for i in range(9)]
+    found = guess(rows)
+    assert found.fields == {
+        "question": "item.question", "answer": "item.answer", "class": "topic",
+    }  # fmt: skip
+    assert found.why["answer"] == "all 9: it looks like a number"
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "wrong"),
+    [
+        ({"a": "q{}", "b": "1"}, {}, "no field looks like a question: the fields are 'a', 'b'"),
+        ({"question": "q{}", "b": "1"}, {}, "no field looks like an answer"),
+        ({"question": "q{}", "answer": "long " * 40}, {}, "no field looks like an answer"),
+        ({"question": "q{}", "x": "long " * 40}, {"answer": "x"}, "can not be graded"),
+        ({"question": "q{}", "x": "1"}, {"answer": "y"}, "no row has a field 'y'"),
+    ],
+)
+def test_an_impossible_guess_names_the_fields_and_the_options(row, options, wrong):
+    with pytest.raises(TaskError) as error:
+        guess(many(row), **options)
+    assert wrong in str(error.value)
+    if "graded:" not in wrong and "can not" not in wrong:
+        assert "--question FIELD, --answer FIELD" in str(error.value)
+
+
+def test_fields_that_are_given_are_taken():
+    found = guess(many({"a": "q{}", "b": "1"}), question="a", answer="b")
+    assert found.fields == {"question": "a", "answer": "b"} and found.why["question"] == "as given"
+
+
+# --------------------------------------------------------------------------- what is written
+
+
+def loaded(path):
+    made = recipe.load(str(path))
+    return made, Jsonl(JsonlOptions(**made.task.options))
+
+
+def test_with_rationales_the_recipe_runs_as_it_is(tmp_path):
+    rows = [
+        {"question": f"{i}+1?", "answer": i + 1, "rationale": f"{i} and 1 more make {i + 1}."}
+        for i in range(30)
+    ]
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
+    assert made.prompts is None and made.problems == 30
+    settings, task = loaded("task.yaml")
+    assert (settings.model.path, settings.prompts.k) == ("tiny", 3)
+    assert [len(task.problems(s)) for s in ("train", "dev")] == [24, 6]
+    assert len(prompts.drawn(task, 3, 0).examples) == 3
+
+
+def test_without_rationales_there_is_a_file_to_fill_in_first(tmp_path):
+    rows = [
+        {"q": f"line\n{i}: 'a' #b\u2028?", "options": ["x: y", "- z"], "label": "A"}
+        for i in range(9)
+    ]
+    out = tmp_path / "sub" / "task.yaml"
+    made = init_task(write(tmp_path / "d.jsonl", rows), out, question="q")
+    settings, task = loaded(out)
+    assert settings.task.options["path"].endswith("sub/../d.jsonl")
+    with pytest.raises(PromptError, match="example 1 lacks its rationale"):
+        prompts.load(made.prompts, task)
+    text = made.prompts.read_text(encoding="utf-8")
+    made.prompts.write_text(text.replace("rationale:\n", "rationale: I see.\n"), encoding="utf-8")
+    examples = prompts.load(made.prompts, task).examples
+    train = {p.question for p in task.problems("train")}
+    assert len(examples) == 3 and {e.question for e in examples} <= train
+
+
+def test_rows_that_cannot_be_used_are_said_and_skipped(tmp_path):
+    rows = [
+        *({"question": f"q{i}", "answer": i} for i in range(30)),
+        {"question": "x", "answer": "?"},
+    ]
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml")
+    assert made.skipped == (f"{tmp_path}/d.jsonl, line 31: the answer '?' is no number",)
+    assert "# 1 row cannot be used" in made.recipe.read_text()
+    assert loaded(made.recipe)[1].options.on_bad_row == "skip"
+
+
+def test_hostile_names_stay_inside_their_comments_and_strings(tmp_path):
+    evil = "answer\nseed: 7\u2028seed: 8 # \x1b[2J"
+    rows = [{"question": f"q{i}", evil: i, "topic": ["a\nmodel: x", "b"][i % 2]} for i in range(20)]
+    data = write(tmp_path / "d\nseed: 9\n.jsonl", rows)
+    made = init_task(data, tmp_path / "task.yaml", answer=evil)
+    values = yaml.safe_load(made.recipe.read_text(encoding="utf-8"))
+    assert set(values) == {"task", "model", "prompts", "star", "generate"}
+    assert values["task"]["options"]["fields"]["answer"] == evil
+    assert "\x1b" not in made.recipe.read_text()
+
+
+def test_nothing_is_written_over_without_force_nor_where_the_guess_fails(tmp_path):
+    good = write(tmp_path / "d.jsonl", many({"question": "q{}", "answer": "{}"}))
+    bad = write(tmp_path / "bad.jsonl", many({"x": "y{}"}))
+    out = tmp_path / "task.yaml"
+    with pytest.raises(TaskError, match="no field looks like a question"):
+        init_task(bad, out)
+    assert not out.exists()
+    out.write_text("mine")
+    with pytest.raises(TaskError, match=r"task\.yaml exists: .* --force"):
+        init_task(good, out)
+    assert out.read_text() == "mine"
+    init_task(good, out, force=True)
+    assert "name: jsonl" in out.read_text()
+    with pytest.raises(TaskError, match=r"ends in \.yaml"):
+        init_task(good, tmp_path / "task.txt")
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", '{"question": "q", "answer": 1}\n'])
+def test_data_too_small_or_unreadable_is_an_error(tmp_path, content):
+    path = tmp_path / "d.jsonl"
+    path.write_text(content)
+    with pytest.raises(TaskError):
+        init_task(path, tmp_path / "task.yaml")
+    assert [p.name for p in tmp_path.iterdir()] == ["d.jsonl"]
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def test_the_command_shows_the_first_problem_harmlessly_and_the_next_command(tmp_path):
+    path = tmp_path / "mine.csv"
+    lines = [f'"\x1b[2J{i}+1?",{i + 1}' for i in range(9)]
+    path.write_text("question,answer\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    done = CliRunner().invoke(command, ["mine.csv", "--out", "my task.yaml"])
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.output and "Q: ␛[2J" in done.output
+    assert "wrote my task.yaml: 9 problems" in done.output
+    assert "write the rationales in it first" in done.output
+    assert done.output.endswith("next: star-mlx loop --recipe 'my task.yaml' --dry-run\n")
+
+
+def test_choices_may_be_given_as_columns(tmp_path):
+    rows = many({"ask": "q{}", "left": "x", "right": "y", "is": "y"})
+    write(tmp_path / "d.jsonl", rows)
+    given = ["--question", "ask", "--answer", "is", "--choices", "left,right"]
+    done = CliRunner().invoke(command, ["d.jsonl", *given])
+    assert done.exit_code == 0, done.output
+    assert loaded("task.yaml")[0].task.options["fields"]["choices"] == ["left", "right"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "k"),
+    [
+        ("gsm8k/train.jsonl", "last-number", 3),
+        ("commonsenseqa/train_rand_split.jsonl", "choice", None),
+    ],
+)
+def test_the_official_files(tmp_path, name, kind, k):
+    made = init_task(data_file(name), tmp_path / "task.yaml")
+    settings, task = loaded(made.recipe)
+    assert (settings.prompts.k, task.options.kind, made.skipped) == (k, kind, ())

@@ -1,0 +1,354 @@
+"""The task on a person's own data: its options, its rows, how answers are read and hinted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from star_mlx.tasks import make
+from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
+from star_mlx.types import Question, TaskError
+from tests.data_files import data_file
+
+FIELDS = {"question": "q", "answer": "a"}
+CHOICES = {**FIELDS, "choices": "c"}
+COLUMNS = {**FIELDS, "choices": ["A", "B", "C"]}
+
+
+def task(**options):
+    return Jsonl(JsonlOptions(**{"path": "mine.jsonl", "fields": FIELDS, **options}))
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(rows, name="mine.jsonl"):
+        text = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return name
+
+    return write
+
+
+def sums(first, last):
+    return [{"q": f"{i} + 1?", "a": i + 1} for i in range(first, last)]
+
+
+# --------------------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"read": {"kind": "choice"}}, "read.kind choice needs task.options.fields.choices"),
+        ({"read": {"kind": "regex"}}, "read.kind regex needs task.options.read.pattern"),
+        ({"read": {"kind": "regex", "pattern": "(x"}}, "is no pattern"),
+        ({"read": {"kind": "regex", "pattern": "x"}}, "has 0 groups"),
+        ({"read": {"kind": "regex", "pattern": "(x)(y)"}}, "has 2 groups"),
+        ({"read": {"pattern": "(x)"}}, "pattern is for kind regex, not marker"),
+        ({"read": {"kind": "last-number", "compare": "text"}}, "compare is for kind marker"),
+        ({"read": {"kind": "exact", "count_from": 0}}, "count_from is for kind choice"),
+        ({"read": {"marker": " "}}, "marker is blank"),
+        ({"hint": "mark-choice"}, "mark-choice needs task.options.fields.choices"),
+        ({"hint": "the answer is {answer}"}, "hint lacks {question}"),
+        ({"hint": "mark"}, "answer-after-question or mark-choice"),
+        ({"hint": "{question} {answer} {rationale}"}, "hint cannot hold {rationale}"),
+        ({"ask": "Answer!"}, "ask lacks {question}"),
+        ({"ask": "{question} {answer}"}, "ask cannot hold {answer}"),
+        ({"ask": "{question}", "fields": CHOICES}, "ask lacks {choices}"),
+        ({"worked": "{rationale}"}, "worked lacks {answer}"),
+        ({"worked": "The answer is {answer}"}, "worked lacks {rationale}"),
+        ({"worked": "{rationale} {answer} {question}"}, "worked cannot hold {question}"),
+        ({"worked": "{rationale} So: {answer}"}, "is read as None, not as its answer"),
+        ({"read": {"kind": "regex", "pattern": "=> (.+)"}}, "give task.options.worked a text"),
+        ({"stop": ["\nQ:", "."]}, "'.' stands in"),
+        ({"test": "mine.jsonl"}, "are the same file"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_one_line_that_names_them(options, wrong):
+    with pytest.raises(TaskError) as error:
+        task(**options)
+    assert str(error.value).startswith("task.options.") and "\n" not in str(error.value)
+    assert wrong in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"feilds": {}},
+        {"fields": {**FIELDS, "anser": "x"}},
+        {"fields": {"question": "q"}},
+        {"fields": {**FIELDS, "choices": ["A"]}},
+        {"read": {"kind": "last_number"}},
+        {"read": {"cases": True}},
+        {"test": 0},
+        {"test": True},
+        {"stop": [""]},
+        {"dev": 0},
+    ],
+)
+def test_unknown_keys_and_ill_typed_values_are_refused(options):
+    with pytest.raises(ValidationError):
+        task(**options)
+    with pytest.raises(TaskError, match=r"^task\.options\."):
+        make("jsonl", {"path": "x.csv", "fields": FIELDS, **options})
+
+
+def test_settings_make_the_same_task_again():
+    mine = task(fields={**COLUMNS, "class": "k"}, test=5, stop=["\n\n"])
+    assert mine.settings()["fields"]["class"] == mine.classes == "k"
+    assert make("jsonl", json.loads(json.dumps(mine.settings()))).options == mine.options
+
+
+# --------------------------------------------------------------------------- splits
+
+
+def test_splits_from_one_file(write):
+    write(sums(0, 40))
+    mine = task(dev=10, test=5)
+    splits = [mine.problems(split) for split in ("train", "dev", "test")]
+    assert [len(s) for s in splits] == [25, 10, 5]
+    assert len({p.id for s in splits for p in s}) == 40
+    assert mine.skipped() == ()
+
+
+def test_what_a_test_file_asks_is_not_trained_on_and_that_is_said(write):
+    write(sums(0, 40))
+    mine = task(dev=10, test=write(sums(35, 50), "test.jsonl"), read={"kind": "last-number"})
+    asked = {p.question for p in mine.problems("test")}
+    assert len(asked) == 15 and len(mine.problems("train")) == 25
+    assert not asked & {p.question for s in ("train", "dev") for p in mine.problems(s)}
+    assert mine.skipped() == ("5 problems of mine.jsonl that ask the same as a test problem",)
+    with pytest.raises(TaskError, match=r"task\.options\.test: all\.jsonl asks all"):
+        task(dev=1, test=write(sums(0, 40), "all.jsonl")).problems("train")
+
+
+def test_without_a_test_split_it_says_how_to_give_one(write):
+    write(sums(0, 3))
+    mine = task(dev=1)
+    assert len(mine.problems("train")) == 2
+    with pytest.raises(TaskError, match=r"give task\.options\.test"):
+        mine.problems("test")
+
+
+def test_an_id_may_not_stand_in_both_files(write):
+    write([{"q": "x", "a": 1, "i": "one"}, {"q": "y", "a": 1, "i": "two"}])
+    other = write([{"q": "z", "a": 1, "i": "two"}], "test.jsonl")
+    with pytest.raises(
+        TaskError, match=r"test\.jsonl, line 1: its id 'two' stands already in mine"
+    ):
+        task(dev=1, test=other, fields={**FIELDS, "id": "i"}).problems("train")
+
+
+def test_files_that_are_not_there_are_named():
+    with pytest.raises(TaskError, match=r"data file mine\.jsonl does not exist"):
+        task().problems("train")
+
+
+# --------------------------------------------------------------------------- rows
+
+
+def problem(row, **options):
+    return task(**options)._whole(row)
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "gold"),
+    [
+        ("$1,200", {"read": {"kind": "last-number"}}, "1200"),
+        ("so\n#### 72", {"read": {"kind": "last-number"}}, "72"),
+        (7.0, {"read": {"compare": "number"}}, "7"),
+        (" Paris ", {}, "Paris"),
+        (True, {"read": {"kind": "exact"}}, "true"),
+        ("thus \\boxed{\\frac{1}{2}}.", {"read": {"kind": "math"}}, "\\frac{1}{2}"),
+        ("$x^2$", {"read": {"kind": "math"}}, "x^2"),
+    ],
+)
+def test_gold_answers(answer, options, gold):
+    assert problem({"q": "?", "a": answer}, **options).answer == gold
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "wrong"),
+    [
+        ({"a": "x"}, {}, "its q is missing"),
+        ({"q": " ", "a": "x"}, {}, "its q is blank"),
+        ({"q": "?"}, {}, "its a is missing"),
+        ({"q": "?", "a": " "}, {}, "its a is blank"),
+        ({"q": "?", "a": "many"}, {"read": {"kind": "last-number"}}, "'many' is no number"),
+        ({"q": "?", "a": "one\ntwo"}, {}, "is read back as 'one'"),
+        ({"q": "?", "a": "A"}, {"fields": CHOICES}, "choices are missing"),
+        (
+            {"q": "?", "a": "D", "c": ["x", "y"]},
+            {"fields": CHOICES},
+            "'D' is not among its choices",
+        ),
+        ({"q": "?", "a": "x", "c": ["x", "x"]}, {"fields": CHOICES}, "text of two of its choices"),
+        (
+            {"q": "?", "a": 2, "c": ["x", "y"]},
+            {"fields": CHOICES, "read": {"count_from": 0}},
+            "no whole number from 0 to 1",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_used(row, options, wrong):
+    with pytest.raises(TaskError, match=wrong):
+        problem(row, **options)
+
+
+@pytest.mark.parametrize(
+    ("answer", "first", "label"),
+    [("b", None, "B"), ("(C)", None, "C"), ("Green", None, "B"), (0, 0, "A"), (3, 1, "C")],
+)
+def test_the_right_choice_by_label_text_or_position(answer, first, label):
+    row = {"q": "?", "a": answer, "c": ["red", "green", "blue"]}
+    assert problem(row, fields=CHOICES, read={"count_from": first}).answer == label
+
+
+def test_choices_from_columns_a_blank_one_left_out():
+    row = {"q": "?", "a": "C", "A": "red", "B": "", "C": "blue"}
+    assert problem(row, fields=COLUMNS).question.choices == (("A", "red"), ("C", "blue"))
+    named = {"q": "?", "a": "op2", "op1": "red", "op2": "blue"}
+    found = problem(named, fields={**FIELDS, "choices": ["op1", "op2"]})
+    assert found.question.choices == (("A", "red"), ("B", "blue")) and found.answer == "B"
+
+
+def test_rationale_class_and_id():
+    fields = {**FIELDS, "rationale": "r", "class": "k", "id": "i"}
+    row = {"q": "?", "a": 2, "r": ["One.", "Two."], "k": 3, "i": 9}
+    found = problem(row, fields=fields)
+    assert (found.id, found.group, found.rationale) == ("9", "3", "One.\nTwo.")
+    bare = problem({"q": "?", "a": 2, "r": " "}, fields=fields)
+    assert (bare.id, bare.group, bare.rationale) == ("", "", None)
+
+
+def test_a_solution_is_both_rationale_and_answer():
+    fields = {**FIELDS, "rationale": "a"}
+    found = problem({"q": "?", "a": "1+1=2\n#### 2"}, fields=fields, read={"kind": "last-number"})
+    assert (found.rationale, found.answer) == ("1+1=2", "2")
+
+
+def test_a_graded_row_takes_its_gold_and_a_training_row_its_own_field():
+    assert task().pose_row({"gold": "x"}).answer == "x"
+    assert problem({"q": "?", "a": "y", "gold": "x"}).answer == "y"
+
+
+# --------------------------------------------------------------------------- text
+
+
+def test_the_default_texts():
+    plain, many = task(), task(fields=CHOICES)
+    asked = Question("Which?", (("A", "red"), ("B", "blue")))
+    assert plain.ask(Question("6 * 7?")) == "Q: 6 * 7?\nA:"
+    assert plain.ask_hinted(Question("6 * 7?"), "42") == "Q: 6 * 7? (42)\nA:"
+    assert many.ask(asked) == "Q: Which?\nAnswer choices:\n(A) red\n(B) blue\nA:"
+    assert many.ask_hinted(asked, "B") == (
+        "Q: Which?\nAnswer choices:\n(A) red\n(B) blue (CORRECT)\nA:"
+    )
+    assert plain.worked("So.", "42") == " So. The answer is 42."
+    assert plain.worked(None, "42") == " The answer is 42."
+    assert many.worked("So.", "B") == " So. So the answer is (B)."
+
+
+def test_templates_are_filled_once_and_never_evaluated():
+    mine = task(
+        ask="Problem: {question} {0.__class__}\nSolution:",
+        hint="{question} [{answer}]",
+        worked="{rationale}\n#### {answer}",
+        read={"marker": "####"},
+    )
+    tricky = Question("a {answer} and {question}")
+    assert mine.ask(tricky) == "Problem: a {answer} and {question} {0.__class__}\nSolution:"
+    assert mine.ask_hinted(tricky, "7") == (
+        "Problem: a {answer} and {question} [7] {0.__class__}\nSolution:"
+    )
+    assert mine.worked("see {answer}", "7") == "see {answer}\n#### 7"
+    assert mine.worked(None, "7") == "#### 7"
+
+
+def test_choices_in_a_template():
+    mine = task(ask="{question}\n{choices}\nSolution:", fields=CHOICES)
+    asked = Question("Which?", (("A", "red"), ("B", "blue")))
+    assert mine.ask(asked) == "Which?\n(A) red\n(B) blue\nSolution:"
+    assert "(B) blue (CORRECT)" in mine.ask_hinted(asked, "B")
+
+
+# --------------------------------------------------------------------------- answers
+
+
+@pytest.mark.parametrize(
+    ("options", "completion", "answer"),
+    [
+        ({"read": {"kind": "last-number"}}, " 6*7 is 42, so 42 dollars.", "42"),
+        ({"read": {"kind": "last-number"}}, " nothing", None),
+        ({}, " The answer is red. The answer is Dark Blue.\nQ", "Dark Blue"),
+        ({}, " It is blue.", None),
+        ({"read": {"kind": "exact"}}, "so\n Blue. \n\n", "Blue."),
+        ({"read": {"kind": "exact"}}, " \n", None),
+        ({"read": {"kind": "math"}}, "x. The answer is $\\frac{1}{2}$.", "\\frac{1}{2}"),
+        ({"read": {"kind": "math"}}, "\\boxed{1} \\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ({"read": {"kind": "math"}}, "\\boxed{1", None),
+        ({"fields": CHOICES}, " Blue. So the answer is (B).", "B"),
+    ],
+)
+def test_reading(options, completion, answer):
+    question = Question("?", (("A", "red"), ("B", "blue")) if "fields" in options else ())
+    assert task(**options).read(completion, question) == answer
+
+
+def test_a_pattern_reads_its_last_match():
+    mine = task(
+        read={"kind": "regex", "pattern": r"=> (\d+)?", "compare": "number"},
+        worked=" {rationale} => {answer}",
+    )
+    assert mine.read("=> 1 then => 2.0 then => x", Question("?")) == "2"
+    assert mine.read("x" * 50_000 + "=> 7", Question("?")) == "7"
+    assert mine.read("none", Question("?")) is None
+    assert mine.equal("2.0", "2") and not mine.equal("25", "5")
+
+
+def test_comparing_follows_the_kind():
+    assert task().equal("the Moon.", "The moon") and not task().equal("2.0", "2")
+    assert task(read={"compare": "number"}).equal("2.0", "2")
+    assert task(fields=CHOICES).equal("b", "B")
+    pytest.importorskip("math_verify")
+    assert task(read={"kind": "math"}).equal("\\frac{2}{4}", "1/2")
+
+
+def test_every_kind_reads_its_own_examples_back():
+    kinds = {"last-number": "7", "marker": "blue", "exact": "blue sky", "math": "\\frac{1}{2}"}
+    for kind, answer in kinds.items():
+        mine = task(read={"kind": kind})
+        for rationale in ("Since 3 + 4.", None):
+            assert mine.equal(mine.read(mine.worked(rationale, answer), Question("?")), answer)
+
+
+# --------------------------------------------------------------------------- whole data sets
+
+
+def test_all_of_commonsenseqa():
+    mine = task(
+        path=str(data_file("commonsenseqa/train_rand_split.jsonl")),
+        test=str(data_file("commonsenseqa/dev_rand_split.jsonl")),
+        fields={
+            "question": "question.stem",
+            "choices": "question.choices",
+            "answer": "answerKey",
+            "id": "id",
+        },
+    )
+    assert [len(mine.problems(s)) for s in ("train", "dev", "test")] == [9541, 200, 1221]
+    assert not mine.skipped()
+
+
+def test_all_of_gsm8k():
+    mine = task(
+        path=str(data_file("gsm8k/train.jsonl")),
+        fields={"question": "question", "answer": "answer", "rationale": "answer"},
+        read={"kind": "last-number"},
+    )
+    train = mine.problems("train")
+    assert len(train) == 7273 and all(p.rationale and "####" not in p.rationale for p in train)
