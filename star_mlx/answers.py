@@ -12,7 +12,7 @@ import unicodedata
 
 from star_mlx.choices import choice
 from star_mlx.completion import final_number
-from star_mlx.numerals import last_number, number
+from star_mlx.numerals import SCALE, last_number, number
 from star_mlx.types import TaskError
 
 __all__ = [
@@ -59,6 +59,9 @@ def same_text(a: str, b: str) -> bool:
 def same_number(answer: str, gold: str) -> bool:
     """Whether two texts are the same number: 18 is 18.0 is "$18", 1/2 is 0.5, 25 is not 5."""
     a, b = number(answer), number(gold)
+    if a is not None and a != b and (scaled := SCALE.search(answer)):
+        # "4 million" is the answer 4 as well, where millions are asked for.
+        a = number(answer[: scaled.start()])
     if a is None and b is None:
         return answer.strip() == gold.strip() != "" and last_number(answer) is not None
     return a is not None and a == b
@@ -73,7 +76,7 @@ def same_math(answer: str, gold: str) -> bool:
     if same_text(answer, gold) or same_number(answer, gold):
         return True
     try:
-        from math_verify import parse, verify  # type: ignore[import-untyped]
+        from math_verify import parse, verify
     except ImportError:
         raise TaskError(
             'comparing expressions needs math-verify: pip install "star-mlx[math]"'

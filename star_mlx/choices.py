@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from star_mlx.numerals import ends
+
 _FAR = 400  # characters that a statement of the answer may take
 _MOST = 64
 _NEXT = re.compile(
@@ -21,7 +23,7 @@ _STATES = re.compile(
     r"[^.\n:]{0,60}?(?:\b(?:is|was|be)\b:?|:)(?: (?:option|choice|letter)\b)?", re.IGNORECASE
 )
 _MARKUP = " \t\n*_`\"'“”‘’:~$"
-_BECAUSE = re.compile(r"[ ,;]{0,2}(?:because|since|as|for|due|which|and|given|-|–|—|:)?\W", re.I)
+_BECAUSE = re.compile(r"[ ,;]{0,2}(?:because|since|as|for|due|which|and|given)\b", re.I)
 
 
 def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str | None:
@@ -36,7 +38,7 @@ def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str |
         texts: The choices themselves, in the same order, to be matched where no label stands.
     """
     reader = _Reader(labels, texts)
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", ends(text))
     text = re.sub(r"\\(?:boxed|text|textbf|mathrm|mathbf) ?\{([^{}]{0,80})\}", r" (\1) ", text)
     text = re.sub(r"\\(?:boxed|fbox) ?\{([^{}]{0,80})\}", r" answer: \1 ", text)
     text = _own_part(text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from star_mlx.numerals import NUMBER_WORDS, Numeral, numerals, plain, ungrouped
+from star_mlx.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
 
 _MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
 _FAR = 400  # characters that a statement of the answer may take
@@ -88,11 +88,12 @@ def final_number(completion: str) -> str | None:
 
 
 def _worked(text: str) -> str:
-    """The text without calculator annotations; the result stays where it is not repeated."""
+    """The text after any thinking, without calculator annotations; a result stays if not repeated."""
+    before, _, rest = text.rpartition("</think>")
+    text = ends(rest if _DIGIT.search(rest) else before or rest)
     if "<<" in text:
         text = _ANNOTATION.sub(lambda m: "" if m[2] else m[1], text).replace("<<", " ")
-    before, _, rest = text.rpartition("</think>")
-    return rest if any(c.isdigit() for c in rest) else before or rest
+    return text
 
 
 def _own_part(text: str) -> str:
@@ -183,7 +184,7 @@ def _closes(text: str, place: int, rest: str, begins: bool) -> bool:
 
 def _bold(text: str) -> str | None:
     """The last bold number of the last line that has a number."""
-    last = _last_numeral(text)
+    last = last_numeral(text)
     if last is None:
         return None
     begin, end = text.rfind("\n", 0, last.start) + 1, text.find("\n", last.end)
@@ -198,23 +199,13 @@ def _bold(text: str) -> str | None:
 
 def _last(text: str) -> str | None:
     """The last number, but in a sentence with "=" the one that stands alone after it."""
-    last = _last_numeral(text)
+    last = last_numeral(text)
     if last is None:
         return None
     before = text[max(0, last.start - _FAR) : last.start]
     begin = max((m.end() for m in _STOP.finditer(before)), default=0)
     sentence = before[begin:] + _sentence(text[last.start : last.start + _FAR])
     return (_equated(sentence) if "=" in sentence else None) or last.text
-
-
-def _last_numeral(text: str) -> Numeral | None:
-    last = doubtful = None
-    for found in numerals(text):
-        if found.doubtful:
-            doubtful = found
-        else:
-            last = found
-    return last or doubtful
 
 
 def _sentence(text: str) -> str:

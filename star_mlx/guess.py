@@ -53,19 +53,29 @@ def guess(
     for name in (question, answer, *choices):
         if name is not None and name not in columns:
             raise TaskError(f"no row has a field {name!r}: {_seen(columns)}")
-    fields: dict[str, str | list[str]] = {}
-    why: dict[str, str] = {}
-    fields["question"] = question or _question(columns)
-    why["question"] = "as given" if question else "by its name"
-    found = list(choices) or _choices(columns, len(rows))
+    asked = question or _question(columns)
+    fields: dict[str, str | list[str]] = {"question": asked}
+    why = {"question": "as given" if question else "by its name"}
+    rest = {name: values for name, values in columns.items() if name not in (asked, answer)}
+    found = list(choices) or _choices(rest, len(rows))
     if found:
-        one = len(found) == 1 and not _is_text(columns[found[0]])
-        fields["choices"] = found[0] if one or _is_json(columns[found[0]]) else found
+        fields["choices"] = found if len(found) > 1 else found[0]
         why["choices"] = "as given" if choices else "by name and content"
-    taken = {fields["question"], *found} if found else {fields["question"]}
-    name, read, reason = _answer(columns, rows, fields, taken, answer)
+    best = _answer(columns, rows, fields, {asked, *found}, answer)
+    if best is None and found and not choices:  # those were no choices
+        del fields["choices"], why["choices"]
+        found = []
+        best = _answer(columns, rows, fields, {asked}, answer)
+    if best is None and answer:
+        raise TaskError(
+            f"the answers in {answer!r} can not be graded: they are neither numbers nor labels or "
+            f"texts of the choices, nor texts of at most {SHORT} characters"
+        )
+    if best is None:
+        raise TaskError(f"no field looks like an answer that can be graded: {_seen(columns)}")
+    name, read, reason = best
     fields["answer"], why["answer"] = name, f"as given; {reason}" if answer else reason
-    _others(columns, fields, why, {*map(str, taken), name}, read)
+    _others(columns, fields, why, {asked, *found, name}, read)
     return Guess(fields, read, why)
 
 
@@ -134,7 +144,7 @@ def _answer(
     fields: Mapping[str, str | list[str]],
     taken: set[Any],
     given: str | None,
-) -> tuple[str, Mapping[str, Any], str]:
+) -> tuple[str, Mapping[str, Any], str] | None:
     """The first field, by name, whose values can be read from a completion; how, and why."""
     names = [given] if given else [n for n in _named(columns, ANSWERS) if n not in taken]
     for name in names:
@@ -145,12 +155,7 @@ def _answer(
         found = _by_choice(rows, fields["choices"], name) if "choices" in fields else _kind(texts)
         if found:
             return name, *found
-    if given:
-        raise TaskError(
-            f"the answers in {given!r} can not be graded: they are neither numbers nor labels or "
-            f"texts of the choices, nor texts of at most {SHORT} characters"
-        )
-    raise TaskError(f"no field looks like an answer that can be graded: {_seen(columns)}")
+    return None
 
 
 def _texts(values: Sequence[Any]) -> list[str]:

@@ -20,6 +20,7 @@ from star_mlx import evaluate, store
 from star_mlx.files import json_line
 from star_mlx.files import replace as replace_file
 from star_mlx.prepare import opened
+from star_mlx.recipe import Recipe
 from star_mlx.statistics import majority, paired, pass_at_k
 from star_mlx.student import Pass, Student, measuring
 from star_mlx.types import Attempt, Emit, Engine, Problem, RunError, Split, Task
@@ -50,11 +51,15 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class Of:
-    """Whose attempts: an iteration of a run (0 is the base), with or without examples."""
+    """Whose attempts: an iteration of a run (0 is the base), with or without examples.
+
+    ``adapter`` is where the iteration's adapter is, if it is not in the run.
+    """
 
     name: str
     number: int
     zero_shot: bool = False
+    adapter: Path | None = None
 
 
 def which(record: store.RunRecord, name: str) -> Of:
@@ -91,7 +96,7 @@ def attempts(
     decoding = measuring(recipe, prompts)
     if how.temperature is not None:
         decoding = replace(decoding, temperature=how.temperature)
-    adapter = folder.adapter(of.number) if of.number else None
+    adapter = of.adapter or (folder.adapter(of.number) if of.number else None)
     few_shot = student.few_shot(of.number) and not zero_shot
     kind = how.kind(of.zero_shot)
     if (how.split, how.samples, how.temperature) == ("dev", 1, None) and not of.zero_shot:
@@ -104,12 +109,12 @@ def attempts(
     )
 
 
-def chosen(task: Task, student: Student, how: How) -> Sequence[Problem]:
+def chosen(task: Task, recipe: Recipe, how: How) -> Sequence[Problem]:
     """The problems of the split, the first ``how.limit`` of them; by default as many as the recipe
     measures on dev, and all of test."""
     limit = how.limit
     if limit is None and how.split == "dev":
-        limit = student.recipe.evaluate.dev
+        limit = recipe.evaluate.dev
     return task.problems(how.split)[:limit]
 
 
@@ -130,6 +135,7 @@ def entry(
         "iteration": of.number,
         "temperature": how.temperature,
         **summary(task, problems, made, how),
+        "rows_left_out": len(task.skipped()),
         "against": [],
     }
     if how.split == "test":
@@ -143,7 +149,7 @@ def on(
     """The results of some iterations, the first compared with every other."""
     record = store.read(folder.path)
     models = [which(record, str(number)) for number in dict.fromkeys(numbers)]
-    asked = chosen(task, student, how)
+    asked = chosen(task, student.recipe, how)
     made = {of: attempts(student, folder, asked, of, how) for of in models}
     results = [entry(task, asked, made[of], of, how, record) for of in models]
     right = {of: verdicts(task, asked, made[of], how.samples) for of in models}
@@ -322,7 +328,7 @@ def evaluate_run(
     with opened(run, emit, engine) as (task, student, folder):
         record = store.read(run)
         of = which(record, iteration)
-        problems = chosen(task, student, how)
+        problems = chosen(task, student.recipe, how)
         made = attempts(student, folder, problems, of, how)
         result = entry(task, problems, made, of, how, record)
         right = verdicts(task, problems, made, how.samples)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 LONGEST = 600  # digits; below the least limit Python can be set to for int(str)
 LARGEST_EXPONENT = 300
+MOST_READ = 60_000  # characters of a text; of a longer one the two ends are read
 
 _CURRENCY = "$€£¥₹₩"
 _ALIKE: dict[str, str] = {
@@ -54,7 +55,7 @@ NUMERAL = re.compile(
     r"|(?P<mixed> [0-9]{1,3}/[0-9]{1,3}(?![0-9/.])))?"
     r"(?P<percent> ?%)?"
 )
-_SCALE = re.compile(r" (thousand|million|billion)\b", re.IGNORECASE)
+SCALE = re.compile(r" (thousand|million|billion)\b", re.IGNORECASE)
 _SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9}
 _CENTS = re.compile(r" dollars?,?(?: and)? ([0-9]{1,2}) cents?\b", re.IGNORECASE)
 _TIME = re.compile(r"(?<![0-9:])([0-9]{1,2}):([0-9]{2})(?![0-9:])")
@@ -77,6 +78,7 @@ def _number_words() -> dict[str, int]:
 
 NUMBER_WORDS = _number_words()
 _SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,5})(?![0-9/])")
+_THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?: [0-9]{3}){0,4} 000(?![0-9])")
 _BEFORE = re.compile(r"(?:about|around|approximately|exactly|only|usd|us|rs\.?)\b", re.IGNORECASE)
 _UNITS = re.compile(r"(?:[^0-9=+<>^\n]|\^\{?[0-9]\}?|(?<=[a-zA-Z])[23]){0,60}\s*")
 _INDEX = re.compile(
@@ -99,12 +101,20 @@ class Numeral:
 
 def plain(text: str) -> str:
     """The text with one form for digits, signs, spaces and LaTeX; times of day taken out."""
+    text = ends(text)
     text = _GROUPS.sub("", text.replace("\r\n", "\n")).translate(_SAME)
     if "\\" in text:
         for pattern, instead in _LATEX:
             text = pattern.sub(instead, text)
+    text = _THOUSANDS.sub(lambda m: m[0].replace(" ", ""), text)
     text = _AND_A_HALF.sub(_half, _SCIENTIFIC.sub(r"e\1", text))
     return _TIME.sub(lambda m: m[1] if m[2] == "00" else " (time) ", text)
+
+
+def ends(text: str) -> str:
+    """A text of more than ``MOST_READ`` characters without its middle."""
+    half = MOST_READ // 2
+    return text if len(text) <= MOST_READ else f"{text[:half]}\n{text[-half:]}"
 
 
 def ungrouped(text: str) -> str:
@@ -125,12 +135,23 @@ def numerals(text: str) -> Iterator[Numeral]:
 
 def last_number(text: str) -> str | None:
     """The last number written in a text, without currency, grouping or units; None for none."""
+    found = last_numeral(plain(text))
+    return found.text if found else None
+
+
+def last_numeral(text: str) -> Numeral | None:
+    """The last number of a text that went through ``plain``, if need be a doubtful one."""
     last = doubtful = None
-    for found in numerals(plain(text)):
-        if found.doubtful:
-            doubtful = found.text
-        else:
-            last = found.text
+    for size in (1000, len(text)):  # nearly always it is in the first
+        begin = max(0, len(text) - size)
+        for found in numerals(text[begin:]):
+            # The first of a part may have been cut.
+            if begin and found.start < 20:
+                continue
+            moved = replace(found, start=begin + found.start, end=begin + found.end)
+            last, doubtful = (last, moved) if found.doubtful else (moved, doubtful)
+        if last or not begin:
+            break
     return last or doubtful
 
 
@@ -174,15 +195,14 @@ def _normalized(match: re.Match[str], text: str) -> tuple[str, int]:
         whole, _, places = digits.partition(".")
         places = places.rstrip("0")
         digits = (whole or "0") + ("." + places if places else "")
-    if match["exponent"]:
-        value = _value(f"{sign}{digits}e{match['exponent']}")
-        if value is not None:
-            return written(value), match.end()
     body = sign + digits + (match["over"] or "").replace(" ", "") + (match["mixed"] or "")
-    scale, cents = _SCALE.match(text, match.end()), _CENTS.match(text, match.end())
-    value = _value(body) if scale or cents else None
-    if scale and value is not None:
-        return written(value * _SCALES[scale[1].lower()]), scale.end()
+    if match["exponent"]:
+        body += f"e{int(match['exponent'])}"
+        value = _value(body)
+        return (body if value is None else written(value)), match.end()
+    if scale := SCALE.match(text, match.end()):
+        return f"{body} {scale[1].lower()}", scale.end()
+    cents, value = _CENTS.match(text, match.end()), _value(body)
     if cents and value is not None and value.denominator == 1:
         return written(value + Fraction(int(cents[1]), 100)), cents.end()
     return body, match.end()
@@ -192,14 +212,17 @@ def _value(body: str) -> Fraction | None:
     """The value of a normalized numeral; None where it is too long or divides by zero."""
     if len(body) > LONGEST:
         return None
-    whole, _, rest = body.partition(" ")
-    if rest:
+    whole, _, rest = body.rpartition(" ")
+    if rest in _SCALES:
+        value = _value(whole)
+        return None if value is None else value * _SCALES[rest]
+    if whole:
         over = _value(rest)
         value = _value(whole)
         if over is None or value is None:
             return None
         return value - over if whole.startswith("-") else value + over
-    mantissa, _, exponent = whole.partition("e")
+    mantissa, _, exponent = rest.partition("e")
     if abs(int(exponent or 0)) > LARGEST_EXPONENT:
         return None
     if "/" in mantissa:

@@ -119,6 +119,7 @@ def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[
         | {"python": ".".join(map(str, sys.version_info[:3]))},
         "base": dict(engine.describe()),
         "data_sha256": data.hexdigest(),
+        "rows_left_out": len(task.skipped()),
         "prompts_sha256": prompt_set.digest(),
     }
 
@@ -130,11 +131,18 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved recipe without where its data lies: its content is compared by hash."""
+    task = dict(values.get("task", {}))
+    options = {k: v for k, v in task.get("options", {}).items() if k not in ("data", "path")}
+    return {**values, "task": {**task, "options": options}}
+
+
 def refuse_other(record: store.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to go on with a run that another recipe, base, data or prompts made."""
     then, now = dict(record.recipe), dict(values)
     made, make = then.pop("provenance", {}), now.pop("provenance")
-    differ = recipe_differences(then, now)
+    differ = recipe_differences(_placeless(then), _placeless(now))
     same = ("data_sha256", "prompts_sha256")
     differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]
     if made.get("base", {}).get("hash") != make["base"]["hash"]:

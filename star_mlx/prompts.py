@@ -131,7 +131,7 @@ def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
     for problem in order:
         if len(shots) == k:
             break
-        if direct or (problem.rationale is not None and not _misread(task, problem)):
+        if direct or (problem.rationale is not None and _shows(task, problem)):
             shots.append(problem)
     if len(shots) < k:
         raise PromptError(
@@ -180,6 +180,13 @@ def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
     if wrong := _misread(task, shot):
         raise PromptError(f"{where}: its text reads as {wrong}, not as its answer {shot.answer!r}")
     return shot
+
+
+def _shows(task: Task, problem: Problem) -> bool:
+    """Whether a problem's rationale can be an example: it ends in its answer, without an empty
+    line, which would end a completion."""
+    text = task.worked(problem.rationale, problem.answer)
+    return BETWEEN not in text and _misread(task, problem) is None
 
 
 def _misread(task: Task, shot: Problem) -> str | None:

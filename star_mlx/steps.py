@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 DEEPEST = 40  # brackets, signs and powers inside one another
 MOST_BITS = 4096  # of a value's numerator and denominator
@@ -66,6 +67,7 @@ def evaluate(expression: str) -> Fraction | None:
     return value if parser.at == len(tokens) else None
 
 
+@lru_cache(maxsize=4096)  # a repetition loop has the same one thousands of times
 def _right(expression: str, value: str) -> bool | None:
     """Whether every side before the last comes to the stated value; None where one is unread."""
     stated = _stated(value)
@@ -171,7 +173,7 @@ class _Parser:
             if self.take() != ")":
                 raise _NoValueError
             return value
-        if token[:1] in "0123456789." and token != "":
+        if token.strip(".")[:1].isdecimal() and token.isascii():
             digits = token.replace(",", "").removesuffix(".")
             return Fraction("0" + digits if digits[0] == "." else digits)
         raise _NoValueError

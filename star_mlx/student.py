@@ -136,27 +136,10 @@ class Student:
                 "generate.max_tokens, star.rationalize=true, or a stronger model"
             )
         self._folder.save_examples(iteration, examples)
-        lora = self.recipe.train.lora()
-        self._emit(
-            PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size))
-        )
-        start = time.perf_counter()
-
-        def progress(step: int, steps: int, loss: float, tokens: int) -> None:
-            seconds = time.perf_counter() - start
-            self._emit(Progress(iteration, "train", step, steps, tokens, seconds, loss))
-
         with self._folder.adapter_folder(iteration) as out:
-            lot = seed(self.recipe.seed, iteration, "train")
-            trained = self.engine.train(
-                examples, lora, amount, seed=lot, out=out, progress=progress
+            trained = fit(
+                self.engine, self.recipe, examples, amount, iteration, out=out, emit=self._emit
             )
-        if trained.too_long:
-            text = (
-                f"iteration {iteration}: {len(trained.too_long)} of {len(examples)} examples were "
-                f"refused, being longer than train.max_length={lora.max_length} tokens"
-            )
-            self._emit(Notice("warning", text))
         return self._folder.save_trained(iteration, trained)
 
     def evaluate(
@@ -309,6 +292,36 @@ class _At:
         seconds = time.perf_counter() - self._began
         done, tokens = self._done + done, self._tokens + tokens
         self._emit(Progress(self._iteration, self._phase, done, self._total, tokens, seconds))
+
+
+def fit(
+    engine: Engine,
+    recipe: Recipe,
+    examples: Sequence[Example],
+    amount: Amount,
+    iteration: int,
+    *,
+    out: Path,
+    emit: Emit,
+) -> Trained:
+    """Train the recipe's adapter of an iteration and write it to the folder ``out``."""
+    lora = recipe.train.lora()
+    emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
+    start = time.perf_counter()
+
+    def progress(step: int, steps: int, loss: float, tokens: int) -> None:
+        seconds = time.perf_counter() - start
+        emit(Progress(iteration, "train", step, steps, tokens, seconds, loss))
+
+    lot = seed(recipe.seed, iteration, "train")
+    trained = engine.train(examples, lora, amount, seed=lot, out=out, progress=progress)
+    if trained.too_long:
+        text = (
+            f"iteration {iteration}: {len(trained.too_long)} of {len(examples)} examples were "
+            f"refused, being longer than train.max_length={lora.max_length} tokens"
+        )
+        emit(Notice("warning", text))
+    return trained
 
 
 def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:

@@ -175,7 +175,7 @@ STATED = [
     (PROSE + "Answer: \\boxed{18}", "18"),
     (PROSE + "The answer is 18 18 18 18 18 18", "18"),
     (PROSE + "The answer is 18,", "18"),
-    (PROSE + "The answer is \"18\".", "18"),
+    (PROSE + 'The answer is "18".', "18"),
     (PROSE + "The answer is `18`.", "18"),
     (PROSE + "The answer is $<<9*2=18>>18.", "18"),
     (PROSE + "The answer is 2 hours = 120 minutes.", "120"),

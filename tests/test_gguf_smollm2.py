@@ -13,21 +13,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_mlx.engine import gguf, open_engine
+from star_mlx.engine import gguf, gguf_config, open_engine
 from star_mlx.types import Decoding
 from tests.downloads import smollm2_gguf  # noqa: F401
 
 pytestmark = pytest.mark.download
 reader = pytest.importorskip("gguf")
 
-PIECES = """
+TEXT = """
 the The of and Natalia sold clips to 48 friends 1,234.50 $3 50% #### 72 <<48/2=24>>24 = + - * / ( )
 don't we'll I'm you've she'd it's they're DON'T WE'LL 's 't 'S ’s naïve café coöperate Straße ẞ ﬁ
-Привет мир Γειά こんにちは 世界 你好 한국어 ไทย हिन्दी नमस्ते العربية שלום ١٢٣ ४५६ Ⅷ ½ ² ³ ㊿ 𝟙𝟚 😀 👩‍👩‍👧 🇩🇪 ❤️ … — “q” «x»
+Привет мир Γειά こんにちは 世界 你好 한국어 ไทย हिन्दी
+नमस्ते العربية שלום ١٢٣ ४५६ Ⅷ ½ ² ³ ㊿ 𝟙𝟚 😀 👩‍👩‍👧 🇩🇪 ❤️ … — “q” «x»
 def f(x): return x**2 if x>0 else -x; {"a":[1,2]} <b>&amp;</b> https://a.b/c?d=e#f a_b camelCase
 <|im_start|>user <|im_end|> <|endoftext|> <|im_ end|> <repo_name> <file_sep> <empty_output>
-aaaaaaaaaaaaaaaa zzzzzz ...... !!! ?! -- \x00 \x07 \x7f \u200b \u200d \ufeff \u00ad e\u0301 \u0e33 \U0010ffff \ufffd \ue000
-""".split()
+aaaaaaaaaaaaaaaa zzzzzz ...... !!! ?! -- \x00 \x07 \x7f \u200b \u200d \ufeff \u00ad
+e\u0301 \u0e33 \U0010ffff \ufffd \ue000
+"""
+PIECES = TEXT.split()
 SPACES = ["", "", " ", " ", " ", "  ", "   ", "\n", "\n\n", "\t", " \n", "\n ", "\r\n", "        ",
           "\u00a0", "\u3000", "\u2028", "\x0b", "\x0c", "\x85", "\t\t "]  # fmt: skip
 ABSENT = "[\x04\x06\x13\x14\x16\x1d\U00040000-\U000bffff]"  # SmolLM2 has no token for these bytes
@@ -75,7 +78,7 @@ def test_every_weight_has_the_value_it_has_in_the_file(smollm2_gguf: Path, folde
     ours = dict(tree_flatten(load(resolve.find(str(folder))).model.parameters()))
     tensors = reader.GGUFReader(smollm2_gguf).tensors
     assert len(tensors) == len(ours) == 272
-    modules = {**gguf.LINEAR, **gguf.NORMS}
+    modules = {**gguf_config.LINEAR, **gguf_config.NORMS}
     for tensor in tensors:
         _, layer, part, *_ = [*tensor.name.split("."), ""]
         name = {"token_embd.weight": "model.embed_tokens", "output_norm.weight": "model.norm"}.get(

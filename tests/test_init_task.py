@@ -44,19 +44,19 @@ def write(path, rows):
          {"question": "problem", "answer": "solution", "rationale": "solution"}, "last-number"),
         ({"problem": "q{}", "solution": "so \\boxed{{x^{}}}"},
          {"question": "problem", "answer": "solution", "rationale": "solution"}, "math"),
-        ({"prompt": "q{}", "target": "\\frac{{{}}}{{7}}"},
+        ({"prompt": "q{}", "target": "x^{{{}}}"},
          {"question": "prompt", "answer": "target"}, "math"),
         ({"input": "q{}", "output": "a city {}"}, {"question": "input", "answer": "output"},
          "marker"),
-        ({"question": "q{}", "answer": True}, {"question": "question", "answer": "answer"}, "marker"),
+        ({"question": "q{}", "answer": True}, {"question": "question", "answer": "answer"},
+         "marker"),
         ({"question": "q{}", "options": ["x", "y"], "answer_idx": "B", "answer": "y"},
          {"question": "question", "choices": "options", "answer": "answer"}, "choice"),
         ({"question": "q{}", "A": "x", "B": "y", "C": "z", "answer": "C"},
          {"question": "question", "choices": ["A", "B", "C"], "answer": "answer"}, "choice"),
         ({"question": "q{}", "opa": "x", "opb": "y", "label": "x"},
          {"question": "question", "choices": ["opa", "opb"], "answer": "label"}, "choice"),
-        ({"query": "q{}", "gold": "{}", "uid": "u{}", "explanation": "because of {} and of {}".format(
-            "{}", "x" * 20)},
+        ({"query": "q{}", "gold": "{}", "uid": "u{}", "explanation": "because of {} " + "x" * 20},
          {"question": "query", "answer": "gold", "id": "uid", "rationale": "explanation"},
          "last-number"),
     ],
@@ -99,6 +99,11 @@ def test_an_impossible_guess_names_the_fields_and_the_options(row, options, wron
     assert wrong in str(error.value)
     if "graded:" not in wrong and "can not" not in wrong:
         assert "--question FIELD, --answer FIELD" in str(error.value)
+
+
+def test_columns_that_only_look_like_choices_are_none():
+    found = guess(many({"question": "q{}", "a": "x{}", "b": "y{}", "answer": "{}"}))
+    assert found.fields == {"question": "question", "answer": "answer"}
 
 
 def test_fields_that_are_given_are_taken():

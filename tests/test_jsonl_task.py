@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from star_mlx import prompts, recipe
 from star_mlx.tasks import make
 from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
 from star_mlx.types import Question, TaskError
@@ -352,3 +356,28 @@ def test_all_of_gsm8k():
     )
     train = mine.problems("train")
     assert len(train) == 7273 and all(p.rationale and "####" not in p.rationale for p in train)
+
+
+# --------------------------------------------------------------------------- documentation
+
+
+def test_the_recipes_of_the_documentation_are_valid():
+    text = (Path(__file__).parent.parent / "docs" / "your-data.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
+    recipes = [block for block in blocks if isinstance(block, dict)]
+    for block in recipes:
+        assert make("jsonl", recipe.load(base=block).task.options).name == "jsonl"
+    assert len(recipes) == 2
+    assert all(f"`{name}`" in text for name in JsonlOptions.model_fields if name != "fields")
+
+
+def test_the_file_of_examples_in_the_documentation_loads(write):
+    text = (Path(__file__).parent.parent / "docs" / "your-data.md").read_text(encoding="utf-8")
+    block = next(b for b in re.findall(r"```yaml\n(.*?)```", text, re.S) if b.startswith("- "))
+    first, second = block.split("- question: Which")
+    numbers = prompts.load(Path(write(first, "a.yaml")), task(read={"kind": "last-number"}))
+    assert numbers.examples[0].answer == "42"
+    choices = prompts.load(
+        Path(write("- question: Which" + second, "b.yaml")), task(fields=CHOICES)
+    )
+    assert choices.examples[0].answer == "B"

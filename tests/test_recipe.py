@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from star_mlx import recipe as recipes
 from star_mlx import star, tasks
+from star_mlx.cli import main
 from star_mlx.recipe import differences, from_resolved, load, resolved, shipped
 from star_mlx.resources import prompts_dir, recipes_dir
 from star_mlx.types import Lora, RecipeError
@@ -31,6 +33,29 @@ def test_every_shipped_recipe_loads_with_a_task_that_takes_its_options(name):
     recipe = load(name)
     tasks.make(recipe.task.name, recipe.task.options)
     assert from_resolved(resolved(recipe)) == recipe
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_can_be_dry_run(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["loop", "--recipe", name, "--dry-run", "--json"])
+    assert not ended.value.code
+    shown = json.loads(capsys.readouterr().out)
+    recipe = load(name)
+    assert len(shown["schedule"]) == recipe.star.iterations
+    assert shown["recipe"]["task"]["options"].keys() >= recipe.task.options.keys()
+
+
+def test_the_recipes_that_there_should_be():
+    papers = {f"paper-{task}" for task in ("arithmetic", "gsm8k", "commonsenseqa")}
+    tasks_alone = {"arithmetic", "arithmetic-lm", "gsm8k", "commonsenseqa"}
+    assert set(shipped()) >= papers | tasks_alone | {"gsm8k-rejection-sampling", "laptop-16gb"}
+    for name in papers:
+        paper, train = load(name).star, load(name).train
+        assert (paper.schedule.kind, paper.schedule.factor) == ("exponential", 1.2)
+        assert paper.problems == 10_000
+        assert paper.schedule.start == (300 if name == "paper-arithmetic" else 40)
+        assert (train.batch_size, train.warmup, train.grad_clip) == (80, 100, 1.0)
 
 
 def test_prompts_and_recipes_are_found():

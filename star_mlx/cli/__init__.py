@@ -12,6 +12,10 @@ import click
 from star_mlx.cli.baseline import baseline
 from star_mlx.cli.doctor import doctor
 from star_mlx.cli.evaluate import evaluate
+from star_mlx.cli.grade import grade
+from star_mlx.cli.import_gguf import import_gguf
+from star_mlx.cli.init_task import init_task
+from star_mlx.cli.ledger import ledger
 from star_mlx.cli.loop import loop
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
@@ -53,7 +57,20 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (loop, baseline, evaluate, show, try_, tasks, doctor):
+_COMMANDS = (
+    loop,
+    baseline,
+    evaluate,
+    show,
+    ledger,
+    try_,
+    tasks,
+    init_task,
+    grade,
+    import_gguf,
+    doctor,
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

@@ -83,7 +83,11 @@ def _show(recipe: Recipe, as_json: bool) -> None:
 
     from star_mlx.prepare import open_task, settled
 
-    values = settled(recipe, open_task(recipe)[0])
+    task, _ = open_task(recipe)
+    values = settled(recipe, task)
+    options = values["task"]["options"]
+    if options.get("data") or options.get("path"):
+        task.problems("train")  # files that are here are looked into as well
     star = recipe.star
     numbers = range(star.start_iteration, star.iterations + 1)
     amounts = {n: star.options().schedule.amount(n) for n in numbers}

@@ -9,14 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from star_mlx import types
-from star_mlx.tui.text import harmless
-
-_DOING = {
-    "generate": "generating",
-    "rationalize": "rationalizing",
-    "train": "training",
-    "evaluate": "evaluating",
-}
+from star_mlx.tui.text import DOING, harmless
 
 
 class ProgressBar:
@@ -50,7 +43,7 @@ class ProgressBar:
 
     def __call__(self, event: types.Event) -> None:
         if isinstance(event, types.PhaseStarted):
-            doing = _DOING[event.phase]
+            doing = DOING[event.phase]
             self._bar.reset(self._work, total=event.total, description=doing)
             if self._lines:
                 print(f"{doing}: {event.total}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from star_mlx.evaluate import wilson
+from star_mlx.statistics import Paired
 from star_mlx.tui.text import harmless, percent
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -18,14 +19,38 @@ Classes = Literal["intervals", "percent", "none"]
 
 
 def summary(metrics: Metrics, width: int) -> RenderableType:
-    """The iteration table, with a second one by class where a line has no room for intervals."""
+    """The iteration table, with a second one by class where a line has no room for intervals, and
+    under it what the comparisons say."""
+    said = [Text(line) for line in remarks(metrics)]
+    if said:
+        said.insert(0, Text())
     wide = summary_table(metrics, classes="intervals")
     if not classes_of(metrics) or fits(wide, width):
-        return wide
+        return Group(wide, *said)
     narrow = summary_table(metrics, classes="percent")
     if not fits(narrow, width):
         narrow = summary_table(metrics, classes="none")
-    return Group(narrow, Text(), class_table(metrics, width))
+    return Group(narrow, Text(), class_table(metrics, width), *said)
+
+
+def remarks(metrics: Metrics) -> list[str]:
+    """In words: the base without examples, the best iteration, and how the last one compares."""
+    lines = []
+    for line in metrics:
+        if plain := line.get("zero_shot"):
+            lines.append(f"the base without examples (zero-shot): {dev_cell({'eval': plain})} %")
+    last = metrics[-1] if metrics else {}
+    name = f"iteration {last.get('iteration')}"
+    compared = last.get("compared", {})
+    others = {entry["iteration"]: entry for entry in compared.values()}
+    for number, entry in sorted(others.items()):
+        other = f"iteration {number}" if number else "iteration 0 (the base)"
+        pair = Paired(**{key: entry[key] for key in Paired.__dataclass_fields__})
+        lines.append(pair.words(name, other))
+    if "best" in last:
+        best = f"iteration {last['best']}" if last["best"] else "the base itself"
+        lines.append(f"best on dev so far: {best}")
+    return lines
 
 
 def summary_table(metrics: Metrics, *, classes: Classes = "percent") -> Table:

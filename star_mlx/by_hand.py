@@ -1,0 +1,418 @@
+"""One step of an iteration at a time, on plain files between the steps.
+
+Each step does what ``star.star`` does, by the same functions with the same chunks and seeds, so an
+iteration done by hand has the bytes of the loop's. While a step generates, what it has finished is
+in ``OUT.unfinished``, a run folder of its own: the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from star_mlx import files, foreign_rows, measure, prepare, star, store
+from star_mlx import recipe as recipes
+from star_mlx.data import OnBadRow
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import Recipe
+from star_mlx.rows import rows
+from star_mlx.student import Student, fit
+from star_mlx.types import (
+    Amount,
+    Attempt,
+    Emit,
+    Engine,
+    ModelError,
+    Notice,
+    Problem,
+    RecipeError,
+    RunError,
+    StarError,
+    Task,
+    TaskError,
+)
+
+Summary = dict[str, Any]
+
+
+def _quiet(event: object) -> None:
+    pass
+
+
+# --------------------------------------------------------------------------- the steps
+
+
+def generate(
+    recipe: Recipe,
+    out: Path,
+    *,
+    iteration: int,
+    adapter: Path | None = None,
+    force: bool = False,
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Attempt the problems of an iteration and write the attempts.
+
+    Args:
+        recipe: what is learned and how.
+        out: the JSONL file of attempts; made whole or not at all.
+        iteration: n of Algorithm 1: it sets which problems are drawn, the seeds, and whether the
+            few-shot prompt is in front.
+        adapter: the folder of M_{n-1}'s adapter; None is the base.
+        force: whether ``out``, and what another command left of it, may be written over.
+        emit: called with every event.
+        engine: the language model; by default the recipe's.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    step = {"command": "generate", "iteration": iteration}
+    with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, student):
+        problems = drawn(task, student.prompts, recipe, iteration)
+        few_shot = _few_shot(recipe, iteration, adapter)
+        made = student.attempt(
+            problems, adapter, iteration=iteration, hinted=False, few_shot=few_shot
+        )
+        write(out, [store.attempt_row(attempt) for attempt in made])
+    return {**step, "problems": len(problems), **_counts(made), "out": str(out)}
+
+
+def rationalize(
+    recipe: Recipe,
+    attempts: Path,
+    out: Path,
+    *,
+    iteration: int,
+    adapter: Path | None = None,
+    force: bool = False,
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Attempt the failures among direct ``attempts`` again, with their answers as hints.
+
+    The arguments are those of ``generate``.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    if not recipe.star.rationalize:
+        raise RecipeError("the recipe has star.rationalize=false: --set star.rationalize=true")
+    direct = [a for a in read_attempts([attempts]) if not a.hinted]
+    content = hashlib.sha256(attempts.read_bytes()).hexdigest()
+    step = {"command": "rationalize", "iteration": iteration}
+    about = {**step, "attempts": content}
+    with _at_work(recipe, out, about, adapter, force, emit, engine) as (task, student):
+        problems = named(task, direct, attempts)
+        warn_of(problems, drawn(task, student.prompts, recipe, iteration), iteration, emit)
+        failed = star.failures(problems, direct, recipe.star.options(), recipe.seed, iteration)
+        few_shot = _few_shot(recipe, iteration, adapter)
+        made = student.attempt(failed, adapter, iteration=iteration, hinted=True, few_shot=few_shot)
+        write(out, [store.attempt_row(attempt) for attempt in made])
+    return {**step, "problems": len(problems), "failed": len(failed), **_counts(made),
+            "out": str(out)}  # fmt: skip
+
+
+def train(
+    recipe: Recipe,
+    examples: Path,
+    out: Path,
+    *,
+    iteration: int | None = None,
+    amount: Amount | None = None,
+    on_bad_row: OnBadRow = "fail",
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Train a fresh adapter on the base, on one's own or other people's rows.
+
+    Args:
+        recipe: the base, the seed and ``train``; its task is not used.
+        examples: the rows; see ``foreign_rows``.
+        out: the adapter's folder, which must not exist or be empty; made whole or not at all.
+        iteration: sets the seed and the amount; by default that of the rows, 1 for other people's.
+        amount: how long to train; by default as the recipe's schedule has it for the iteration.
+        on_bad_row: whether a row that cannot be used is an error or is left out.
+        emit, engine: as in ``generate``.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise RunError(f"{out} exists and is not empty: give another --out, or remove it")
+    _parent(out)
+    chat = recipe.prompts.chat
+    ask = foreign_rows.user_turn(recipe.prompts.system) if chat else foreign_rows.alpaca
+    read = foreign_rows.read(examples, ask=ask, on_bad_row=on_bad_row)
+    if read.skipped:
+        emit(Notice("warning", f"{len(read.skipped)} rows left out; first: {read.skipped[0]}"))
+    number = iteration or read.iteration
+    engine = engine or prepare.open_engine(recipe)
+    made = foreign_rows.examples(read, engine, number)
+    amount = amount or recipe.star.options().schedule.amount(number)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        trained = fit(engine, recipe, made, amount, number, out=partial, emit=emit)
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    files.flush_folder(out.parent)
+    numbers = {k: v for k, v in dataclasses.asdict(trained).items() if k != "adapter"}
+    return {"command": "train", "iteration": number, "examples": len(made),
+            "used": len(made) - len(trained.too_long), "formats": read.formats, **numbers,
+            "skipped": list(read.skipped), "out": str(out)}  # fmt: skip
+
+
+def evaluate(
+    recipe: Recipe,
+    adapter: Path,
+    *,
+    iteration: int = 1,
+    how: measure.How,
+    against: Sequence[str] = (),
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Measure an adapter that is in no run, as the loop measures that of an iteration.
+
+    Args:
+        recipe: the task, the base, and how to measure.
+        adapter: the adapter's folder.
+        iteration: the one it was trained in, which sets whether the few-shot prompt is in front.
+        how: the split, the samples, the temperature and the number of problems.
+        against: ``few-shot`` or ``zero-shot`` (the base), or another adapter's folder.
+        emit, engine: as in ``generate``.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    models = [_of(str(adapter), iteration), *(_of(name, iteration) for name in against)]
+    task, prompt_set = prepare.open_task(recipe)
+    problems = measure.chosen(task, recipe, how)
+    engine = engine or prepare.open_engine(recipe)
+    prompt_set = prepare.in_template(recipe, prompt_set, engine)
+    made: list[Sequence[Attempt]] = []
+    for of in models:
+        with TemporaryDirectory() as room, store.opened(Path(room) / "run", {}) as folder:
+            student = Student(recipe, task, prompt_set, engine, folder, emit)
+            made.append(measure.attempts(student, folder, problems, of, how))
+    right = [measure.verdicts(task, problems, m, how.samples) for m in made]
+    others = zip(models[1:], right[1:], strict=True)
+    return {
+        "of": models[0].name,
+        "iteration": iteration,
+        **measure.summary(task, problems, made[0], how),
+        "against": [measure.compare(models[0].name, right[0], o.name, v) for o, v in others],
+    }
+
+
+def _of(name: str, iteration: int) -> measure.Of:
+    """The base with or without examples, or the adapter in a folder."""
+    if name in ("few-shot", "zero-shot"):
+        return measure.Of(name, 0, zero_shot=name == "zero-shot")
+    _content(Path(name))
+    return measure.Of(name, iteration, adapter=Path(name))
+
+
+# --------------------------------------------------------------------------- problems and attempts
+
+
+def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[Problem]:
+    """The problems an iteration attempts, in order; where a task grows, those it begins with."""
+    shown = {shot.id for shot in prompts.examples}
+    problems = [p for p in task.training([]) if p.id not in shown]
+    return star.sample(problems, recipe.star.options(), recipe.seed, iteration)
+
+
+def read_attempts(paths: Sequence[Path]) -> list[Attempt]:
+    """The attempts in files as ``generate`` and ``rationalize`` write them; a file may be empty.
+
+    Raises:
+        TaskError: a file that cannot be read, or a row that is no attempt, with its place.
+    """
+    found: list[Attempt] = []
+    for path in paths:
+        if path.is_file() and path.suffix == ".jsonl" and not path.stat().st_size:
+            continue
+        for row in rows(path):
+            if isinstance(row.values, str):
+                raise TaskError(f"{row.place}: the row {row.values}")
+            if wrong := _no_attempt(row.values):
+                raise TaskError(f"{row.place} is no attempt of star-mlx generate: {wrong}")
+            found += store.attempts([row.values])
+    return found
+
+
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "hinted": (bool,),
+    "completion": (str,),
+    "answer": (str, type(None)),
+    "correct": (bool,),
+    "finish": (str,),
+    "token_ids": (list,),
+}
+
+
+def _no_attempt(row: Mapping[str, Any]) -> str | None:
+    """Why a row is no attempt, if so."""
+    for name, kinds in _FIELDS.items():
+        if name not in row:
+            return f"it has no {name}"
+        if not isinstance(row[name], kinds):
+            return f"its {name} should be {' or '.join(kind.__name__ for kind in kinds)}"
+    if row["finish"] not in ("stop", "length"):
+        return "its finish should be stop or length"
+    if not all(type(i) is int and i >= 0 for i in row["token_ids"]):
+        return "its token_ids should be token numbers"
+    return None if isinstance(row.get("rejected", ""), str) else "its rejected should be text"
+
+
+def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
+    """The problems that were attempted, in the order they were.
+
+    Raises:
+        TaskError: the task has no such problem.
+    """
+    known = {problem.id: problem for problem in task.problems("train")}
+    ids = dict.fromkeys(attempt.id for attempt in attempts)
+    if unknown := [name for name in ids if name not in known]:
+        raise TaskError(
+            f"{path}: the task {task.name} has no training problem {unknown[0]!r} "
+            f"({len(unknown)} of {len(ids)} are unknown): give the task options and the data that "
+            "the attempts were made with"
+        )
+    return [known[name] for name in ids]
+
+
+def warn_of(problems: Sequence[Problem], lot: Sequence[Problem], n: int, emit: Emit) -> None:
+    """Say so where problems are not of those that the iteration draws."""
+    ids = {problem.id for problem in lot}
+    if others := sum(problem.id not in ids for problem in problems):
+        emit(
+            Notice(
+                "warning",
+                f"{others} of {len(problems)} problems are none that iteration {n} draws: with "
+                "another --iteration, --seed or --max-samples than those they were attempted with "
+                "the result is not that of the loop",
+            )
+        )
+
+
+def _few_shot(recipe: Recipe, iteration: int, adapter: Path | None) -> bool:
+    """As ``star`` has it: the base generates with what iteration 1 does."""
+    return recipe.star.options().few_shot(1 if adapter is None else iteration)
+
+
+def _counts(made: Sequence[Attempt]) -> Summary:
+    return {
+        "attempts": len(made),
+        "correct": sum(a.correct for a in made),
+        "kept": sum(a.kept for a in made),
+        "parse_failures": sum(a.answer is None for a in made),
+        "truncated": sum(a.finish == "length" for a in made),
+        "tokens": sum(len(a.token_ids) for a in made),
+    }
+
+
+# --------------------------------------------------------------------------- files
+
+
+@contextmanager
+def _at_work(
+    recipe: Recipe,
+    out: Path,
+    about: Mapping[str, Any],
+    adapter: Path | None,
+    force: bool,
+    emit: Emit,
+    engine: Engine | None,
+) -> Iterator[tuple[Task, Student]]:
+    """The task and the student of a step, whose finished chunks are in ``OUT.unfinished``."""
+    check_file(out, force)
+    about = {**about, "adapter": None if adapter is None else _content(adapter)}
+    task, prompt_set = prepare.open_task(recipe)
+    task.problems("train")  # what is wrong with the data is said before a model is loaded
+    engine = engine or prepare.open_engine(recipe)
+    prompt_set = prepare.in_template(recipe, prompt_set, engine)
+    made_from = prepare.provenance(task, prompt_set, engine)
+    values = prepare.settled(recipe, task) | {"provenance": made_from, "step": about}
+    path = out.with_name(f"{out.name}.unfinished")
+    _clear(path, values, force)
+    with store.opened(path, values) as folder:
+        try:
+            yield task, Student(recipe, task, prompt_set, engine, folder, emit)
+        except StarError:
+            shutil.rmtree(path)
+            raise
+    shutil.rmtree(path)
+
+
+def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
+    """Make way for a step where another one was left unfinished.
+
+    Raises:
+        RunError: without ``force``, where it was; or it is still at work.
+    """
+    if not path.exists():
+        return
+    then = store.read(path).recipe
+    if not (differ := recipes.differences(then, values)):
+        return
+    if not force:
+        raise RunError(
+            f"{path} was left by a step that differs ({'; '.join(differ[:3])}): give its options "
+            "to go on with it, or --force to begin anew"
+        )
+    with store.opened(path, then):
+        shutil.rmtree(path)
+
+
+def check_file(out: Path, force: bool) -> None:
+    """Whether a step may write there.
+
+    Raises:
+        RunError: it may not.
+    """
+    if out.suffix != ".jsonl":
+        raise RunError(f"--out {out}: give a name that ends in .jsonl")
+    if out.is_dir():
+        raise RunError(f"--out {out} is a folder: give a file")
+    if out.exists() and not force:
+        raise RunError(f"{out} exists: give another --out, or --force to write over it")
+    _parent(out)
+
+
+def _parent(out: Path) -> None:
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
+        raise RunError(f"--out {out}: {out.parent} is not a folder that can be written to")
+
+
+def write(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to a JSONL file, whole or not at all."""
+    files.replace(out, b"".join(map(files.json_line, lines)))
+
+
+def _content(adapter: Path) -> str:
+    """SHA-256 of an adapter's files.
+
+    Raises:
+        ModelError: there is no such folder, or nothing in it.
+    """
+    digest, found = hashlib.sha256(), False
+    for file in sorted(adapter.iterdir()) if adapter.is_dir() else ():
+        if file.is_file():
+            found = True
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    if not found:
+        raise ModelError(f"{adapter} is no folder with an adapter: give what star-mlx train wrote")
+    return digest.hexdigest()

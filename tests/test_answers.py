@@ -1,0 +1,310 @@
+"""Reading and comparing answers."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import random
+import threading
+import time
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from star_mlx import steps
+from star_mlx.answers import (
+    after,
+    choice,
+    final_number,
+    gold_number,
+    last_number,
+    normalized,
+    number,
+    same_math,
+    same_number,
+    same_text,
+)
+from star_mlx.types import TaskError
+from tests.data_files import data_file
+from tests.gsm8k_outputs import ALL
+
+LABELS = "ABCDE"
+TEXTS = ["dog", "river", "bank", "river bank", "cat food"]
+
+
+# ------------------------------------------------------------------ numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("18", 18),
+        ("1,234", 1234),
+        ("$1,234.00", 1234),
+        ("1,00,000", 100000),
+        ("1 000", 1000),
+        ("-5", -5),
+        ("−5", -5),
+        ("-$5", -5),
+        ("$-5", -5),
+        ("+3", 3),
+        ("3.5", Fraction(7, 2)),
+        (".5", Fraction(1, 2)),
+        ("1/2", Fraction(1, 2)),
+        ("3 1/2", Fraction(7, 2)),
+        ("-3 1/2", Fraction(-7, 2)),
+        ("2½", Fraction(5, 2)),
+        (r"\frac{1}{2}", Fraction(1, 2)),
+        (r"3\dfrac{1}{2}", Fraction(7, 2)),
+        ("50%", 50),
+        (r"50\%", 50),
+        ("1e3", 1000),
+        ("1.5 * 10^3", 1500),
+        ("18 dollars", 18),
+        ("18 cm^2", 18),
+        ("18 miles/hour", 18),
+        ("€5", 5),
+        ("(5)", 5),
+        ("**18**", 18),
+        ("$18$", 18),
+        (" 18.\n", 18),
+        ("１８", 18),
+        ("2 million", 2_000_000),
+        ("5 dollars and 20 cents", Fraction(26, 5)),
+        ("", None),
+        ("x", None),
+        ("18 20", None),
+        ("1,2,3", None),
+        ("5/0", None),
+        ("--5", None),
+        ("1e999999999", None),
+        ("1e999", None),
+        ("9" * 100_000, None),
+        ("٣", None),
+        ("²", None),
+    ],
+)
+def test_the_value_of_a_number(text, value):
+    assert number(text) == value
+
+
+@given(st.integers(-(10**30), 10**30), st.sampled_from(["{}", "${:,}", "{:,}", "{}.00", "{} eggs"]))
+def test_every_integer_is_read_however_it_is_written(value, form):
+    assert number(form.format(value)) == value
+    assert same_number(final_number(f"2 * 3 = 6\n#### {form.format(value)}"), str(value))
+    assert same_number(final_number(f"The answer is {form.format(value)}."), str(value))
+
+
+def test_the_same_number():
+    for answer in ("18", "18.0", "18.00", "$18", " 18 ", "18 dollars", "36/2"):
+        assert same_number(answer, "18")
+    assert same_number("1/2", "0.5") and same_number("1/3", "1/3")
+    assert same_number("9" * 5000, "9" * 5000) and not same_number("9" * 5000, "9" * 4999)
+    for answer, gold in (("25", "5"), ("5", "25"), ("5", "-5"), ("", ""), ("x", "x"), ("5", "x")):
+        assert not same_number(answer, gold)
+
+
+def test_the_last_number():
+    assert last_number("He has 1,200 apples and $3.50.") == "3.5"
+    assert last_number("10 - 5") == "5" and last_number("it is -5") == "-5"
+    assert last_number("no number") is None
+    assert last_number("7 apples " + "and more " * 50_000) == "7"
+    assert last_number("12,345" + " " * 994) == "12345"
+
+
+def test_a_gsm8k_gold():
+    assert gold_number("9 * 2 = <<9*2=18>>18\n#### 1,800") == "1800"
+    assert gold_number("-7") == "-7"
+    for text in ("", "####", "none", "#### 1 or 2"):
+        with pytest.raises(TaskError, match="is no number"):
+            gold_number(text)
+
+
+# ------------------------------------------------------------------ completions
+
+
+@pytest.mark.parametrize(("completion", "right"), ALL)
+def test_a_completion_is_read_as_a_person_reads_it(completion, right):
+    read = final_number(completion)
+    assert read == right or (read and right and same_number(read, right))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_human_solution_reads_as_its_gold(split):
+    rows = [json.loads(line) for line in open(data_file(f"gsm8k/{split}.jsonl"), encoding="utf-8")]
+    wrong = []
+    for row in rows:
+        steps, _, gold = row["answer"].rpartition("#### ")
+        for text in (row["answer"], f"{steps}The answer is ${gold}.", f"{steps}\\boxed{{{gold}}}"):
+            read = final_number(text)
+            if read is None or not same_number(read, gold_number(row["answer"])):
+                wrong.append((text, read))
+    assert not wrong
+    assert len(rows) == {"train": 7473, "test": 1319}[split]
+
+
+# ------------------------------------------------------------------ any text
+
+
+FRAGMENTS = (
+    "#### |18|1,234|$|.|,|-|/|%|<<9*2=18>>|<<|>>|=|\\boxed{|}|{|(|)|**|the answer is |Answer: |\n|"
+    "\n\nQ: |Question: |<|im_end|>|\\frac{1}{2}| |x |eighteen |1e9|½|１|😊|٣|(A)|B. |Step 1: |10:30|"
+    "a dog|river|1 000|\\text{|\\,|\u202f|</think>|'|\"|million|dollars|and 20 cents|\x00|\ud800"
+).split("|")
+
+
+def read_all(text):
+    for function in (final_number, last_number, number, normalized, gold_or_none, steps.steps):
+        function(text)
+    same_number(text, "18"), same_text(text, "18"), after(text, "answer")
+    choice(text, LABELS, TEXTS)
+
+
+def gold_or_none(text):
+    try:
+        return gold_number(text)
+    except TaskError:
+        return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS)).map("".join)))
+def test_no_text_raises(text):
+    read_all(text)
+
+
+def test_a_hundred_thousand_made_up_completions():
+    rng = random.Random(0)
+    for _ in range(100_000):
+        text = "".join(rng.choices(FRAGMENTS, k=rng.randrange(1, 12)))
+        read = final_number(text)
+        assert read is None or last_number(read) is not None
+        if read is not None and number(read) is not None:
+            assert same_number(read, read)
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["1,", "$", "(", "\\boxed{", " ", "#", "<<", "1", "111,", "1/", "1.", "**1", "\n1. ", "=1",
+     "1 = 1 * ", "½", "\\frac{", "\\frac{1}{", "answer is ", "#### ", "\nQ:", "<<1=1>>", "</think>",
+     "(A) ", "answer: A or "],
+)  # fmt: skip
+def test_a_megabyte_is_read_in_a_second(fragment):
+    text = fragment * (1_000_000 // len(fragment))
+    for read in (
+        final_number,
+        last_number,
+        number,
+        steps.steps,
+        lambda t: choice(t, LABELS, TEXTS),
+    ):
+        start = time.process_time()
+        read(text)
+        assert time.process_time() - start < 1
+
+
+def test_the_answer_of_a_very_long_completion_is_read_at_either_end():
+    filler = "So 2 + 2 = 4 eggs.\n" * 50_000
+    assert final_number("#### 18\n" + filler) == "18"
+    assert final_number(filler + "The answer is 18.") == "18"
+
+
+# ------------------------------------------------------------------ texts and choices
+
+
+def test_what_stands_after_a_marker():
+    assert after("The answer is 5.\nThe Answer Is river.\nBye", "the answer is") == "river"
+    assert after("The answer is", "the answer is") is None
+    assert after("no", "the answer is") is None
+
+
+def test_texts_are_compared_without_what_does_not_matter():
+    assert same_text(' "The  River." ', "the river") and same_text("ＡＢ", "ab")
+    assert not same_text("river", "rivers")
+    assert normalized("  A \n B. ") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("So the answer is (B).", "B"),
+        (" It must hold water. So the answer is (b).", "B"),
+        ("answer: b", "B"),
+        ("Answer: B", "B"),
+        ("**Answer:** D) river bank", "D"),
+        ("Answer: \\boxed{\\text{C}}", "C"),
+        ("\\boxed{C}", "C"),
+        ("(B)", "B"),
+        ("B", "B"),
+        ("B.", "B"),
+        ("**B**", "B"),
+        ("**B) river**", "B"),
+        ("Some thought.\nB", "B"),
+        ("Some thought.\n\n(B) river", "B"),
+        ("I think it is option (C)", "C"),
+        ("The answer is B) river", "B"),
+        ("The answer is B, not C", "B"),
+        ("The answer is option B.", "B"),
+        ("The correct answer is **C. bank**", "C"),
+        ("The answer is A", "A"),
+        ("The answer is a.", "A"),
+        ("The answer is A because dogs bark.", "A"),
+        ("The answer is A dog", "A"),
+        ("The answer is a dog", "A"),
+        ("the answer is river", "B"),
+        ("The answer is river bank.", "D"),
+        ("The answer must be water. Therefore, the answer is river (b).", "B"),
+        ("A. dog\nB. river\nThe answer is E", "E"),
+        ("The answer is (B).\n\nQ: Another?\nSo the answer is (C).", "B"),
+        ("The answer is (A). Wait. The answer is (C).", "C"),
+        ("river", "B"),
+        ("The answer is (A) or (B)", None),
+        ("The answer is A or B.", None),
+        ("(A) and (B) both fit", None),
+        ("A dog is nice", None),
+        ("A dog is nice, as a pet", None),
+        ("The answer is a hedgehog", None),
+        ("The answer is cat", None),
+        ("The answer is a river or a dog", None),
+        ("I do not know", None),
+        ("", None),
+        ("\n", None),
+    ],
+)
+def test_a_choice_is_read(text, label):
+    assert choice(text, LABELS, TEXTS) == label
+
+
+def test_labels_are_given_back_as_the_question_has_them():
+    assert choice("the answer is (B)", "abc") == "b"
+    assert choice("The answer is (3).", ["1", "2", "3"]) == "3"
+    assert choice("the answer is (B)", []) is None
+
+
+# ------------------------------------------------------------------ expressions
+
+
+def test_expressions_are_compared_by_math_verify():
+    pytest.importorskip("math_verify")
+    assert same_math(r"\frac{\sqrt{8}}{2}", r"\sqrt{2}") and not same_math("x + 1", "x")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(same_math("2x + x", "3x")))
+    thread.start()
+    thread.join()
+    assert found == [True]
+
+
+def test_without_math_verify_plain_answers_are_still_compared(monkeypatch):
+    imported = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("math_verify"):
+            raise ImportError(name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert same_math("X + 1", "x + 1.") and same_math("1/2", "0.5")
+    with pytest.raises(TaskError, match=r'pip install "star-mlx\[math\]"'):
+        same_math("x + 1", "1 + x")

@@ -1,0 +1,241 @@
+"""Measuring a run, several samples, comparisons, baselines: on a scripted model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from star_mlx import baseline, loop, measure, store
+from star_mlx.files import json_lines
+from star_mlx.recipe import load
+from star_mlx.scripted import ScriptedEngine
+from star_mlx.types import PhaseStarted, RunError, TaskError
+
+DATA = [
+    {
+        "question": f"What is {i} + {i}?",
+        "answer": f"It is <<{i}+{i}={2 * i}>>{2 * i}.\n#### {2 * i}",
+    }
+    for i in range(60)
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, rows in (("train.jsonl", DATA[:40]), ("test.jsonl", DATA[40:])):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def recipe(data, *overrides):
+    small = ["task.options.dev=10", "star.iterations=2", "star.problems=12", "generate.chunk=4"]
+    small += ["generate.max_tokens=1000", "train.max_length=5000"]
+    return load("gsm8k", data=str(data), model="tiny", overrides=[*small, *overrides])
+
+
+def pupil(asked):
+    """Right on even numbers, wrong on odd ones; with a hint or once trained, right on all."""
+    question = asked.prompt.rsplit("Q: ", 1)[-1]
+    number = int(question.split()[2])
+    if number % 2 == 0 or asked.trained_on or f"({2 * number})" in question:
+        return f" It is <<{number}+{number}={2 * number}>>{2 * number}.\n#### {2 * number}"
+    return " I think\n#### 1"
+
+
+@pytest.fixture
+def run(tmp_path, data):
+    loop.run(recipe(data), tmp_path / "run", lambda e: None, engine=ScriptedEngine(pupil))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def engine():
+    return ScriptedEngine(pupil)
+
+
+def test_a_measurement_is_kept_in_the_run_and_not_made_again(run, engine):
+    first = measure.evaluate_run(run, "2", how=measure.How("test"), engine=engine)
+    assert (first["n"], first["correct"], first["test_reads"]) == (20, 20, 1)
+    [saved] = (run / "results").iterdir()
+    assert json.loads(saved.read_text()) == {k: v for k, v in first.items() if k != "file"}
+    assert len(list(json_lines(run / "iterations/002/test.jsonl"))) == 20
+
+    def silent(asked):
+        raise AssertionError("asked again")
+
+    again = measure.evaluate_run(run, "2", how=measure.How("test"), engine=ScriptedEngine(silent))
+    assert (again["correct"], again["test_reads"]) == (20, 2)
+    assert "read 2 times" in "\n".join(measure.report(again))
+
+
+def test_dev_is_what_the_loop_measured_already(run):
+    def silent(asked):
+        raise AssertionError("asked again")
+
+    found = measure.evaluate_run(run, "1", how=measure.How("dev"), engine=ScriptedEngine(silent))
+    line = list(json_lines(run / "metrics.jsonl"))[1]
+    assert found["correct"] == line["eval"]["correct"] and found["ci95"] == line["eval"]["ci95"]
+
+
+def test_comparison_with_the_base_counts_the_pairs(run, engine):
+    how = measure.How("test")
+    found = measure.evaluate_run(
+        run, "best", how=how, against=["0", "zero-shot", "1"], engine=engine
+    )
+    base = found["against"][0]
+    assert (base["n"], base["better"], base["worse"]) == (20, 10, 0)
+    assert base["p"] == pytest.approx(2 / 2**10) and base["verdict"] == "better"
+    assert base["words"].startswith("iteration 1 is better than iteration 0 (the base): 10 more")
+    assert [pair["with"] for pair in found["against"][1:]] == ["zero-shot", "iteration 1"]
+
+
+def test_an_interrupted_measurement_goes_on(run):
+    asked = []
+
+    def tired(question):
+        if len(asked) == 10:
+            raise KeyboardInterrupt
+        asked.append(question)
+        return pupil(question)
+
+    with pytest.raises(KeyboardInterrupt):
+        measure.evaluate_run(run, "1", how=measure.How("test"), engine=ScriptedEngine(tired))
+    events = []
+    more = []
+
+    def rested(question):
+        more.append(question)
+        return pupil(question)
+
+    found = measure.evaluate_run(
+        run, "1", how=measure.How("test"), emit=events.append, engine=ScriptedEngine(rested)
+    )
+    assert found["n"] == 20 and len(more) == 12  # two whole chunks of four were kept
+    assert [e.total for e in events if isinstance(e, PhaseStarted)] == [20]
+
+
+def test_samples_give_pass_at_k_and_a_vote(run):
+    def moody(asked):
+        """Right in three of four samples on even numbers, in one of four on odd ones."""
+        number = int(asked.prompt.rsplit("Q: ", 1)[-1].split()[2])
+        turns[number] = turns.get(number, -1) + 1
+        right = turns[number] != 0 if number % 2 == 0 else turns[number] == 3
+        return f"\n#### {2 * number if right else 1000 + turns[number] % 2 * (number % 2)}"
+
+    turns: dict[int, int] = {}
+    how = measure.How("test", samples=4, temperature=0.7)
+    found = measure.evaluate_run(run, "0", how=how, engine=ScriptedEngine(moody))
+    assert found["accuracy"] == pytest.approx((10 * 0.75 + 10 * 0.25) / 20)
+    assert found["pass_at_k"]["4"] == 1 and found["pass_at_k"]["1"] == pytest.approx(0.5)
+    # 1 - C(1,2)/C(4,2) = 1 and 1 - C(3,2)/C(4,2) = 0.5
+    assert found["pass_at_k"]["2"] == pytest.approx(0.75)
+    assert found["maj_at_k"]["4"]["correct"] == 10
+    assert found["n"] == 20 and found["samples"] == 4
+    assert "pass@4 100.0%, maj@4 50.0%" in "\n".join(measure.report(found))
+    rows = list(json_lines(run / "iterations/000/test-k4-t0.7.jsonl"))
+    assert len(rows) == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("7", "no iteration 7"), ("better", "give a number, best, last"), ("-1", "give a number")],
+)
+def test_a_name_that_is_no_iteration(run, name, says):
+    with pytest.raises(RunError, match=says):
+        measure.which(store.read(run), name)
+
+
+def test_a_missing_baseline_says_how_to_make_it(run, engine):
+    with pytest.raises(RunError, match="star-mlx baseline .* --kind sft makes it"):
+        measure.evaluate_run(run, "1", how=measure.How("dev"), against=["sft"], engine=engine)
+
+
+def made(run, kind, engine, **more):
+    base = loop.prepare.resume_recipe(run)
+    settings = baseline.recipe(base, kind, run=run, **{"steps": None, "problems": None, **more})
+    folder = run / "baselines" / kind
+    loop.run(settings, folder, lambda e: None, engine=engine)
+    return folder, list(json_lines(folder / "metrics.jsonl"))
+
+
+def test_zero_shot_asks_in_words_and_few_shot_by_example(run):
+    prompts = []
+
+    def reply(asked):
+        prompts.append((asked.prefix, asked.prompt))
+        return pupil(asked)
+
+    _, [line] = made(run, "zero-shot", ScriptedEngine(reply))
+    assert line["eval"]["n"] == 10 and "zero_shot" not in line
+    assert all(not p and q.endswith("A: Let's think step by step.") for p, q in prompts)
+    prompts.clear()
+    _, [line] = made(run, "few-shot", ScriptedEngine(reply))
+    assert all(p.count("Q: ") == 6 and q.endswith("\nA:") for p, q in prompts)
+    first = next(json_lines(run / "metrics.jsonl"))
+    assert line["eval"] == first["eval"]
+
+
+def test_sft_trains_on_the_datas_rationales_with_the_steps_of_the_run(run, engine):
+    folder, lines = made(run, "sft", engine)
+    steps = list(json_lines(run / "metrics.jsonl"))[-1]["train"]["steps"]
+    assert lines[1]["train"]["steps"] == steps and lines[1]["eval"]["correct"] == 10
+    rows = list(json_lines(folder / "iterations/001/examples.jsonl"))
+    assert len(rows) == 12 and {row["source"] for row in rows} == {"given"}
+    gold = {row["question"]: row["answer"] for row in DATA}
+    for row in rows:
+        question = row["prompt"].removeprefix("Q: ").removesuffix("\nA:")
+        assert row["completion"] == " " + gold[question]
+        assert bytes(row["token_ids"]).decode() == row["completion"]
+
+
+def test_direct_trains_on_answers_alone_and_as_long_as_asked(run, engine):
+    folder, lines = made(run, "direct", engine, steps=7, problems=5)
+    assert lines[1]["train"]["steps"] == 7
+    rows = list(json_lines(folder / "iterations/001/examples.jsonl"))
+    assert len(rows) == 5 and all(row["completion"].startswith(" #### ") for row in rows)
+
+
+def test_a_baseline_is_compared_with_like_an_iteration(run, engine):
+    made(run, "sft", engine)
+    found = measure.evaluate_run(run, "0", how=measure.How("dev"), against=["sft"], engine=engine)
+    assert found["against"][0]["with"] == "sft" and found["against"][0]["better"] == 0
+
+
+def test_no_rationales_no_sft(tmp_path, data):
+    for name in ("train.jsonl", "test.jsonl"):
+        rows = [json.loads(line) for line in (data / name).read_text().splitlines()]
+        for row in rows:
+            row["answer"] = row["answer"].split("#### ")[1]
+        (data / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = baseline.recipe(recipe(data), "sft", run=None, steps=3, problems=None)
+    with pytest.raises(TaskError, match="has no rationales"):
+        loop.run(settings, tmp_path / "b", lambda e: None, engine=ScriptedEngine(pupil))
+
+
+def test_the_test_split_is_read_once_at_the_end_where_the_recipe_says_so(tmp_path, data):
+    def go():
+        loop.run(
+            recipe(data, "evaluate.test=true"),
+            tmp_path / "t",
+            lambda e: None,
+            engine=ScriptedEngine(pupil),
+        )
+        return sorted((tmp_path / "t/results").iterdir())
+
+    files = go()
+    results = [json.loads(file.read_text()) for file in files]
+    assert [r["iteration"] for r in results] == [0, 1] and all(r["n"] == 20 for r in results)
+    assert results[1]["against"][0]["better"] == 10
+    assert go() == files
+
+
+def test_a_run_without_it_never_opens_the_test_file(tmp_path, data):
+    (data / "test.jsonl").unlink()
+    loop.run(recipe(data), tmp_path / "t", lambda e: None, engine=ScriptedEngine(pupil))
+    with pytest.raises(TaskError, match=r"holds no test\.jsonl"):
+        measure.evaluate_run(
+            tmp_path / "t", "1", how=measure.How("test"), engine=ScriptedEngine(pupil)
+        )

@@ -1,0 +1,135 @@
+"""The calculator steps of GSM8K rationales."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from star_mlx.steps import Step, evaluate, steps, valid
+from tests.data_files import data_file
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("16-3-4", 9),
+        ("2+3*4", 14),
+        ("(2+3)*4", 20),
+        ("2(3+4)", 14),
+        ("[2+3]*4", 20),
+        ("10/4", Fraction(5, 2)),
+        ("7//2", 3),
+        ("12/2/3", 2),
+        ("5x3", 15),
+        ("5×3÷3", 5),
+        ("$1,000*2", 2000),
+        (".5*2", 1),
+        ("20%", Fraction(1, 5)),
+        ("50*20%", 10),
+        ("-5+3", -2),
+        ("--5", 5),
+        ("2^3^2", 512),
+        ("2**-1", Fraction(1, 2)),
+        ("-2^2", -4),
+        ("1/0", None),
+        ("1//0", None),
+        ("0^-1", None),
+        ("2^0.5", None),
+        ("9^64^64", None),
+        ("((9^64)^64)^64", None),
+        ("9^(9^(9^9))", None),
+        ("", None),
+        ("5+", None),
+        ("5 5", None),
+        ("(5", None),
+        ("5)", None),
+        ("5 apples*2", None),
+        ("__import__('os')", None),
+        ("(" * 10_000, None),
+        ("-" * 10_000, None),
+        ("1" + "0" * 400 + "*2", None),
+    ],
+)
+def test_expressions(expression, value):
+    assert evaluate(expression) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("<<9*2=18>>18", True),
+        ("<<9*2=18>>", True),
+        ("<<9*2=18>> dollars", True),
+        ("<<9*2=18>>18.", True),
+        ("<<9*2=18>>$18", True),
+        ("<<80000+50000=130000>>130,000", True),
+        ("<<9*2=19>>19", False),
+        ("<<9*2=18>>19", False),
+        ("<<10/3=3.33>>3.33", True),
+        ("<<10/3=3.3>>3.33", True),
+        ("<<10/3=3.34>>3.34", False),
+        ("<<20/100=20%>>20%", True),
+        ("<<10+10=20%>>20%", True),
+        ("<<1/2=.5>>.5", True),
+        ("<<5-8=-3>>-3", True),
+        ("<<2+2=4=4>>4", True),
+        ("<<2+2=5=5>>5", False),
+        ("<<x+2=5>>5", None),
+        ("<<2+3=y>>", None),
+        ("<<5>>", None),
+        ("<<=>>", None),
+        ("<<>>", None),
+    ],
+)
+def test_whether_a_step_is_right(text, right):
+    assert [step.right for step in steps(text)] == [right]
+
+
+def test_steps_come_in_order():
+    text = "16 - 3 = <<16-3=13>>13, 13 * 2 = $<<13*2=27>>27"
+    assert steps(text) == [Step("16-3", "13", True), Step("13*2", "27", False)]
+
+
+def test_a_rationale_is_valid_if_all_its_steps_are_right():
+    assert valid("<<9*2=18>>18 <<1+1=2>>2") is True
+    assert valid("<<9*2=18>>18 <<1+1=3>>3") is False
+    assert valid("<<9*2=18>>18 <<x=3>>3") is False
+    assert valid("9 * 2 = 18") is None
+
+
+def test_nearly_all_human_steps_are_right():
+    found = Counter()
+    for line in open(data_file("gsm8k/train.jsonl"), encoding="utf-8"):
+        found.update(step.right for step in steps(json.loads(line)["answer"]))
+    assert found.total() > 20_000
+    assert found[True] / found.total() > 0.999
+
+
+@given(st.integers(-999, 999), st.integers(-999, 999), st.integers(1, 999), st.integers(0, 4))
+def test_a_rounded_value_is_right_and_a_unit_off_is_wrong(a, b, c, places):
+    value = Fraction(a * b, c)
+    stated = f"{float(round(value, places)):.{places}f}"
+    off = f"{float(round(value, places)) + 2 * 10**-places:.{places}f}"
+    assert steps(f"<<{a}*{b}/{c}={stated}>>")[0].right is True
+    assert steps(f"<<{a}*{b}/{c}={off}>>")[0].right is False
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.text(alphabet="0123456789+-*/^()%.,x=<> $ \n", max_size=200)))
+def test_no_text_raises(text):
+    evaluate(text)
+    steps(f"<<{text}>>{text}")
+    valid(text)
+
+
+@pytest.mark.parametrize("fragment", ["<<", "<<1=", "<<1=1>>", "(", "9^", "1,", "9*", "$"])
+def test_long_repeats_are_quick(fragment):
+    text = fragment * (1_000_000 // len(fragment))
+    steps(text)
+    steps(f"<<{text}=1>>")
+    evaluate(text)
