@@ -17,24 +17,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from star_mlx import files, foreign_rows, measure, prepare, star, store
-from star_mlx import recipe as recipes
+from star_mlx import files, foreign_rows, measure, prepare, star, step_files, store
 from star_mlx.data import OnBadRow
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
-from star_mlx.rows import rows
 from star_mlx.student import Student, fit
 from star_mlx.types import (
     Amount,
     Attempt,
     Emit,
     Engine,
-    ModelError,
     Notice,
     Problem,
     RecipeError,
     RunError,
-    StarError,
     Task,
     TaskError,
 )
@@ -81,7 +77,7 @@ def generate(
         made = student.attempt(
             problems, adapter, iteration=iteration, hinted=False, few_shot=few_shot
         )
-        write(out, [store.attempt_row(attempt) for attempt in made])
+        step_files.write(out, [store.attempt_row(attempt) for attempt in made])
     return {**step, "problems": len(problems), **_counts(made), "out": str(out)}
 
 
@@ -105,7 +101,7 @@ def rationalize(
     """
     if not recipe.star.rationalize:
         raise RecipeError("the recipe has star.rationalize=false: --set star.rationalize=true")
-    direct = [a for a in read_attempts([attempts]) if not a.hinted]
+    direct = [a for a in step_files.attempts([attempts]) if not a.hinted]
     content = hashlib.sha256(attempts.read_bytes()).hexdigest()
     step = {"command": "rationalize", "iteration": iteration}
     about = {**step, "attempts": content}
@@ -115,7 +111,7 @@ def rationalize(
         failed = star.failures(problems, direct, recipe.star.options(), recipe.seed, iteration)
         few_shot = _few_shot(recipe, iteration, adapter)
         made = student.attempt(failed, adapter, iteration=iteration, hinted=True, few_shot=few_shot)
-        write(out, [store.attempt_row(attempt) for attempt in made])
+        step_files.write(out, [store.attempt_row(attempt) for attempt in made])
     return {**step, "problems": len(problems), "failed": len(failed), **_counts(made),
             "out": str(out)}  # fmt: skip
 
@@ -147,7 +143,7 @@ def train(
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise RunError(f"{out} exists and is not empty: give another --out, or remove it")
-    _parent(out)
+    step_files.check_parent(out)
     chat = recipe.prompts.chat
     ask = foreign_rows.user_turn(recipe.prompts.system) if chat else foreign_rows.alpaca
     read = foreign_rows.read(examples, ask=ask, on_bad_row=on_bad_row)
@@ -219,7 +215,7 @@ def _of(name: str, iteration: int) -> measure.Of:
     """The base with or without examples, or the adapter in a folder."""
     if name in ("few-shot", "zero-shot"):
         return measure.Of(name, 0, zero_shot=name == "zero-shot")
-    _content(Path(name))
+    step_files.content(Path(name))
     return measure.Of(name, iteration, adapter=Path(name))
 
 
@@ -231,50 +227,6 @@ def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[
     shown = {shot.id for shot in prompts.examples}
     problems = [p for p in task.training([]) if p.id not in shown]
     return star.sample(problems, recipe.star.options(), recipe.seed, iteration)
-
-
-def read_attempts(paths: Sequence[Path]) -> list[Attempt]:
-    """The attempts in files as ``generate`` and ``rationalize`` write them; a file may be empty.
-
-    Raises:
-        TaskError: a file that cannot be read, or a row that is no attempt, with its place.
-    """
-    found: list[Attempt] = []
-    for path in paths:
-        if path.is_file() and path.suffix == ".jsonl" and not path.stat().st_size:
-            continue
-        for row in rows(path):
-            if isinstance(row.values, str):
-                raise TaskError(f"{row.place}: the row {row.values}")
-            if wrong := _no_attempt(row.values):
-                raise TaskError(f"{row.place} is no attempt of star-mlx generate: {wrong}")
-            found += store.attempts([row.values])
-    return found
-
-
-_FIELDS: dict[str, tuple[type, ...]] = {
-    "id": (str,),
-    "hinted": (bool,),
-    "completion": (str,),
-    "answer": (str, type(None)),
-    "correct": (bool,),
-    "finish": (str,),
-    "token_ids": (list,),
-}
-
-
-def _no_attempt(row: Mapping[str, Any]) -> str | None:
-    """Why a row is no attempt, if so."""
-    for name, kinds in _FIELDS.items():
-        if name not in row:
-            return f"it has no {name}"
-        if not isinstance(row[name], kinds):
-            return f"its {name} should be {' or '.join(kind.__name__ for kind in kinds)}"
-    if row["finish"] not in ("stop", "length"):
-        return "its finish should be stop or length"
-    if not all(type(i) is int and i >= 0 for i in row["token_ids"]):
-        return "its token_ids should be token numbers"
-    return None if isinstance(row.get("rejected", ""), str) else "its rejected should be text"
 
 
 def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
@@ -324,9 +276,6 @@ def _counts(made: Sequence[Attempt]) -> Summary:
     }
 
 
-# --------------------------------------------------------------------------- files
-
-
 @contextmanager
 def _at_work(
     recipe: Recipe,
@@ -338,81 +287,13 @@ def _at_work(
     engine: Engine | None,
 ) -> Iterator[tuple[Task, Student]]:
     """The task and the student of a step, whose finished chunks are in ``OUT.unfinished``."""
-    check_file(out, force)
-    about = {**about, "adapter": None if adapter is None else _content(adapter)}
+    step_files.check(out, force)
+    about = {**about, "adapter": None if adapter is None else step_files.content(adapter)}
     task, prompt_set = prepare.open_task(recipe)
     task.problems("train")  # what is wrong with the data is said before a model is loaded
     engine = engine or prepare.open_engine(recipe)
     prompt_set = prepare.in_template(recipe, prompt_set, engine)
     made_from = prepare.provenance(task, prompt_set, engine)
     values = prepare.settled(recipe, task) | {"provenance": made_from, "step": about}
-    path = out.with_name(f"{out.name}.unfinished")
-    _clear(path, values, force)
-    with store.opened(path, values) as folder:
-        try:
-            yield task, Student(recipe, task, prompt_set, engine, folder, emit)
-        except StarError:
-            shutil.rmtree(path)
-            raise
-    shutil.rmtree(path)
-
-
-def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
-    """Make way for a step where another one was left unfinished.
-
-    Raises:
-        RunError: without ``force``, where it was; or it is still at work.
-    """
-    if not path.exists():
-        return
-    then = store.read(path).recipe
-    if not (differ := recipes.differences(then, values)):
-        return
-    if not force:
-        raise RunError(
-            f"{path} was left by a step that differs ({'; '.join(differ[:3])}): give its options "
-            "to go on with it, or --force to begin anew"
-        )
-    with store.opened(path, then):
-        shutil.rmtree(path)
-
-
-def check_file(out: Path, force: bool) -> None:
-    """Whether a step may write there.
-
-    Raises:
-        RunError: it may not.
-    """
-    if out.suffix != ".jsonl":
-        raise RunError(f"--out {out}: give a name that ends in .jsonl")
-    if out.is_dir():
-        raise RunError(f"--out {out} is a folder: give a file")
-    if out.exists() and not force:
-        raise RunError(f"{out} exists: give another --out, or --force to write over it")
-    _parent(out)
-
-
-def _parent(out: Path) -> None:
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
-        raise RunError(f"--out {out}: {out.parent} is not a folder that can be written to")
-
-
-def write(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows to a JSONL file, whole or not at all."""
-    files.replace(out, b"".join(map(files.json_line, lines)))
-
-
-def _content(adapter: Path) -> str:
-    """SHA-256 of an adapter's files.
-
-    Raises:
-        ModelError: there is no such folder, or nothing in it.
-    """
-    digest, found = hashlib.sha256(), False
-    for file in sorted(adapter.iterdir()) if adapter.is_dir() else ():
-        if file.is_file():
-            found = True
-            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
-    if not found:
-        raise ModelError(f"{adapter} is no folder with an adapter: give what star-mlx train wrote")
-    return digest.hexdigest()
+    with step_files.unfinished(out, values, force) as folder:
+        yield task, Student(recipe, task, prompt_set, engine, folder, emit)

@@ -12,6 +12,7 @@ from itertools import islice
 
 from star_mlx.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
 
+CIRC = True
 _MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
 _FAR = 400  # characters that a statement of the answer may take
 
@@ -46,9 +47,10 @@ _HEADING = re.compile(
     r"|[0-9]{1,2}[.)] +[^\W\d])",
     re.IGNORECASE,
 )
-_ANSWER = re.compile(r"\b(?:answers?|ans)\b(?! choices)", re.IGNORECASE)
+_ANSWER = re.compile(r"\b(?:answer|ans)\b(?! choices)", re.IGNORECASE)
 _STATES = re.compile(
-    r"[^.\n:=]{0,60}?(?:\b(?:is|are|was|be|equals?|comes? (?:out )?to)\b|(?P<colon>[:=]))"
+    r"[^.\n:=]{0,60}?\b(?:is|are|was|be|equals?|comes? (?:out )?to)\b"
+    r"|(?P<colon>[\s*_)\]#]{0,6}(?:\([^()\n]{0,40}\)[ *_]{0,4})?[:=])"
 )
 _FILLER = re.compile(
     r"(?:[\s*_:=~≈$({\[`\"'\\]|approximately\b|about\b|around\b|only\b|exactly\b|therefore,?|then\b|"
@@ -62,9 +64,16 @@ _STOP = re.compile(
     r"(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bMs)(?<!approx)[.!?](?=[\s*$\"')]|$|[A-Z])|[\n;]"
 )
 _OPERATOR = re.compile(r"[ )\]%]{0,3}(?:[A-Za-z/]{1,15} ?){0,2}[*/+x=-]")
+_VARIABLE = re.compile(r"[ $\\]{0,3}[A-Za-z][ $\\)]{0,3}")
 _GOES_ON = re.compile(r"[ )\]%]{0,3}[*/+x^-] ?[$(]?[0-9]")
 _RESULT = re.compile(
-    r"(?:\bwhich (?:is|equals|gives|makes)|\bequals|\bor|\bfor a total of) [$€£]?(?=-?[.0-9])"
+    r"\b(?:which (?:is|equals|gives|makes)|equals|or|for a total of"
+    r"|round(?:s|ed|ing)?(?: (?:up|down))? to) [$€£]?(?=-?[.0-9])"
+)
+_REASON = re.compile(r"\b(?:because|since)\b")
+_CIRCUMSTANCE = re.compile(
+    r"[a-z]\)? (?:in|after|within|over|for|from|per|than|to \w{2,10})"
+    r"(?: (?:the|those|these|each|all|of|a))* [$€£]?\Z"
 )
 _WORD = re.compile(
     "(" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + r")\b"
@@ -205,7 +214,18 @@ def _last(text: str) -> str | None:
     before = text[max(0, last.start - _FAR) : last.start]
     begin = max((m.end() for m in _STOP.finditer(before)), default=0)
     sentence = before[begin:] + _sentence(text[last.start : last.start + _FAR])
-    return (_equated(sentence) if "=" in sentence else None) or last.text
+    reason = _REASON.search(sentence)
+    if reason and "=" not in sentence and _DIGIT.search(sentence, 0, reason.start()):
+        sentence = sentence[: reason.start()]
+    found = [n for n in numerals(sentence) if not n.doubtful] or [last]
+    results = [m.end() for m in _RESULT.finditer(sentence, sentence.rfind("=") + 1)]
+    if results:
+        return next((n.text for n in found if n.end > results[-1]), found[-1].text)
+    if "=" in sentence:
+        return _equated(sentence) or found[-1].text
+    if CIRC and len(found) > 1 and _CIRCUMSTANCE.search(sentence[: found[-1].start]):
+        return found[-2].text
+    return found[-1].text
 
 
 def _sentence(text: str) -> str:
@@ -246,7 +266,11 @@ def _statement(sentence: str) -> str | None:
 
 def _equated(sentence: str) -> str | None:
     """The last side of an equation chain that is a single number: 15 of ``5 * 3 = 15 apples``."""
-    for side in reversed(sentence.split("=")[-8:]):
+    *sides, last = sentence.split("=")[-8:]
+    if sides and _VARIABLE.fullmatch(last):  # 20 = A
+        found = list(numerals(sides[-1]))
+        return found[-1].text if found else None
+    for side in (last, *reversed(sides)):
         found = next(numerals(side), None)
         if found is not None and not _GOES_ON.match(side, found.end):
             return found.text

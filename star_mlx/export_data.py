@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from star_mlx import measure, prepare, star, store
-from star_mlx.by_hand import Summary, check_file, drawn, named, read_attempts, warn_of, write
+from star_mlx import measure, prepare, star, step_files, store
+from star_mlx.by_hand import Summary, drawn, named, warn_of
 from star_mlx.foreign_rows import read
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
@@ -51,14 +51,14 @@ def export(
         NothingKept: no attempt may be trained on.
         StarError: what else the user can mend.
     """
-    check_file(out, force)
+    step_files.check(out, force)
     wanted = min(recipe.star.carry_over, iteration - 1)
     if len(carry) != wanted:
         raise RunError(
             f"iteration {iteration} with star.carry_over={recipe.star.carry_over} trains also on "
             f"what {wanted} iterations before it kept: give --carry FILE for each, not {len(carry)}"
         )
-    made = sorted(read_attempts(attempts), key=lambda attempt: attempt.hinted)
+    made = sorted(step_files.attempts(attempts), key=lambda attempt: attempt.hinted)
     task, prompt_set = prepare.open_task(recipe)
     problems = named(task, made, attempts[0])
     warn_of(problems, drawn(task, prompt_set, recipe, iteration), iteration, emit)
@@ -68,7 +68,7 @@ def export(
         raise NothingKept(f"none of the {len(made)} attempts may be trained on: none ended right")
     examples = star.union(tuple(e for path in carry for e in _latest(path)), own)
     prompts = dataclasses.replace(prompt_set, system=recipe.prompts.system)
-    write(out, shaped(examples, format, task, prompts, recipe.star.few_shot_train))
+    step_files.write(out, shaped(examples, format, task, prompts, recipe.star.few_shot_train))
     return {"command": "export-data", "iteration": iteration, **_counts(examples), "out": str(out)}
 
 
@@ -80,7 +80,7 @@ def export_run(
     Raises:
         StarError: no such run or iteration, or what it was made from has changed.
     """
-    check_file(out, force)
+    step_files.check(out, force)
     number = measure.which(store.read(run), iteration).number
     if number == 0:
         raise RunError(f"iteration 0 of {run} is the base: it was trained on nothing")
@@ -93,7 +93,7 @@ def export_run(
         task, prompt_set = prepare.open_task(recipe)
         prompts = dataclasses.replace(prompt_set, system=recipe.prompts.system)
         rows = shaped(examples, format, task, prompts, recipe.star.few_shot_train)
-    write(out, rows)
+    step_files.write(out, rows)
     return {"command": "export-data", "iteration": number, **_counts(examples), "out": str(out)}
 
 

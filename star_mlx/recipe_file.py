@@ -270,9 +270,9 @@ def keys(root: type[BaseModel], above: Key = ()) -> Iterator[tuple[Key, Any]]:
     """Every setting: its key path and its pydantic field."""
     for name, info in root.model_fields.items():
         if _is_group(info.annotation):
-            yield from keys(info.annotation, (*above, name))  # type: ignore[arg-type]
+            yield from keys(info.annotation, (*above, info.alias or name))  # type: ignore[arg-type]
         else:
-            yield (*above, name), info
+            yield (*above, info.alias or name), info
 
 
 def _nearest(key: Key, root: type[BaseModel]) -> str:

@@ -133,7 +133,8 @@ def test_a_completion_is_read_as_a_person_reads_it(completion, right):
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_every_human_solution_reads_as_its_gold(split):
-    rows = [json.loads(line) for line in open(data_file(f"gsm8k/{split}.jsonl"), encoding="utf-8")]
+    with open(data_file(f"gsm8k/{split}.jsonl"), encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
     wrong = []
     for row in rows:
         steps, _, gold = row["answer"].rpartition("#### ")
@@ -148,11 +149,13 @@ def test_every_human_solution_reads_as_its_gold(split):
 # ------------------------------------------------------------------ any text
 
 
-FRAGMENTS = (
-    "#### |18|1,234|$|.|,|-|/|%|<<9*2=18>>|<<|>>|=|\\boxed{|}|{|(|)|**|the answer is |Answer: |\n|"
-    "\n\nQ: |Question: |<|im_end|>|\\frac{1}{2}| |x |eighteen |1e9|½|１|😊|٣|(A)|B. |Step 1: |10:30|"
-    "a dog|river|1 000|\\text{|\\,|\u202f|</think>|'|\"|million|dollars|and 20 cents|\x00|\ud800"
-).split("|")
+FRAGMENTS = [
+    "#### ", "18", "1,234", "$", ".", ",", "-", "/", "%", "<<9*2=18>>", "<<", ">>", "=", "\\boxed{",
+    "}", "{", "(", ")", "**", "the answer is ", "Answer: ", "\n", "\n\nQ: ", "Question: ", "</s>",
+    "<|im_end|>", "\\frac{1}{2}", " ", "x ", "eighteen ", "1e9", "1e999", "½", "１", "😊", "٣", "(A)",
+    "B. ", "Step 1: ", "10:30", "a dog", "river", "1 000", "\\text{", "\\,", "\u202f", "</think>",
+    "'", '"', "million", " dollars", " and 20 cents", "because ", "which is ", "\x00", "\ud800",
+]  # fmt: skip
 
 
 def read_all(text):
@@ -178,7 +181,7 @@ def test_no_text_raises(text):
 def test_a_hundred_thousand_made_up_completions():
     rng = random.Random(0)
     for _ in range(100_000):
-        text = "".join(rng.choices(FRAGMENTS, k=rng.randrange(1, 12)))
+        text = "".join(rng.choices(FRAGMENTS, k=rng.randrange(1, 9)))
         read = final_number(text)
         assert read is None or last_number(read) is not None
         if read is not None and number(read) is not None:

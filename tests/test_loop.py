@@ -23,7 +23,7 @@ from star_mlx.types import (
     Sampled,
     TaskError,
 )
-from tests.scripts import hopeless, learner
+from tests.scripts import hopeless, learner, parts
 
 SMALL = [
     "task.options.train=200",
@@ -295,3 +295,95 @@ def test_asking_an_iterations_model(tmp_path, monkeypatch):
     assert loop.ask(tmp_path / "run", "78+45", iteration=0)["answer"] == "7 8"
     with pytest.raises(RunError, match="no iteration 9"):
         loop.ask(tmp_path / "run", "78+45", iteration=9)
+
+
+def falling(path, policy, after=4):
+    """A run whose second training set, of 8 examples, makes the model useless."""
+    events = []
+    sizes = iter([20, 8, 20, 20])
+
+    def reply(asked):
+        spoiled = len(asked.trained_on) == 8 and not parts(asked.prompt)[2]
+        return "0" if spoiled else learner(asked)
+
+    class Shrinking(ScriptedEngine):
+        def train(self, examples, *args, **more):
+            return super().train(examples[: next(sizes)], *args, **more)
+
+    settings = recipe(f"star.on_regression={policy}", f"star.iterations={after}")
+    loop.run(settings, path, events.append, engine=Shrinking(reply))
+    return events, lines(path / "metrics.jsonl")
+
+
+def test_a_regression_is_said_and_by_default_the_loop_goes_on(tmp_path):
+    events, metrics = falling(tmp_path / "run", "warn", 3)
+    assert [line["teacher"] for line in metrics[1:]] == [0, 1, 2]
+    assert metrics[2]["best"] == 1 and metrics[2]["compared"]["best"]["verdict"] == "worse"
+    [said] = [e.text for e in events if isinstance(e, Notice) and "worse" in e.text]
+    assert said.startswith("iteration 2 is worse than iteration 1: 0 more right, 20 fewer")
+
+
+def test_a_regression_may_end_the_loop(tmp_path):
+    events, metrics = falling(tmp_path / "run", "stop")
+    assert [line["iteration"] for line in metrics] == [0, 1, 2]
+    assert events[-1].reason == "dev accuracy fell"
+
+
+def test_a_regression_may_send_the_loop_back_to_the_best_adapter_also_when_resumed(tmp_path):
+    _, metrics = falling(tmp_path / "run", "rollback", 3)
+    assert [line["teacher"] for line in metrics[1:]] == [0, 1, 1]
+    assert metrics[3]["solved"] == 20
+    run(tmp_path / "run", "star.on_regression=rollback", "star.iterations=3")  # nothing is left
+    assert timeless(lines(tmp_path / "run/metrics.jsonl")) == timeless(metrics)
+
+
+def test_what_is_right_for_wrong_reasons_may_be_left_out(tmp_path):
+    def reply(asked):
+        text = learner(asked)
+        return text.replace("C: 0", "C: 1", 1) if "<scratch>" in text else text
+
+    with pytest.raises(NothingKept):
+        run(tmp_path / "strict", "star.require_valid_steps=true", reply=reply)
+    attempts = lines(tmp_path / "strict/iterations/001/attempts.jsonl")
+    assert {a["rejected"] for a in attempts if a["correct"]} == {"wrong step"}
+    run(tmp_path / "lax", reply=reply)
+    first = lines(tmp_path / "lax/metrics.jsonl")[1]
+    assert first["valid_steps"]["rationalized"]["valid"] == 0 and first["rejected"] == {}
+
+
+def test_a_rationalization_that_cites_its_hint_may_be_left_out(tmp_path):
+    def reply(asked):
+        text = learner(asked)
+        return text if asked.prompt.endswith("\nTarget:\n") else f"Target says so\n{text}"
+
+    run(tmp_path / "run", "star.reject_hint_leaks=true", "star.iterations=1", reply=reply)
+    first = lines(tmp_path / "run/metrics.jsonl")[1]
+    assert first["rejected"] == {"hint leak": 16} and first["rationalized"] == 0
+    assert first["hint_leaks"] == 0 and first["examples"] == 4
+
+
+def test_several_samples_keep_every_different_right_rationale(tmp_path):
+    count = {}
+
+    def reply(asked):
+        count[asked.prompt] = count.get(asked.prompt, -1) + 1
+        right = learner(asked)
+        return right + " " * (count[asked.prompt] % 2) if count[asked.prompt] < 3 else "0 1"
+
+    run(
+        tmp_path / "run",
+        "generate.samples=4",
+        "generate.temperature=0.7",
+        "evaluate.temperature=0",
+        "star.iterations=1",
+        "star.rationalize=false",
+        "star.evaluate=false",
+        reply=reply,
+    )
+    attempts = lines(tmp_path / "run/iterations/001/attempts.jsonl")
+    assert len(attempts) == 80
+    assert [a["id"] for a in attempts[:4]] == [attempts[0]["id"]] * 4
+    line = lines(tmp_path / "run/metrics.jsonl")[1]
+    assert line["problems"] == 20 and line["solved"] == 4
+    examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
+    assert len(examples) == len({(e["id"], e["completion"].strip()) for e in examples}) == 4

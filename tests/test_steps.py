@@ -104,8 +104,9 @@ def test_a_rationale_is_valid_if_all_its_steps_are_right():
 
 def test_nearly_all_human_steps_are_right():
     found = Counter()
-    for line in open(data_file("gsm8k/train.jsonl"), encoding="utf-8"):
-        found.update(step.right for step in steps(json.loads(line)["answer"]))
+    with open(data_file("gsm8k/train.jsonl"), encoding="utf-8") as file:
+        for line in file:
+            found.update(step.right for step in steps(json.loads(line)["answer"]))
     assert found.total() > 20_000
     assert found[True] / found.total() > 0.999
 

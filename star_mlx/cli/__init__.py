@@ -12,13 +12,17 @@ import click
 from star_mlx.cli.baseline import baseline
 from star_mlx.cli.doctor import doctor
 from star_mlx.cli.evaluate import evaluate
+from star_mlx.cli.export_data import export_data
+from star_mlx.cli.generate import generate
 from star_mlx.cli.grade import grade
 from star_mlx.cli.import_gguf import import_gguf
 from star_mlx.cli.init_task import init_task
 from star_mlx.cli.ledger import ledger
 from star_mlx.cli.loop import loop
+from star_mlx.cli.rationalize import rationalize
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
+from star_mlx.cli.train import train
 from star_mlx.cli.try_ import try_
 from star_mlx.types import StarError
 

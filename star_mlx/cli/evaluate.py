@@ -1,4 +1,4 @@
-"""``star-mlx evaluate``: measure a model of a run, and compare it with others."""
+"""``star-mlx evaluate``: measure a model of a run, or an adapter, and compare it with others."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from typing import Any
 
 import click
 
+from star_mlx.cli.recipe_options import Given, recipe_options
+
 
 @click.command()
 @click.option(
     "--run",
-    required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="The run folder, or that of a baseline.",
 )
 @click.option(
+    "--adapter",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="An adapter that is in no run, with the recipe options below, instead of --run.",
+)
+@recipe_options
+@click.option(
     "--iteration",
-    default="best",
     metavar="N",
-    show_default=True,
-    help="Whose model: a number, best, last, few-shot (the base), or zero-shot.",
+    help="Whose model: a number, best, last, few-shot (the base), or zero-shot [default: best]. "
+    "Of an --adapter the number it was trained as [default: 1].",
 )
 @click.option(
     "--split",
@@ -48,12 +55,15 @@ import click
     multiple=True,
     metavar="WHAT",
     help="Compare, problem by problem, with: what --iteration takes, the run's baselines direct "
-    "and sft, or another run's folder. May be given several times.",
+    "and sft, or another run's folder; an --adapter with few-shot, zero-shot or another adapter's "
+    "folder. May be given several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def evaluate(
-    run: Path,
-    iteration: str,
+    given: Given,
+    run: Path | None,
+    adapter: Path | None,
+    iteration: str | None,
     split: Any,
     limit: int | None,
     samples: int,
@@ -64,20 +74,43 @@ def evaluate(
     """Measure a model of a run on a split: accuracy with its 95% interval, by class.
 
     The result is also a file in the run's folder results/. What was measured before is not made
-    again, and an interrupted measurement goes on where it stopped.
+    again, and an interrupted measurement goes on where it stopped. With --adapter the result is
+    printed only.
     """
+    _one_of(run, adapter, given)
     if samples > 1 and not temperature:
         raise click.UsageError(
             f"{samples} samples at temperature 0 are all the same: give --temperature 0.7"
         )
-    from star_mlx import measure, tui
+    from star_mlx import by_hand, measure, tui
 
     how = measure.How(split, samples, temperature, limit)
     with tui.ProgressBar() as emit:
-        result = measure.evaluate_run(run, iteration, how=how, against=against, emit=emit)
+        if run is not None:
+            name = iteration or "best"
+            result = measure.evaluate_run(run, name, how=how, against=against, emit=emit)
+        elif adapter is not None:
+            number = _number(iteration or "1")
+            result = by_hand.evaluate(
+                given.load(), adapter, iteration=number, how=how, against=against, emit=emit
+            )
     if as_json:
         import json
 
         click.echo(json.dumps(result))
         return
     click.echo(tui.harmless("\n".join(measure.report(result))))
+
+
+def _one_of(run: Path | None, adapter: Path | None, given: Given) -> None:
+    if (run is None) == (adapter is None):
+        raise click.UsageError("give either --run or --adapter")
+    told = (given.task, given.recipe, given.overrides or None, given.data, given.model, given.seed)
+    if run is not None and any(value is not None for value in told):
+        raise click.UsageError("a run has its own recipe: leave the recipe options out")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise click.UsageError(f"--iteration {text} of an --adapter: give a number from 1 on")
+    return int(text)

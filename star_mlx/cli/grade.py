@@ -36,9 +36,8 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -
 
     task = task_named(name, data)
     if str(file) == "-":
-        counts = grade_lines(
-            task, click.get_binary_stream("stdin"), "standard input", disagreements
-        )
+        stdin = click.get_binary_stream("stdin")
+        found = grade_lines(task, stdin, "standard input", disagreements)
     else:
-        counts = grade_file(task, file, disagreements)
-    click.echo(json.dumps(counts))
+        found = grade_file(task, file, disagreements)
+    click.echo(json.dumps(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
@@ -24,12 +24,13 @@ class WithSettings(click.Command):
         formatter.write_text(f"Shipped recipes: {', '.join(shipped())}.")
 
 
-def settings() -> Iterator[tuple[str, str]]:
-    """Every setting: its key path with its type, and what it is for with its default."""
+def settings(group: Any = None) -> Iterator[tuple[str, str]]:
+    """Every setting of a recipe, or of a group of them (a task's options): its key path with its
+    type, and what it is for with its default."""
     from star_mlx.recipe import Recipe
     from star_mlx.recipe_file import keys
 
-    for path, info in keys(Recipe):
+    for path, info in keys(group or Recipe):
         if info.is_required():
             default = "required"
         else:
@@ -43,8 +44,10 @@ def _type(annotation: Any) -> str:
     if annotation is NoneType:
         return "null"
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return _type(get_args(annotation)[0])
     if origin is Literal:
-        return "|".join(get_args(annotation))
+        return "|".join(map(str, get_args(annotation)))
     if origin in (Union, UnionType):
         return " or ".join(map(_type, get_args(annotation)))
     if origin is tuple:

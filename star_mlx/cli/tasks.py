@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import click
 
+from star_mlx.cli.settings import settings
+
 
 @click.command()
-def tasks() -> None:
-    """List the tasks and the shipped recipes."""
+@click.argument("name", required=False)
+def tasks(name: str | None) -> None:
+    """List the tasks and the shipped recipes, or the options of the task NAME."""
     from star_mlx.recipe import shipped
-    from star_mlx.tasks import names
+    from star_mlx.tasks import names, options
 
     described = names()
+    if name is not None:
+        formatter = click.HelpFormatter()
+        with formatter.section(f"task.options of {name}"):
+            formatter.write_dl(list(settings(options(name))), col_max=34)
+        click.echo(formatter.getvalue().rstrip())
+        return
     width = max(map(len, described))
-    for name, text in described.items():
-        click.echo(f"{name:<{width}}  {text}")
-    click.echo(f"\nshipped recipes: {', '.join(shipped())}")
+    for task, text in described.items():
+        click.echo(f"{task:<{width}}  {text}")
+    click.echo("\nthe options of one: star-mlx tasks NAME")
+    click.echo(f"shipped recipes: {', '.join(shipped())}")

@@ -12,16 +12,19 @@ import click
 @click.argument("question")
 @click.option(
     "--iteration",
-    type=click.IntRange(min=0),
+    default="last",
+    show_default=True,
     metavar="N",
-    help="Whose model to ask: an iteration's, or 0 for the base. By default the last one's.",
+    help="Whose model to ask: an iteration's number (0 is the base), best or last.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything about the answer, as JSON.")
-def try_(run: Path, question: str, iteration: int | None, as_json: bool) -> None:
+def try_(run: Path, question: str, iteration: str, as_json: bool) -> None:
     """Ask a run's model a question, such as '7 8 + 4 5'; it shows its rationale and answer."""
+    from star_mlx import measure, store
     from star_mlx.loop import ask
 
-    asked = ask(run, question, iteration=iteration)
+    number = measure.which(store.read(run), iteration).number
+    asked = ask(run, question, iteration=number)
     if as_json:
         import json
 

@@ -42,10 +42,6 @@ def make(name: str, options: Mapping[str, Any]) -> Task:
     Raises:
         TaskError: no such task (naming the nearest), an unknown option, or a value out of range.
     """
-    if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
-        guess = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(TASKS)}."
-        raise TaskError(f"unknown task {name!r}: {guess}")
     cls = _class(name)
     try:
         return cls(cls.Options(**options))
@@ -60,10 +56,18 @@ def make(name: str, options: Mapping[str, Any]) -> Task:
 
 
 def options(name: str) -> type[BaseModel]:
-    """The options of a task, as a model of its fields."""
-    return _class(name).Options
+    """The options of a task, as a model of its fields.
+
+    Raises:
+        TaskError: no such task.
+    """
+    return _class(name).Options  # type: ignore[no-any-return]
 
 
 def _class(name: str) -> Any:
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
+        guess = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(TASKS)}."
+        raise TaskError(f"unknown task {name!r}: {guess}")
     module, cls = TASKS[name][0].split(":")
     return getattr(import_module(module), cls)

@@ -1,0 +1,91 @@
+"""``star-mlx export-data``: the training set, from attempts or of a run."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from star_mlx.cli.recipe_options import Given, recipe_options
+from star_mlx.cli.step_options import again, force_option, json_option, out_option, tell
+
+
+@click.command("export-data")
+@click.argument("attempts", nargs=-1, type=click.Path(path_type=Path))
+@recipe_options
+@click.option(
+    "--run",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A run whose training set is written, instead of ATTEMPTS.",
+)
+@click.option(
+    "--iteration",
+    metavar="N",
+    help="The iteration of the attempts [default: 1], or of the run: a number, best or last "
+    "[default: best].",
+)
+@out_option("The JSONL file of examples.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["examples", "prompt-completion", "query-response", "messages"]),
+    default="examples",
+    show_default=True,
+    help="star-mlx's own rows, with the tokens as they were generated, or other people's.",
+)
+@click.option(
+    "--carry",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The examples of an earlier iteration to train on too, where the recipe has "
+    "star.carry_over; the oldest first.",
+)
+@force_option
+@json_option
+def export_data(
+    given: Given,
+    attempts: tuple[Path, ...],
+    run: Path | None,
+    iteration: str | None,
+    out: Path,
+    shape: Any,
+    carry: tuple[Path, ...],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write what may be trained on: of the ATTEMPTS that star-mlx generate and rationalize wrote,
+    or of a run's iteration.
+
+    Kept is what ended by itself in the right answer, the same rationale once.
+    """
+    if (run is None) == (not attempts):
+        raise click.UsageError("give either files of ATTEMPTS or --run")
+    from star_mlx import export_data as exports
+    from star_mlx import tui
+
+    if run is not None:
+        if any((given.task, given.recipe, given.overrides, given.data, given.model, carry)):
+            raise click.UsageError("a run has its own recipe: leave the recipe options out")
+        done = exports.export_run(run, iteration or "best", out, format=shape, force=force)
+    else:
+        number = _number(iteration or "1")
+        with tui.ProgressBar() as emit:
+            done = exports.export(
+                given.load(), attempts, out, iteration=number, carry=carry, format=shape,
+                force=force, emit=emit,
+            )  # fmt: skip
+    n = done["iteration"]
+    sources = ", ".join(f"{count} {source}" for source, count in done["sources"].items())
+    line = f"iteration {n}: {done['examples']} examples ({sources}); written to {out}"
+    following = f"train {shlex.quote(str(out))} {again(given)} --iteration {n} --out adapter-{n}"
+    tell(done, line, following, as_json)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise click.UsageError(f"--iteration {text}: give a number from 1 on")
+    return int(text)

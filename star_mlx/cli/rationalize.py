@@ -1,0 +1,63 @@
+"""``star-mlx rationalize``: the second step of an iteration by hand."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from star_mlx.cli.recipe_options import Given, recipe_options
+from star_mlx.cli.step_options import (
+    adapter_option,
+    again,
+    force_option,
+    iteration_option,
+    json_option,
+    out_option,
+    settled,
+    tell,
+)
+
+
+@click.command()
+@click.argument("attempts", type=click.Path(path_type=Path))
+@recipe_options
+@iteration_option
+@adapter_option
+@out_option("The JSONL file of hinted attempts.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Completions decoded at once (generate.batch_size).",
+)
+@force_option
+@json_option
+def rationalize(
+    given: Given,
+    attempts: Path,
+    iteration: int,
+    adapter: Path | None,
+    out: Path,
+    batch_size: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Attempt what failed in ATTEMPTS again, with the answer as a hint.
+
+    ATTEMPTS is what star-mlx generate wrote. Stopped, the same command goes on where it was.
+    """
+    from star_mlx import by_hand, tui
+
+    recipe = settled(given, {"generate.batch_size": batch_size})
+    with tui.ProgressBar() as emit:
+        done = by_hand.rationalize(
+            recipe, attempts, out, iteration=iteration, adapter=adapter, force=force, emit=emit
+        )
+    line = (
+        f"iteration {iteration}: {done['failed']} of {done['problems']} problems tried with their "
+        f"answer, {done['correct']} right, {done['truncated']} cut off; written to {out}"
+    )
+    files = shlex.join([str(attempts), str(out)])
+    following = f"export-data {files} {again(given)} --iteration {iteration} --out examples.jsonl"
+    tell(done, line, following, as_json)

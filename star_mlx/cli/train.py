@@ -1,0 +1,81 @@
+"""``star-mlx train``: the last step of an iteration by hand; also on other people's rows."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from star_mlx.cli.recipe_options import Given, recipe_options
+from star_mlx.cli.step_options import again, json_option, out_option, settled, tell
+
+
+@click.command()
+@click.argument("examples", type=click.Path(path_type=Path))
+@recipe_options
+@click.option(
+    "--iteration",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Sets the seed and how long to train; by default the examples' own, or 1.",
+)
+@out_option("The adapter's folder, a new one.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes instead.")
+@click.option("--lr", type=float, help="The learning rate (train.learning_rate).")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Examples a step.")
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do with a row that cannot be used.",
+)
+@json_option
+def train(
+    given: Given,
+    examples: Path,
+    iteration: int | None,
+    out: Path,
+    steps: int | None,
+    epochs: float | None,
+    lr: float | None,
+    batch_size: int | None,
+    on_bad_row: Any,
+    as_json: bool,
+) -> None:
+    """Train a fresh adapter on the base, with the rows of a JSONL, JSON, CSV or Parquet file.
+
+    A row has the fields of star-mlx export-data, or messages (the last turn, the assistant's, is
+    learned), query and response, instruction (with or without input) and output, or prompt and
+    completion. Without --steps or --epochs, how long is as the recipe has it for the iteration.
+    """
+    if steps is not None and epochs is not None:
+        raise click.UsageError("--steps and --epochs exclude each other: give one")
+    from star_mlx import by_hand, tui
+    from star_mlx.types import Amount
+
+    untold = {"task": "jsonl"} if given.task is None and given.recipe is None else {}
+    short = {"train.learning_rate": lr, "train.batch_size": batch_size}
+    recipe = settled(given, short, **untold)
+    amount = None if steps is None and epochs is None else Amount(steps, epochs)
+    with tui.ProgressBar() as emit:
+        done = by_hand.train(
+            recipe, examples, out, iteration=iteration, amount=amount, on_bad_row=on_bad_row,
+            emit=emit,
+        )  # fmt: skip
+    left = [f"{len(done['too_long'])} too long"] if done["too_long"] else []
+    left += [f"{len(done['skipped'])} rows left out"] if done["skipped"] else []
+    line = (
+        f"iteration {done['iteration']}: {done['used']} examples"
+        f"{' (' + ', '.join(left) + ')' if left else ''}, {done['steps']} steps, "
+        f"{done['epochs']:.2f} epochs, loss {done['first_loss']:.3f} to {done['last_loss']:.3f}; "
+        f"written to {out}"
+    )
+    options = again(given) if not untold else f"{again(given)} --task TASK"
+    following = (
+        f"evaluate --adapter {shlex.quote(str(out))} {options} --iteration {done['iteration']}"
+    )
+    tell(done, line, following, as_json)

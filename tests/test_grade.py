@@ -1,0 +1,184 @@
+"""Grading completions that exist already."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from star_mlx import grade
+from star_mlx.cli.grade import grade as command
+from star_mlx.evaluate import wilson
+from star_mlx.types import Problem, Question, TaskError
+
+
+class Capitals:
+    """A task of one line: the completion is the answer, unless it is empty."""
+
+    name = "capitals"
+
+    def pose_row(self, row):
+        if not isinstance(row.get("gold"), str):
+            raise TaskError("it has no gold answer")
+        return Problem("", Question(row.get("question", "")), row["gold"])
+
+    def read(self, completion, question):
+        assert isinstance(question, Question)
+        return completion.strip() or None
+
+    def equal(self, answer, gold):
+        return answer.casefold() == gold.casefold()
+
+
+ROWS = [
+    {"completion": "Paris", "gold": "paris", "correct": True},
+    {"completion": "Rome", "gold": "paris", "correct": True, "n": 7},
+    {"completion": " ", "gold": "paris", "correct": False},
+    {"completion": "", "gold": "paris", "correct": True},
+    {"completion": "Paris", "gold": "paris"},
+]
+
+
+def lines(rows):
+    return [json.dumps(row).encode() + b"\n" for row in rows]
+
+
+def test_rows_are_counted_by_verdict_and_against_their_own_label():
+    low, high = wilson(2, 5)
+    assert grade.grade_lines(Capitals(), lines(ROWS), "f") == {
+        "task": "capitals",
+        "rows": 5,
+        "correct": 2,
+        "wrong": 1,
+        "not_found": 2,
+        "accuracy": 0.4,
+        "ci95": [round(low, 4), round(high, 4)],
+        "labelled": 4,
+        "agree": 2,
+        "disagree": 2,
+        "agreement": 0.5,
+    }
+
+
+def test_without_labels_there_is_no_agreement():
+    counts = grade.grade_lines(Capitals(), lines(ROWS[4:]), "f")
+    assert "labelled" not in counts and "agreement" not in counts
+
+
+def test_a_verdict_is_of_a_row():
+    verdicts = [g.verdict for g in grade.graded(Capitals(), (("f", row) for row in ROWS))]
+    assert verdicts == ["correct", "wrong", "not_found", "not_found", "correct"]
+
+
+def test_disagreements_are_the_whole_rows(tmp_path):
+    out = tmp_path / "out.jsonl"
+    grade.grade_lines(Capitals(), lines(ROWS), "f", out)
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    assert written == [
+        {**ROWS[1], "read": "Rome", "verdict": "wrong"},
+        {**ROWS[3], "read": None, "verdict": "not_found"},
+    ]
+    grade.grade_lines(Capitals(), lines(ROWS[:1]), "f", out)
+    assert out.read_bytes() == b""
+
+
+BAD = [
+    (b"{", "line 2 is not JSON"),
+    (b"[1]", "line 2 is not a JSON object"),
+    (b"\xff", "line 2 is not UTF-8"),
+    (b"[" * 100_000, "line 2 is JSON that cannot be read"),
+    (b'{"n": ' + b"1" * 5000 + b"}", "line 2 is JSON that cannot be read"),
+    (b'{"gold": "x"}', "line 2: it has no completion"),
+    (b'{"completion": 5, "gold": "x"}', "line 2: its completion is not text"),
+    (b'{"completion": "x"}', "line 2: it has no gold"),
+    (b'{"completion": "x", "gold": ""}', "line 2: it has no gold"),
+    (b'{"completion": "x", "gold": "x", "correct": 1}', "line 2: its correct is 1"),
+    (b'{"completion": "x", "gold": "x", "correct": null}', "line 2: its correct is null"),
+]
+
+
+@pytest.mark.parametrize(("bad", "said"), BAD)
+def test_a_bad_row_is_named_and_nothing_is_written(tmp_path, bad, said):
+    out = tmp_path / "out.jsonl"
+    out.write_text("before")
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(ROWS[1:2])) + bad + b"\n")
+    with pytest.raises(TaskError) as caught:
+        grade.grade_file(Capitals(), file, out)
+    assert f"{file}, {said}" in str(caught.value) and "\n" not in str(caught.value)
+    assert out.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_an_error(content):
+    with pytest.raises(TaskError, match="f holds no rows"):
+        grade.grade_lines(Capitals(), io.BytesIO(content), "f")
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_rows():
+    content = b"\xef\xbb\xbf" + b"\r\n\n".join(lines(ROWS[:2])) + b"\n"
+    assert grade.grade_lines(Capitals(), io.BytesIO(content), "f")["rows"] == 2
+
+
+def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
+    missing, file = tmp_path / "missing.jsonl", tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(ROWS)))
+    with pytest.raises(TaskError, match="missing.jsonl cannot be read"):
+        grade.grade_file(Capitals(), missing)
+    with pytest.raises(TaskError, match="cannot be written"):
+        grade.grade_file(Capitals(), file, tmp_path / "no" / "out.jsonl")
+    with pytest.raises(TaskError, match="file to be graded itself"):
+        grade.grade_file(Capitals(), file, file)
+    assert file.read_bytes() == b"".join(lines(ROWS))
+
+
+def test_a_bug_in_a_task_is_no_wrong_answer():
+    class Broken(Capitals):
+        def read(self, completion, question):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        grade.grade_lines(Broken(), lines(ROWS), "f")
+
+
+# ------------------------------------------------------------------ the command, on real tasks
+
+
+GSM8K = [
+    {"completion": "9 * 2 = <<9*2=18>>18\n#### 18", "answer": "So 18\n#### 18", "correct": True},
+    {"completion": "The answer is $1,200.", "gold": 1200, "correct": True},
+    {"completion": "\\boxed{5}", "gold": "25", "question": "How many?", "correct": False},
+    {"completion": "I do not know", "gold": "#### 3", "correct": False},
+]
+
+
+def test_the_command_grades_gsm8k_from_a_file_and_from_standard_input(tmp_path):
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(GSM8K)))
+    found = CliRunner().invoke(command, ["--task", "gsm8k", str(file)], catch_exceptions=False)
+    counts = json.loads(found.stdout)
+    assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
+    assert (counts["labelled"], counts["agreement"]) == (4, 1.0)
+    piped = CliRunner().invoke(command, ["--task", "gsm8k", "-"], input=file.read_bytes())
+    assert piped.stdout == found.stdout
+
+
+def test_the_command_grades_commonsenseqa(tmp_path):
+    choices = [{"label": k, "text": t} for k, t in zip("ABC", ["bank", "river", "moon"])]
+    own = {"question": {"stem": "Where is water?", "choices": choices}, "answerKey": "B"}
+    rows = [
+        {"completion": " It flows. So the answer is (B).", **own},
+        {"completion": " It flows. So the answer is river.", **own},
+        {"completion": " So the answer is (C).", **own},
+        {"completion": "Hm.", "gold": "B"},
+    ]
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(rows)))
+    found = CliRunner().invoke(
+        command, ["--task", "commonsenseqa", str(file)], catch_exceptions=False
+    )
+    counts = json.loads(found.stdout)
+    assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
