@@ -250,14 +250,12 @@ def warn_of(problems: Sequence[Problem], lot: Sequence[Problem], n: int, emit: E
     """Say so where problems are not of those that the iteration draws."""
     ids = {problem.id for problem in lot}
     if others := sum(problem.id not in ids for problem in problems):
-        emit(
-            Notice(
-                "warning",
-                f"{others} of {len(problems)} problems are none that iteration {n} draws: with "
-                "another --iteration, --seed or --max-samples than those they were attempted with "
-                "the result is not that of the loop",
-            )
+        text = (
+            f"{others} of {len(problems)} problems are none that iteration {n} draws: with another "
+            "--iteration, --seed or star.problems than they were attempted with the result is not "
+            "that of the loop"
         )
+        emit(Notice("warning", text))
 
 
 def _few_shot(recipe: Recipe, iteration: int, adapter: Path | None) -> bool:
@@ -295,5 +293,10 @@ def _at_work(
     prompt_set = prepare.in_template(recipe, prompt_set, engine)
     made_from = prepare.provenance(task, prompt_set, engine)
     values = prepare.settled(recipe, task) | {"provenance": made_from, "step": about}
+    if skipped := task.skipped():
+        emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
+    if adapter is None and about["iteration"] > 1:
+        text = f"iteration {about['iteration']} without --adapter: the base generates"
+        emit(Notice("warning", text))
     with step_files.unfinished(out, values, force) as folder:
         yield task, Student(recipe, task, prompt_set, engine, folder, emit)

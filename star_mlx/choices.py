@@ -20,7 +20,8 @@ _ANSWER = re.compile(
     r"\b(?:answers?(?! choices)|correct (?:choice|option)|best (?:choice|option))\b", re.IGNORECASE
 )
 _STATES = re.compile(
-    r"[^.\n:]{0,60}?(?:\b(?:is|was|be)\b:?|:)(?: (?:option|choice|letter)\b)?", re.IGNORECASE
+    r"[^.\n:]{0,60}?(?:\b(?:is|was|be)\b:?|:)(?: (?:option|choice|letter)(?=[ :*(]{1,4}\w\b))?",
+    re.IGNORECASE,
 )
 _MARKUP = " \t\n*_`\"'“”‘’:~$"
 _BECAUSE = re.compile(r"[ ,;]{0,2}(?:because|since|as|for|due|which|and|given)\b", re.I)
@@ -73,7 +74,9 @@ class _Reader:
         self.bracketed = re.compile(rf"[(\[{{] ?({one}) ?[)\]}}]", re.IGNORECASE)
         self.begins = re.compile(rf"({one})(?!\w)", re.IGNORECASE)
         self.other = re.compile(
-            rf"[)\]}}*_ ]{{0,4}}(?:or|and|/|&|,) {{0,2}}[*(\[]{{0,3}}({one})(?!\w)", re.IGNORECASE
+            rf"[)\]}}*_ ]{{0,4}}(?:\bor\b|\band\b|/|&|,) {{0,2}}[*(\[]{{0,3}}({one})[)\]*]{{0,3}}"
+            r"(?=[.,;!?]?(?:\s|$)(?! ?[a-z]))",
+            re.IGNORECASE,
         )
         self.bold = re.compile(rf"\*\*\(?({one})(?:[).:]|\*\*)", re.IGNORECASE)
 

@@ -12,7 +12,6 @@ from itertools import islice
 
 from star_mlx.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
 
-CIRC = True
 _MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
 _FAR = 400  # characters that a statement of the answer may take
 
@@ -97,7 +96,7 @@ def final_number(completion: str) -> str | None:
 
 
 def _worked(text: str) -> str:
-    """The text after any thinking, without calculator annotations; a result stays if not repeated."""
+    """The text after any thinking, without calculator annotations, whose result stays."""
     before, _, rest = text.rpartition("</think>")
     text = ends(rest if _DIGIT.search(rest) else before or rest)
     if "<<" in text:
@@ -223,7 +222,7 @@ def _last(text: str) -> str | None:
         return next((n.text for n in found if n.end > results[-1]), found[-1].text)
     if "=" in sentence:
         return _equated(sentence) or found[-1].text
-    if CIRC and len(found) > 1 and _CIRCUMSTANCE.search(sentence[: found[-1].start]):
+    if len(found) > 1 and _CIRCUMSTANCE.search(sentence[: found[-1].start]):
         return found[-2].text
     return found[-1].text
 
@@ -271,7 +270,7 @@ def _equated(sentence: str) -> str | None:
         found = list(numerals(sides[-1]))
         return found[-1].text if found else None
     for side in (last, *reversed(sides)):
-        found = next(numerals(side), None)
-        if found is not None and not _GOES_ON.match(side, found.end):
-            return found.text
+        first = next(numerals(side), None)
+        if first is not None and not _GOES_ON.match(side, first.end):
+            return first.text
     return None

@@ -116,8 +116,9 @@ def _own(path: Path) -> tuple[Example, ...]:
         TaskError: the file cannot be read.
         RunError: it holds other rows.
     """
-    found = tuple(row for row in read(path).rows if isinstance(row, Example))
-    if len(found) < len(read(path).rows):
+    rows = read(path).rows
+    found = tuple(row for row in rows if isinstance(row, Example))
+    if len(found) < len(rows):
         raise RunError(f"{path} holds rows that are no examples of star-mlx export-data")
     return found
 
@@ -145,7 +146,7 @@ def shaped(
     ``prompts.chat`` is given.
 
     Raises:
-        TaskError: the task has no longer an example's problem.
+        RunError: the task has an example's problem no longer.
     """
     if format in ("examples", "prompt-completion"):
         return [_row(example, format) for example in examples]

@@ -29,7 +29,10 @@ def failures(
         StarError: the ``kind`` asked for. What the client does not document passes unchanged.
     """
     from huggingface_hub import errors as hub
+    from huggingface_hub.utils import logging
 
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # it tells each of its retries; what comes of them is told here
     try:
         yield
     except (
@@ -43,6 +46,8 @@ def failures(
         absent = isinstance(error, hub.RepositoryNotFoundError)
         gated = isinstance(error, hub.GatedRepoError)
         raise kind(missing + text if absent and not gated else text) from error
+    finally:
+        logging.set_verbosity(said)
 
 
 def _sentence(error: Exception, repo: str, revision: str | None, instead: str) -> str:

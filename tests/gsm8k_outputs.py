@@ -2,7 +2,6 @@ r"""Model outputs for GSM8K problems, made by hand after real ones, and how a pe
 
 from __future__ import annotations
 
-N = "\n"
 WORK = "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\n"
 PROSE = "Janet has 16 eggs. She eats 3 and bakes with 4, so 16 - 3 - 4 = 9 are left. "
 RUN_ON = "\n\nQ: Tom has 5 apples and buys 7. How many has he?\nA: 5 + 7 = 12. The answer is 12."
@@ -26,7 +25,6 @@ HASHED = [
     (WORK + "#### 18\n#### 20", "18"),
     (WORK + "#### 18\n\nJohn has 5 apples and eats 2.\n5 - 2 = <<5-2=3>>3\n#### 3", "18"),
     (WORK + "#### 18 #### 18 #### 18 #### 18", "18"),
-    (WORK + "#### 18" * 1, "18"),
     (WORK + "\n####\n18", "18"),
     (WORK + "#### 9 * 2 = 18", "18"),
     (WORK + "#### $<<9*2=18>>18", "18"),
@@ -245,4 +243,37 @@ BOLD_AND_LAST = [
     ("She makes", None),
 ]
 
-ALL = HASHED + BOXED + STATED + BOLD_AND_LAST
+MORE = [
+    ("x\n**Final Answer: Janet makes $18 per day**", "18"),
+    ("Janet earns **18 dollars** a day (9 eggs × $2).", "18"),
+    ("### Answer\nJanet makes **$18** per day from 9 eggs", "18"),
+    ("The final answer is: $\\boxed{18}$. I hope it is correct.", "18"),
+    ("So the answer is 18.\n\nLet's verify: 9*2=18, 20-2=18, 16", "18"),
+    ("Final Answer: The final answer is 18. I hope it is correct.", "18"),
+    ("#### 18 dollars\n\nTherefore 20", "18"),
+    ("#### 18\nThe answer is 20", "18"),
+    ("Total cost = $12 + $6 = $18. #### 18", "18"),
+    ("#### Janet makes 18", "18"),
+    ("#### 75 - 50 = $25", "25"),
+    ("#### US$18", "18"),
+    ("#### Rs. 500", "500"),
+    ("#### 18/2 = 9", "9"),
+    ("#### $-5", "-5"),
+    ("So the final answer is:\n\n$$18$$", "18"),
+    ("\\[\n\\text{Total} = 9 \\times 2 = 18 \\text{ dollars}\n\\]", "18"),
+    ("Thus, Janet makes \\(\\$18\\) every day.", "18"),
+    ("**Answer**\n\n18 dollars", "18"),
+    ("The answer is: Twenty-five (25) dollars", "25"),
+    ("18 is the answer.", "18"),
+    ("Step 3: Therefore the answer is 12.\nStep 4:", "12"),
+    ("The answer is 12.\n\n---\n\n**Problem 2**\nA 5", "12"),
+    ("The fastest route takes 20 hours because 20 < 30", "20"),
+    ("9 / 27 * 100% = 33.333%, which rounds down to 33%", "33"),
+    ("5 * 20 = 5A or 20 = A", "20"),
+    ("The two rabbits will hop 135 meters in 5 minutes.", "135"),
+    ("The 3 people lost a total of 89 pounds.", "89"),
+    ("Find the time per answer and the time per question: 45 / 3 = 15 questions", "15"),
+    ("The selling price is $80 000 + $20 000 = $100 000", "100000"),
+]
+
+ALL = HASHED + BOXED + STATED + BOLD_AND_LAST + MORE

@@ -100,6 +100,8 @@ def test_every_integer_is_read_however_it_is_written(value, form):
 def test_the_same_number():
     for answer in ("18", "18.0", "18.00", "$18", " 18 ", "18 dollars", "36/2"):
         assert same_number(answer, "18")
+    assert same_number("4 million", "4000000") and same_number("4 million", "4")
+    assert not same_number("4", "4000000")
     assert same_number("1/2", "0.5") and same_number("1/3", "1/3")
     assert same_number("9" * 5000, "9" * 5000) and not same_number("9" * 5000, "9" * 4999)
     for answer, gold in (("25", "5"), ("5", "25"), ("5", "-5"), ("", ""), ("x", "x"), ("5", "x")):
@@ -151,10 +153,11 @@ def test_every_human_solution_reads_as_its_gold(split):
 
 FRAGMENTS = [
     "#### ", "18", "1,234", "$", ".", ",", "-", "/", "%", "<<9*2=18>>", "<<", ">>", "=", "\\boxed{",
-    "}", "{", "(", ")", "**", "the answer is ", "Answer: ", "\n", "\n\nQ: ", "Question: ", "</s>",
-    "<|im_end|>", "\\frac{1}{2}", " ", "x ", "eighteen ", "1e9", "1e999", "½", "１", "😊", "٣", "(A)",
-    "B. ", "Step 1: ", "10:30", "a dog", "river", "1 000", "\\text{", "\\,", "\u202f", "</think>",
-    "'", '"', "million", " dollars", " and 20 cents", "because ", "which is ", "\x00", "\ud800",
+    "}", "{", "(", ")", "**", "the answer is ", "Answer: ", "\n", "\n\nQ: ", "Question: ",
+    "<|im_end|>", "\\frac{1}{2}", " ", "x ", "eighteen ", "1e9", "1e999", "½", "１", "😊", "٣",
+    "(A)", "B. ", "Step 1: ", "10:30", "a dog", "river", "1 000", "\\text{",
+    "\\,", "\u202f", "</think>", "'", '"', "million", " dollars",
+    " and 20 cents", "because ", "which is ", "\x00", "\ud800",
 ]  # fmt: skip
 
 
@@ -249,6 +252,10 @@ def test_texts_are_compared_without_what_does_not_matter():
         ("I think it is option (C)", "C"),
         ("The answer is B) river", "B"),
         ("The answer is B, not C", "B"),
+        ("The answer is B, a river.", "B"),
+        ("The answer is B, e.g. the Nile", "B"),
+        ("Answer: D) ore", "D"),
+        ("The answer is choice B", "B"),
         ("The answer is option B.", "B"),
         ("The correct answer is **C. bank**", "C"),
         ("The answer is A", "A"),

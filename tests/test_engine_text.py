@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from star_mlx.engine import open_engine
 from star_mlx.engine.text import Stops, Text
+from star_mlx.types import ModelError
 from tests import tiny_random
 
 
@@ -60,3 +63,31 @@ def test_the_earliest_of_several_stops(text: Text) -> None:
 def test_no_stop(text: Text) -> None:
     assert run(text, text.encode("abc 1 1"), "\n\n") is None
     assert run(text, text.encode("abc"), "") is None
+
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m.role == 'system' and not loop.first %}{{ raise_exception('system comes first') }}"
+    "{% endif %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def test_a_chat_template_and_its_start_token_stands_once(tmp_path: Path) -> None:
+    folder = tiny_random.write(tmp_path / "base", bos=True)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "chat_template": TEMPLATE}))
+    engine = open_engine(str(folder))
+    prompt = engine.chat([("system", "s"), ("user", "q")], reply=True)
+    assert prompt == "<bos>[system]s\n[user]q\n[assistant]"
+    assert engine.chat([("user", "q")], reply=False) == "<bos>[user]q\n"
+    chat: Any = engine._text
+    assert chat.prompt(prompt) == [1, *chat.encode(prompt.removeprefix("<bos>"))]
+    with pytest.raises(ModelError, match="refuses the prompt: system comes first"):
+        engine.chat([("user", "q"), ("system", "s")], reply=True)
+
+
+def test_a_model_without_a_chat_template_says_so(text: Text) -> None:
+    with pytest.raises(ModelError, match=r"has no chat template: give prompts\.chat=false"):
+        text.chat([("user", "q")], reply=True)

@@ -126,7 +126,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_rows():
 def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
     missing, file = tmp_path / "missing.jsonl", tmp_path / "in.jsonl"
     file.write_bytes(b"".join(lines(ROWS)))
-    with pytest.raises(TaskError, match="missing.jsonl cannot be read"):
+    with pytest.raises(TaskError, match="cannot be read"):
         grade.grade_file(Capitals(), missing)
     with pytest.raises(TaskError, match="cannot be written"):
         grade.grade_file(Capitals(), file, tmp_path / "no" / "out.jsonl")
@@ -167,7 +167,9 @@ def test_the_command_grades_gsm8k_from_a_file_and_from_standard_input(tmp_path):
 
 
 def test_the_command_grades_commonsenseqa(tmp_path):
-    choices = [{"label": k, "text": t} for k, t in zip("ABC", ["bank", "river", "moon"])]
+    choices = [
+        {"label": k, "text": t} for k, t in zip("ABC", ["bank", "river", "moon"], strict=True)
+    ]
     own = {"question": {"stem": "Where is water?", "choices": choices}, "answerKey": "B"}
     rows = [
         {"completion": " It flows. So the answer is (B).", **own},

@@ -30,14 +30,14 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -
     'correct' in it is compared with the verdict. FILE may be - for standard input.
     """
     import json
+    import sys
 
     from star_mlx.grade import grade_file, grade_lines
     from star_mlx.prepare import task_named
 
     task = task_named(name, data)
     if str(file) == "-":
-        stdin = click.get_binary_stream("stdin")
-        found = grade_lines(task, stdin, "standard input", disagreements)
+        found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements)
     else:
         found = grade_file(task, file, disagreements)
     click.echo(json.dumps(found))

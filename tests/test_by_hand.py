@@ -1,0 +1,382 @@
+"""An iteration done by hand is the loop's, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from star_mlx import loop, prepare
+from star_mlx.cli import main
+from star_mlx.files import json_line, json_lines
+from star_mlx.recipe import load
+from star_mlx.scripted import ScriptedEngine
+from tests.scripts import hopeless, learner, parts
+from tests.test_loop import SMALL
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "task.options.digits=[1,3]",
+    "task.options.train=200",
+    "star.problems=24",
+    "star.iterations=2",
+    "star.schedule.start=4",
+    "star.schedule.factor=1",
+    "star.evaluate=false",
+    "train.batch_size=8",
+    "generate.chunk=16",
+    "generate.batch_size=24",
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def star(capsys):
+    """Runs the command line: exit code, standard output, standard error."""
+
+    def run(*arguments, code=0):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, err
+        return out if code == 0 else err
+
+    return run
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    engine = ScriptedEngine(learner)
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: engine)
+    return engine
+
+
+def options(overrides):
+    return ["--task", "arithmetic", *(part for value in overrides for part in ("--set", value))]
+
+
+def iteration(star, n, overrides, adapter=(), carry=()):
+    """The steps of iteration n, in files that end in its number."""
+    made = options(overrides)
+    at = ["--iteration", n]
+    star("generate", *made, *at, *adapter, "--out", f"attempts-{n}.jsonl")
+    star("rationalize", f"attempts-{n}.jsonl", *made, *at, *adapter, "--out", f"hinted-{n}.jsonl")
+    files = [f"attempts-{n}.jsonl", f"hinted-{n}.jsonl"]
+    star("export-data", *files, *made, *at, *carry, "--out", f"examples-{n}.jsonl")
+    star("train", f"examples-{n}.jsonl", *made, *at, "--out", f"adapter-{n}")
+
+
+def same(elsewhere, n, weights):
+    """Whether what was done by hand is what the run in ``run`` has."""
+    theirs = elsewhere / f"run/iterations/{n:03d}"
+    attempts = [(elsewhere / f"{name}-{n}.jsonl").read_bytes() for name in ("attempts", "hinted")]
+    assert b"".join(attempts) == (theirs / "attempts.jsonl").read_bytes()
+    ours = (elsewhere / f"examples-{n}.jsonl").read_bytes()
+    assert ours == (theirs / "examples.jsonl").read_bytes() and ours
+    adapter = elsewhere / f"adapter-{n}"
+    assert {p.name for p in adapter.iterdir()} == {p.name for p in (theirs / "adapter").iterdir()}
+    assert (adapter / weights).read_bytes() == (theirs / "adapter" / weights).read_bytes()
+
+
+# --------------------------------------------------------------------------- equal to the loop
+
+
+def test_two_iterations_by_hand_equal_the_loops(star, elsewhere):
+    """On the embedded model, with its few-shot prompt dropped in between."""
+    recipe = load(None, task="arithmetic", overrides=TINY)
+    loop.run(recipe, elsewhere / "run", lambda event: None)
+    iteration(star, 1, TINY)
+    same(elsewhere, 1, "adapters.safetensors")
+    iteration(star, 2, TINY, ["--adapter", "adapter-1"])
+    same(elsewhere, 2, "adapters.safetensors")
+    assert not list(elsewhere.glob("*.unfinished")) + list(elsewhere.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["star.drop_few_shot_from=2", "seed=7"],
+        ["star.p_rationalization=0.5", "star.p_show_hint_save=0.5"],
+        ["generate.samples=3", "generate.temperature=0.7", "star.few_shot_train=true"],
+        ["prompts.chat=true", "prompts.system=Add.", "train.max_length=2000"],
+    ],
+)
+def test_the_options_of_the_algorithm_are_the_loops(star, elsewhere, monkeypatch, more):
+    def seeded(asked):
+        """Knows where the answer is given; else by the lot of its seed."""
+        return learner(asked) if parts(asked.prompt)[2] or asked.seed % 3 else hopeless(asked)
+
+    def chatty(asked):
+        prompt = asked.prompt.rsplit("</user>", 1)[0]
+        return learner(type(asked)(prompt + "\n", asked.prefix, asked.seed, ()))
+
+    reply = chatty if "prompts.chat=true" in more else seeded
+    engine = ScriptedEngine(reply)
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: engine)
+    overrides = [*SMALL, "star.evaluate=false", *more]
+    recipe = load(None, task="arithmetic", overrides=overrides)
+    loop.run(recipe, elsewhere / "run", lambda event: None, engine=engine)
+    iteration(star, 1, overrides)
+    iteration(star, 2, overrides, ["--adapter", "adapter-1"])
+    for n in (1, 2):
+        same(elsewhere, n, "scripted.json")
+
+
+def test_examples_are_carried_over_as_in_the_loop(star, elsewhere, scripted):
+    overrides = [*SMALL, "star.carry_over=1"]
+    loop.run(load(None, task="arithmetic", overrides=overrides), elsewhere / "run", print)
+    iteration(star, 1, overrides)
+    for n in (2, 3):
+        carry = ["--carry", f"examples-{n - 1}.jsonl"]
+        iteration(star, n, overrides, ["--adapter", f"adapter-{n - 1}"], carry)
+        same(elsewhere, n, "scripted.json")
+    files = ["attempts-2.jsonl", "hinted-2.jsonl"]
+    at = ["--iteration", 2, "--out", "no.jsonl"]
+    err = star("export-data", *files, *options(overrides), *at, code=2)
+    assert "give --carry FILE for each, not 0" in err and not os.path.exists("no.jsonl")
+
+
+def test_short_options_are_settings(star, elsewhere, scripted):
+    args = ["--max-samples", 5, "--k", 2, "--temperature", 0.7, "--batch-size", 3]
+    done = json.loads(star("generate", *options(SMALL), *args, "--out", "a.jsonl", "--json"))
+    assert (done["problems"], done["attempts"], done["iteration"]) == (5, 10, 1)
+    sets = ["star.problems=5", "generate.samples=2", "generate.temperature=0.7"]
+    star("generate", *options([*SMALL, *sets]), "--out", "b.jsonl")
+    assert (elsewhere / "a.jsonl").read_bytes() == (elsewhere / "b.jsonl").read_bytes()
+    err = star("generate", *options(SMALL), "--k", 2, "--out", "c.jsonl", code=2)
+    assert "2 samples at temperature 0 are all the same" in err
+
+
+def test_every_step_says_the_command_that_comes_next(star, elsewhere, scripted):
+    """So that following what is printed does the iteration."""
+    out = star("generate", *options(SMALL), "--max-samples", 8, "--out", "first attempts.jsonl")
+    for command in ("rationalize", "export-data", "train", "evaluate"):
+        line, following = out.splitlines()
+        assert line.startswith("iteration 1: ") and following.startswith(
+            f"next: star-mlx {command}"
+        )
+        out = star(*shlex.split(following.removeprefix("next: star-mlx ")))
+    assert out.startswith("adapter-1, dev: ")
+
+
+def test_the_commands_of_the_page_work_in_its_order(star, elsewhere, scripted):
+    page = (ROOT / "docs/by-hand.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("star-mlx ")]
+    assert len(commands) == 9
+    star("loop", *options(SMALL), "--json")
+    for command in commands:
+        star(*command, *([] if "--run" in command else options(SMALL)[2:]))
+    ours, theirs = elsewhere / "examples.jsonl", elsewhere / "runs/arithmetic-001/iterations/001"
+    assert ours.read_bytes() == (theirs / "examples.jsonl").read_bytes()
+
+
+# --------------------------------------------------------------------------- interrupted, refused
+
+
+def test_an_interrupted_step_goes_on_where_it_was(star, elsewhere, monkeypatch):
+    asked = []
+
+    def mortal(question):
+        if len(asked) == 13:
+            asked.append(None)
+            raise KeyboardInterrupt
+        asked.append(question)
+        return learner(question)
+
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(mortal))
+    command = ["generate", *options(SMALL), "--out", "a.jsonl"]
+    assert star(*command, code=130).endswith("stopped\n")
+    assert sorted(os.listdir()) == ["a.jsonl.unfinished"]
+    err = star(*command, "--iteration", 2, code=2)
+    assert "a.jsonl.unfinished was left by a step that differs" in err and "1 -> 2" in err
+    star(*command)
+    assert len(asked) == 14 + 12, "the first chunk of 8 is not made again"
+    star("generate", *options(SMALL), "--out", "b.jsonl")
+    assert (elsewhere / "a.jsonl").read_bytes() == (elsewhere / "b.jsonl").read_bytes()
+    assert sorted(os.listdir()) == ["a.jsonl", "b.jsonl"]
+
+
+def test_force_writes_over_what_is_there(star, elsewhere, scripted):
+    star("generate", *options(SMALL), "--out", "a.jsonl")
+    before = (elsewhere / "a.jsonl").read_bytes()
+    again = ["generate", *options(SMALL), "--seed", 5, "--out", "a.jsonl"]
+    assert "a.jsonl exists: give another --out, or --force" in star(*again, code=2)
+    assert (elsewhere / "a.jsonl").read_bytes() == before
+    star(*again, "--force")
+    assert (elsewhere / "a.jsonl").read_bytes() != before
+
+
+def test_a_model_that_keeps_nothing_has_no_training_set(star, monkeypatch):
+    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(hopeless))
+    star("generate", *options(SMALL), "--out", "a.jsonl")
+    err = star("export-data", "a.jsonl", *options(SMALL), "--out", "e.jsonl", code=2)
+    assert "none of the 20 attempts may be trained on" in err and os.listdir() == ["a.jsonl"]
+
+
+def test_no_failure_leaves_an_empty_file_that_can_be_gone_on_with(star, elsewhere, scripted):
+    easy = [*SMALL, "task.options.digits=[1,1]"]
+    iteration(star, 1, easy)
+    assert (elsewhere / "hinted-1.jsonl").read_bytes() == b""
+    assert len(list(json_lines(elsewhere / "examples-1.jsonl"))) == 20
+
+
+def test_what_cannot_be_as_in_the_loop_is_remarked_on(star, elsewhere, scripted, capsys):
+    def told(*arguments):
+        with pytest.raises(SystemExit):
+            main([*arguments, *options(SMALL)])
+        return " ".join(capsys.readouterr().err.split())
+
+    err = told("generate", "--iteration", "2", "--out", "a.jsonl")
+    assert "warning: iteration 2 without --adapter: the base generates" in err
+    err = told("rationalize", "a.jsonl", "--out", "h.jsonl")
+    assert "are none that iteration 1 draws" in err
+
+
+GOOD = {
+    "id": "x", "hinted": False, "completion": "1", "answer": "1", "correct": True,
+    "finish": "stop", "token_ids": [1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "a.jsonl, line 2: the row is not JSON"),
+        (json_line({**GOOD, "correct": 1}), "line 2 is no attempt of star-mlx generate: its corr"),
+        (json_line({"id": "x"}), "line 2 is no attempt of star-mlx generate: it has no hinted"),
+        (json_line({**GOOD, "finish": "?"}), "its finish should be stop or length"),
+        (json_line({**GOOD, "token_ids": ["1"]}), "its token_ids should be token numbers"),
+        (json_line({**GOOD, "id": "y"}), "has no training problem 'x' (2 of 2 are unknown)"),
+    ],
+)
+def test_a_bad_row_of_attempts_is_named(star, elsewhere, scripted, line, message):
+    (elsewhere / "a.jsonl").write_bytes(json_line(GOOD) + line)
+    for command in ("rationalize", "export-data"):
+        err = star(command, "a.jsonl", *options(SMALL), "--out", "o.jsonl", code=2)
+        assert message in err and err.count("\n") == 1
+    assert os.listdir() == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "--task", "arithmetic", "--out", "a.txt"], "give a name that ends in .jsonl"),
+        (["generate", "--task", "arithmetic", "--out", "no/a.jsonl"], "no is not a folder that"),
+        (["generate", "--task", "arithmetic"], "Missing option '--out'"),
+        (["generate", "--out", "a.jsonl"], "no task: give --task NAME or --recipe FILE"),
+        (
+            ["generate", "--task", "arithmetic", "--adapter", "no", "--out", "a.jsonl"],
+            "no is no folder with an adapter",
+        ),
+        (["rationalize", "no.jsonl", "--task", "arithmetic", "--out", "a.jsonl"], "does not exist"),
+        (
+            ["rationalize", "x", "--task", "arithmetic", "--set", "star.rationalize=false",
+             "--out", "a.jsonl"],
+            "the recipe has star.rationalize=false",
+        ),
+        (["export-data", "--out", "a.jsonl"], "give either files of ATTEMPTS or --run"),
+        (["export-data", "--run", "no", "--out", "a.jsonl"], "no is not a run folder"),
+        (["export-data", "--run", "x", "--task", "y", "--out", "a.jsonl"], "has its own recipe"),
+        (["export-data", "x", "--iteration", "best", "--out", "a.jsonl"], "a number from 1 on"),
+        (["train", "no.jsonl", "--out", "a"], "data file no.jsonl does not exist"),
+        (["train", "x", "--steps", "1", "--epochs", "1", "--out", "a"], "exclude each other"),
+        (["train", "x", "--lr", "0", "--out", "a"], "train.learning_rate"),
+        (["evaluate"], "give either --run or --adapter"),
+        (["evaluate", "--run", "x", "--adapter", "y"], "give either --run or --adapter"),
+        (["evaluate", "--run", "x", "--task", "y"], "a run has its own recipe"),
+        (["evaluate", "--adapter", "no", "--task", "arithmetic"], "no is no folder with an adap"),
+        (["evaluate", "--adapter", "no", "--iteration", "best"], "give a number from 1 on"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_writes_nothing(star, scripted, arguments, message):
+    err = star(*arguments, code=2)
+    assert err.startswith("star-mlx: error: ") and message in err and err.count("\n") == 1
+    assert os.listdir() == []
+
+
+def test_a_folder_with_something_in_it_is_no_place_for_an_adapter(star, elsewhere, scripted):
+    (elsewhere / "rows.jsonl").write_bytes(json_line({"prompt": "a", "completion": "b"}))
+    (elsewhere / "mine").mkdir()
+    star("train", "rows.jsonl", "--out", "mine")
+    err = star("train", "rows.jsonl", "--out", "mine", code=2)
+    assert "mine exists and is not empty" in err
+
+
+def test_a_training_that_is_stopped_leaves_no_adapter(star, elsewhere, scripted, monkeypatch):
+    (elsewhere / "rows.jsonl").write_bytes(json_line({"prompt": "a", "completion": "b"}))
+
+    def cut(examples, lora, amount, *, seed, out, progress):
+        (out / "half").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scripted, "train", cut)
+    star("train", "rows.jsonl", "--out", "adapter", code=130)
+    assert os.listdir() == ["rows.jsonl"]
+
+
+# --------------------------------------------------------------------------- export, evaluate
+
+
+@pytest.fixture
+def finished(star, scripted):
+    star("loop", *options(SMALL), "--run", "run", "--json")
+    return "run"
+
+
+def rows(path):
+    return list(json_lines(path))
+
+
+def test_a_runs_training_set_is_exported(star, elsewhere, finished):
+    star("export-data", "--run", finished, "--iteration", 2, "--out", "e.jsonl")
+    theirs = elsewhere / "run/iterations/002/examples.jsonl"
+    assert (elsewhere / "e.jsonl").read_bytes() == theirs.read_bytes()
+    star("export-data", "--run", finished, "--out", "best.jsonl")
+    theirs = elsewhere / "run/iterations/001/examples.jsonl"
+    assert (elsewhere / "best.jsonl").read_bytes() == theirs.read_bytes()
+    err = star("export-data", "--run", finished, "--iteration", 0, "--out", "z.jsonl", code=2)
+    assert "is the base: it was trained on nothing" in err
+
+
+def test_the_formats_of_other_people(star, elsewhere, finished):
+    examples = rows(elsewhere / "run/iterations/001/examples.jsonl")
+    for name in ("prompt-completion", "query-response", "messages"):
+        for source in (["--run", finished, "--iteration", 1],
+                       ["run/iterations/001/attempts.jsonl", *options(SMALL)]):  # fmt: skip
+            star("export-data", *source, "--format", name, "--out", f"{name}.jsonl", "--force")
+            made = rows(elsewhere / f"{name}.jsonl")
+            assert [row["id"] for row in made] == [e["id"] for e in examples]
+            if name == "prompt-completion":
+                assert all(r["prompt"] == e["prompt"] for r, e in zip(made, examples, strict=True))
+    task, _ = prepare.open_task(load(task="arithmetic", overrides=SMALL))
+    words = {p.id: p.question.text for p in task.problems("train")}
+    [query, *_], [chat, *_] = (
+        rows(elsewhere / f"{name}.jsonl") for name in ("query-response", "messages")
+    )
+    first = examples[0]
+    assert (query["query"], query["response"]) == (words[first["id"]], first["completion"])
+    assert chat["messages"] == [
+        {"role": "user", "content": first["prompt"].strip()},
+        {"role": "assistant", "content": first["completion"]},
+    ]
+
+
+def test_an_adapter_by_hand_is_measured_as_the_runs_own(star, elsewhere, finished):
+    iteration(star, 1, SMALL)
+    args = ["--adapter", "adapter-1", *options(SMALL), "--against", "few-shot", "--json"]
+    ours = json.loads(star("evaluate", *args))
+    theirs = rows(elsewhere / "run/metrics.jsonl")[1]["eval"]
+    assert {key: ours[key] for key in theirs} == theirs
+    [pair] = ours["against"]
+    assert (pair["with"], pair["better"], pair["worse"]) == ("few-shot", 16, 0)
+    out = star("evaluate", *args[:-1], "--max-samples", 10)
+    assert out.startswith("adapter-1, dev: 100.0% [72.2-100.0] of n = 10\n")
