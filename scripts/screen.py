@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from star_mlx import store
+from star_mlx import prepare, store
 from star_mlx.files import json_lines
 from star_mlx.tui import RunState
 from star_mlx.tui.live import draw

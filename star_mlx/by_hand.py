@@ -42,9 +42,6 @@ def _quiet(event: object) -> None:
     pass
 
 
-# --------------------------------------------------------------------------- the steps
-
-
 def generate(
     recipe: Recipe,
     out: Path,

@@ -24,8 +24,8 @@ Chat = Callable[[Sequence[tuple[str, str]], bool], str]  # turns, whether a repl
 class Prompts:
     """The prompts of one task.
 
-    ``direct`` leaves the rationales out: answers alone. ``zero_shot`` asks for them in words instead
-    of by example. ``chat`` puts everything in the model's chat template, the examples as earlier
+    ``direct`` leaves the rationales out: answers alone. ``zero_shot`` asks for them in words, not
+    by example. ``chat`` puts everything in the model's chat template, the examples as earlier
     turns, behind ``system`` if there is one; without it prompts are plain text.
     """
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_mlx import steps
 from star_mlx.answers import (
     after,
     choice,
@@ -25,6 +24,7 @@ from star_mlx.answers import (
     same_math,
     same_number,
     same_text,
+    steps,
 )
 from star_mlx.types import TaskError
 from tests.data_files import data_file

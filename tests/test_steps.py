@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_mlx.steps import Step, evaluate, steps, valid
+from star_mlx.answers.steps import Step, evaluate, steps, valid
 from tests.data_files import data_file
 
 

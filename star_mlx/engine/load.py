@@ -67,7 +67,7 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
 
 
 def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """What mlx-lm makes of a folder. A config.json with wrong values makes it raise any of these."""
+    """What mlx-lm makes of a folder. Wrong values in config.json make it raise any of these."""
     trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
     try:
         model, config = load_model(folder, lazy=True, **trusted)

@@ -61,7 +61,7 @@ def options(name: str) -> type[BaseModel]:
     Raises:
         TaskError: no such task.
     """
-    return _class(name).Options  # type: ignore[no-any-return]
+    return _class(name).Options
 
 
 def _class(name: str) -> Any:

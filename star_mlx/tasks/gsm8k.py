@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import Field
 
-from star_mlx import answers, data, steps
+from star_mlx import answers, data
+from star_mlx.answers import steps
 from star_mlx.tasks.written import FileOptions, Written, gold, question_text
 from star_mlx.types import Problem, Question
 

@@ -1,7 +1,8 @@
 """Reading the answer out of a completion, and comparing answers.
 
 Every function here is pure and takes any text. "No answer" is None, which is not a wrong answer.
-The reading of numbers is in ``numerals``, ``completion`` and ``choices``.
+The reading is in ``numerals``, ``completion`` and ``choices``; ``steps`` checks GSM8K's
+calculations.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import re
 import threading
 import unicodedata
 
-from star_mlx.choices import choice
-from star_mlx.completion import final_number
-from star_mlx.numerals import SCALE, last_number, number
+from star_mlx.answers.choices import choice
+from star_mlx.answers.completion import final_number
+from star_mlx.answers.numerals import SCALE, last_number, number
 from star_mlx.types import TaskError
 
 __all__ = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from star_mlx.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
+from star_mlx.answers.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
 
 _MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
 _FAR = 400  # characters that a statement of the answer may take

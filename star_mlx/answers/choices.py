@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from star_mlx.numerals import ends
+from star_mlx.answers.numerals import ends
 
 _FAR = 400  # characters that a statement of the answer may take
 _MOST = 64
