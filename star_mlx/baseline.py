@@ -65,9 +65,8 @@ def run(
     """
     if recipe.baseline in ("zero-shot", "few-shot") or len(folder.metrics) > 1:
         return "done"
-    shown = {shot.id for shot in prompts.examples}
     options = recipe.star.options()
-    problems = sample([p for p in task.training([]) if p.id not in shown], options, recipe.seed, 1)
+    problems = sample(prompts.unseen(task.training([])), options, recipe.seed, 1)
     if recipe.baseline == "sft":
         problems = [p for p in problems if p.rationale is not None]
         if not problems:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from star_mlx import baseline, evaluate, guard, measure, prepare, store
+from star_mlx import baseline, evaluate, findings, guard, measure, prepare, store
+from star_mlx.passes import decoding, judge
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
 from star_mlx.star import star
-from star_mlx.student import Student, decoding, judge
+from star_mlx.student import Student
 from star_mlx.types import (
     Attempt,
     Done,
@@ -88,16 +89,11 @@ def _loop(
     emit: Emit,
 ) -> str:
     """Algorithm 1 from where the folder stands; why it ended."""
-    shown = {shot.id for shot in prompt_set.examples}  # examples drawn from the data
-
-    def problems(evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
-        return [p for p in task.training(evaluations) if p.id not in shown]
-
     history = completed(folder, recipe.star.carry_over)
     choose = guard.teacher(recipe.star.on_regression, recipe.star.patience)
     iterations = star(
         student,
-        problems,
+        lambda evaluations: prompt_set.unseen(task.training(evaluations)),
         recipe.star.options(),
         seed=recipe.seed,
         completed=history,
@@ -122,7 +118,7 @@ def _test(task: Task, student: Student, folder: store.Store, emit: Emit) -> None
     results = measure.on(task, student, folder, measure.How("test"), [best, 0])
     for result in results:
         path = measure.save(folder.path, result)
-        emit(Notice("info", f"{measure.sentence(result)} ({path})"))
+        emit(Notice("info", f"{findings.sentence(result)} ({path})"))
 
 
 def attempt(

@@ -42,6 +42,11 @@ class Prompts:
         between = () if self.chat or self.zero_shot else (BETWEEN,)
         return tuple(dict.fromkeys((*self.task.stop, *between)))
 
+    def unseen(self, problems: Sequence[Problem]) -> list[Problem]:
+        """The problems that are none of the examples, which may be drawn from the data."""
+        shown = {shot.id for shot in self.examples}
+        return [problem for problem in problems if problem.id not in shown]
+
     def few_shot(self, *, hinted: bool) -> str:
         """The few-shot prompt, ending where the next problem begins."""
         if self.chat and self.examples:

@@ -16,7 +16,7 @@ def recipes_dir() -> Path:
 
 
 def _folder(name: str) -> Path:
-    """In an install the wheel holds it in ``data/``; in a checkout it is beside the package."""
+    """In an install the wheel holds it in ``shipped/``; in a checkout it is beside the package."""
     package = Path(__file__).parent
-    installed = package / "data" / name
+    installed = package / "shipped" / name
     return installed if installed.is_dir() else package.parent / name

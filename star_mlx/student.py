@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from star_mlx import evaluate, metrics
+from star_mlx.passes import Pass, decoding, judge, measuring, seed
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
 from star_mlx.store import Kind, Store
@@ -17,7 +17,6 @@ from star_mlx.types import (
     Amount,
     Attempt,
     Completion,
-    Decoding,
     Emit,
     Engine,
     Evaluation,
@@ -33,21 +32,6 @@ from star_mlx.types import (
     Task,
     Trained,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One way through problems: who attempts them, how they are asked, and where it is kept."""
-
-    iteration: int
-    kind: Kind  # names the file and the journal entries
-    phase: Phase
-    adapter: Path | None
-    prompts: Prompts
-    decoding: Decoding
-    few_shot: bool
-    hinted: bool = False
-    samples: int = 1
 
 
 class Student:
@@ -322,36 +306,3 @@ def fit(
         )
         emit(Notice("warning", text))
     return trained
-
-
-def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:
-    """Read the completion's answer and compare it; the task's exceptions propagate."""
-    answer = task.read(completion.text, problem.question)
-    return Attempt(
-        id=problem.id,
-        hinted=hinted,
-        completion=completion.text,
-        answer=answer,
-        correct=answer is not None and task.equal(answer, problem.answer),
-        finish=completion.finish,
-        token_ids=completion.token_ids,
-    )
-
-
-def decoding(recipe: Recipe, prompts: Prompts) -> Decoding:
-    """How the recipe generates."""
-    g = recipe.generate
-    return Decoding(g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size)
-
-
-def measuring(recipe: Recipe, prompts: Prompts) -> Decoding:
-    """How the recipe decodes where it measures."""
-    how = decoding(recipe, prompts)
-    temperature = recipe.evaluate.temperature
-    return how if temperature is None else replace(how, temperature=temperature)
-
-
-def seed(*parts: object) -> int:
-    """A seed in [0, 2**32) from what it is for, the same on every machine."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

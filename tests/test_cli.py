@@ -117,7 +117,7 @@ def test_tasks(star):
         (["show", "nope"], "nope is not a run folder"),
         (["show"], "Missing argument 'RUN'"),
         (["try", "nope", "1 + 1"], "nope is not a run folder"),
-        (["try", "nope", "1 + 1", "--iteration", "-1"], "-1 is not in the range"),
+        (["try", "nope", "1 + 1", "--iteration", "-1"], "there is no such folder"),
     ],
 )
 @pytest.mark.parametrize("dry", [False, True])

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_mlx import foreign_rows
+from star_mlx.by_hand import foreign_rows
+from star_mlx.by_hand.foreign_rows import alpaca, examples, read, user_turn
 from star_mlx.files import json_line
-from star_mlx.foreign_rows import alpaca, examples, read, user_turn
 from star_mlx.scripted import ScriptedEngine
 from star_mlx.types import ModelError, TaskError
 

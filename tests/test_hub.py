@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 CALL = """
 import json, sys, time
 time.sleep = lambda seconds: None  # the client waits between tries
-from star_mlx import hub_data
+from star_mlx.data import hub_files
 from star_mlx.engine import resolve
 from star_mlx.types import StarError
 
@@ -28,7 +28,7 @@ def model(path, **options):
     return {"name": found.name, "revision": found.revision, "folder": str(found.folder)}
 
 def data(repo, files, **options):
-    return [str(path) for path in hub_data.fetch(repo, files, **options)]
+    return [str(path) for path in hub_files.fetch(repo, files, **options)]
 
 def base(path):
     from star_mlx.engine import open_engine

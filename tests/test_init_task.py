@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from star_mlx import prompts, recipe
 from star_mlx.cli.init_task import init_task as command
-from star_mlx.guess import guess
 from star_mlx.init_task import init_task
+from star_mlx.init_task.guess import guess
 from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
 from star_mlx.types import PromptError, TaskError
 from tests.data_files import data_file

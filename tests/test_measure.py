@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from star_mlx import baseline, loop, measure, store
+from star_mlx import baseline, findings, loop, measure, store
 from star_mlx.files import json_lines
 from star_mlx.recipe import load
 from star_mlx.scripted import ScriptedEngine
@@ -68,7 +68,7 @@ def test_a_measurement_is_kept_in_the_run_and_not_made_again(run, engine):
 
     again = measure.evaluate_run(run, "2", how=measure.How("test"), engine=ScriptedEngine(silent))
     assert (again["correct"], again["test_reads"]) == (20, 2)
-    assert "read 2 times" in "\n".join(measure.report(again))
+    assert "read 2 times" in "\n".join(findings.report(again))
 
 
 def test_dev_is_what_the_loop_measured_already(run):
@@ -134,7 +134,7 @@ def test_samples_give_pass_at_k_and_a_vote(run):
     assert found["pass_at_k"]["2"] == pytest.approx(0.75)
     assert found["maj_at_k"]["4"]["correct"] == 10
     assert found["n"] == 20 and found["samples"] == 4
-    assert "pass@4 100.0%, maj@4 50.0%" in "\n".join(measure.report(found))
+    assert "pass@4 100.0%, maj@4 50.0%" in "\n".join(findings.report(found))
     rows = list(json_lines(run / "iterations/000/test-k4-t0.7.jsonl"))
     assert len(rows) == 80
 
@@ -149,7 +149,7 @@ def test_a_name_that_is_no_iteration(run, name, says):
 
 
 def test_a_missing_baseline_says_how_to_make_it(run, engine):
-    with pytest.raises(RunError, match="star-mlx baseline .* --kind sft makes it"):
+    with pytest.raises(RunError, match=r"star-mlx baseline .* --kind sft makes it"):
         measure.evaluate_run(run, "1", how=measure.How("dev"), against=["sft"], engine=engine)
 
 

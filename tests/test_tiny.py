@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star_mlx import prepare
+from star_mlx.passes import decoding, judge
 from star_mlx.recipe import load
-from star_mlx.student import decoding, judge
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "star_mlx" / "models" / "tiny"

@@ -21,8 +21,8 @@ from pathlib import Path
 from pretrain import PHASES, Phase, make
 
 from star_mlx import prepare
+from star_mlx.passes import decoding, judge
 from star_mlx.recipe import Recipe, load
-from star_mlx.student import decoding, judge
 
 SHORT_SUMS, MIXED = PHASES
 

@@ -82,7 +82,7 @@ def evaluate(
         raise click.UsageError(
             f"{samples} samples at temperature 0 are all the same: give --temperature 0.7"
         )
-    from star_mlx import by_hand, measure, tui
+    from star_mlx import by_hand, findings, measure, tui
 
     how = measure.How(split, samples, temperature, limit)
     with tui.ProgressBar() as emit:
@@ -99,7 +99,7 @@ def evaluate(
 
         click.echo(json.dumps(result))
         return
-    click.echo(tui.harmless("\n".join(measure.report(result))))
+    click.echo(tui.harmless("\n".join(findings.report(result))))
 
 
 def _one_of(run: Path | None, adapter: Path | None, given: Given) -> None:

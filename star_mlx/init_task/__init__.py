@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from star_mlx import data, files, recipe
-from star_mlx.guess import Guess, guess
+from star_mlx.init_task.guess import Guess, guess
 from star_mlx.recipe_file import shown
 from star_mlx.tasks.jsonl import Jsonl
 from star_mlx.tasks.jsonl_options import JsonlOptions

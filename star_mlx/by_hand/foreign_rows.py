@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.data import OnBadRow
-from star_mlx.rows import Row, rows
+from star_mlx.data.rows import Row, rows
 from star_mlx.types import Engine, Example, ModelError, TaskError
 
 Turns = tuple[tuple[str, str], ...]  # (role, content)

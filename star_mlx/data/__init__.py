@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from star_mlx.rows import Row, rows
+from star_mlx.data.rows import Row, rows
 from star_mlx.types import Problem, TaskError
 
 __all__ = ["LABELS", "OnBadRow", "Reader", "Row", "choices", "cut", "official", "rows", "text"]
@@ -155,7 +155,7 @@ def official(folder: str | None, file: str, repository: str, hub_file: str) -> I
         TaskError: the file is not there, or the Hub cannot give it.
     """
     if folder is None:
-        from star_mlx.hub_data import fetch
+        from star_mlx.data.hub_files import fetch
 
         yield from rows(fetch(repository, [hub_file])[0])
         return

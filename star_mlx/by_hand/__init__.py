@@ -17,7 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from star_mlx import files, foreign_rows, measure, prepare, star, step_files, store
+from star_mlx import files, findings, measure, prepare, star, store
+from star_mlx.by_hand import foreign_rows, step_files
 from star_mlx.data import OnBadRow
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
@@ -198,13 +199,13 @@ def evaluate(
         with TemporaryDirectory() as room, store.opened(Path(room) / "run", {}) as folder:
             student = Student(recipe, task, prompt_set, engine, folder, emit)
             made.append(measure.attempts(student, folder, problems, of, how))
-    right = [measure.verdicts(task, problems, m, how.samples) for m in made]
+    right = [findings.verdicts(task, problems, m, how.samples) for m in made]
     others = zip(models[1:], right[1:], strict=True)
     return {
         "of": models[0].name,
         "iteration": iteration,
-        **measure.summary(task, problems, made[0], how),
-        "against": [measure.compare(models[0].name, right[0], o.name, v) for o, v in others],
+        **findings.summary(task, problems, made[0], how.split, how.samples),
+        "against": [findings.compare(models[0].name, right[0], o.name, v) for o, v in others],
     }
 
 
@@ -221,9 +222,9 @@ def _of(name: str, iteration: int) -> measure.Of:
 
 def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[Problem]:
     """The problems an iteration attempts, in order; where a task grows, those it begins with."""
-    shown = {shot.id for shot in prompts.examples}
-    problems = [p for p in task.training([]) if p.id not in shown]
-    return star.sample(problems, recipe.star.options(), recipe.seed, iteration)
+    return star.sample(
+        prompts.unseen(task.training([])), recipe.star.options(), recipe.seed, iteration
+    )
 
 
 def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:

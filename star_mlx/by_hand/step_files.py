@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx import files, store
+from star_mlx.data.rows import rows
 from star_mlx.recipe import differences
-from star_mlx.rows import rows
 from star_mlx.types import Attempt, ModelError, RunError, StarError, TaskError
 
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from star_mlx import measure, prepare, star, step_files, store
-from star_mlx.by_hand import Summary, drawn, named, warn_of
-from star_mlx.foreign_rows import read
+from star_mlx import measure, prepare, star, store
+from star_mlx.by_hand import Summary, drawn, named, step_files, warn_of
+from star_mlx.by_hand.foreign_rows import read
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
 from star_mlx.scripted import ScriptedEngine
