@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from star_mlx.cli import cli
 from star_mlx.recipe import load, shipped
+from star_mlx.types import StarError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def readme_commands():
 
 @pytest.mark.parametrize("line", sorted(set(readme_commands())))
 def test_every_command_of_the_readme_is_understood(line, tmp_path, monkeypatch):
-    """Loops are run dry; what needs a run folder must fail for the lack of it alone."""
+    """Loops are run dry; what needs a run or a file must fail for the lack of it alone."""
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(line)[1:]
     if arguments[0] == "loop" and "--run" not in arguments:
@@ -43,6 +44,9 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path, monkeypatch):
     if "runs/" in line:
         text = str(result.exception)
         assert type(result.exception).__name__ in ("RunError", "RecipeError"), text
+    elif files := [a for a in arguments if re.search(r"\.(csv|jsonl|yaml)$", a)]:
+        assert isinstance(result.exception, StarError), result.output
+        assert files[0] in str(result.exception)
     else:
         assert result.exit_code == 0, result.output
     assert list(tmp_path.iterdir()) == []
