@@ -162,6 +162,16 @@ def test_the_shipped_few_shot_prompts(name):
         assert {letters.count(letter) for letter in "ABCDE"} == {2}
 
 
+def test_a_question_as_it_is_typed():
+    typed = CSQA.pose("Where is milk cold?\n(A) oven (B) fridge\n(C) sun")
+    choices = (("A", "oven"), ("B", "fridge"), ("C", "sun"))
+    assert typed.question == Question("Where is milk cold?", choices) and typed.answer == ""
+    for text in ("How many (B) are there?", "Is (A) or (C) right?", "What is 3 + 4?"):
+        assert GSM.pose(text).question == Question(text)
+    with pytest.raises(TaskError, match="blank"):
+        GSM.pose("  ")
+
+
 @pytest.mark.parametrize(
     "text",
     [

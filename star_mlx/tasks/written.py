@@ -95,10 +95,15 @@ class Written:
     # ------------------------------------------------------------------ text
 
     def pose(self, text: str) -> Problem:
-        """A question as a person types it, without choices; its answer is not known."""
-        if not text.strip():
+        """A question as a person types it, with choices as ``(A) one (B) another``, if any; its
+        answer is not known."""
+        asked, *rest = re.split(r"\s*\(([A-Z])\)\s*", text.strip())
+        choices = tuple(zip(rest[0::2], rest[1::2], strict=True))
+        if len(choices) < 2 or "".join(rest[0::2]) != data.LABELS[: len(choices)]:
+            asked, choices = text.strip(), ()
+        if not asked:
             raise TaskError("the question is blank")
-        return Problem("asked", Question(text.strip()), "")
+        return Problem("asked", Question(asked, choices), "")
 
     def ask(self, question: Question) -> str:
         return self._asked(question.text, question.choices)
