@@ -130,7 +130,7 @@ class Star(_Group):
         False, description="keep no rationale in which a step is found wrong"
     )
     reject_hint_leaks: bool = Field(
-        False, description="keep no rationalization that speaks of its hint"
+        False, description="keep no rationalization that speaks of its hint or only repeats it"
     )
     evaluate: bool = Field(True, description="measure dev accuracy after every iteration")
     on_regression: guard.Policy = Field(

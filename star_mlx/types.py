@@ -241,7 +241,7 @@ class Task(Protocol):
         """Whether every step of the rationale is right; None where that cannot be checked."""
 
     def cites_hint(self, problem: Problem, completion: str) -> bool:
-        """Whether the rationale speaks of the hint it was given."""
+        """Whether a rationalization speaks of its hint, or only repeats it."""
 
 
 @dataclass(frozen=True, slots=True)

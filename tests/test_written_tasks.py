@@ -180,6 +180,9 @@ def test_a_question_as_it_is_typed():
         "The answer is given in parentheses.",
         "The correct answer is already given.",
         "It is (CORRECT).",
+        " 1340\nB: 1340\nC: 1340\nD: 1340",
+        " #### 252",
+        " So the answer is (E).",
     ],
 )
 def test_a_rationale_that_speaks_of_its_hint(text):
