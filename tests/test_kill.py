@@ -73,7 +73,11 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path, whole, phase, 
 def test_ctrl_c_ends_in_two_seconds_with_one_line_saying_how_to_go_on(tmp_path, whole):
     run = tmp_path / "run"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command(run, "--json"), **pipes) as process:
+
+    def heeding() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
+
+    with subprocess.Popen(command(run, "--json"), preexec_fn=heeding, **pipes) as process:
         for event in events(process):
             if event["event"] == "progress" and event["phase"] == "train":
                 break
