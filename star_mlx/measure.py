@@ -204,39 +204,34 @@ def evaluate_run(
     with opened(run, emit, engine) as (task, student, folder):
         record = store.read(run)
         of = which(record, iteration)
+        others = [_other(name, run) for name in against]  # what is amiss is said before the work
         problems = chosen(task, student.recipe, how)
         made = attempts(student, folder, problems, of, how)
         result = entry(task, problems, made, of, how, record)
         right = verdicts(task, problems, made, how.samples)
-        for name in against:
-            other, theirs = _other(name, problems, (task, student, folder), how, emit)
-            result["against"].append(compare(of.name, right, other, theirs))
+        for name, elsewhere, other in others:
+            if elsewhere is None:
+                made = attempts(student, folder, problems, other, how)
+            else:
+                with opened(elsewhere, emit, student.engine) as (_, another, room):
+                    made = attempts(another, room, problems, other, how)
+            theirs = verdicts(task, problems, made, how.samples)
+            result["against"].append(compare(of.name, right, name, theirs))
         path = save(run, result)
     return {**result, "file": str(path)}
 
 
-def _other(
-    name: str,
-    problems: Sequence[Problem],
-    here: tuple[Task, Student, store.Store],
-    how: How,
-    emit: Emit,
-) -> tuple[str, Mapping[str, bool]]:
-    """What to call something to compare with, and its verdicts."""
-    task, student, folder = here
-    elsewhere = folder.path / "baselines" / name if name in TRAINED else Path(name)
-    if name in TRAINED or elsewhere.is_dir():
+def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
+    """What to compare with: what to call it, the run folder it is in if another, and its model."""
+    if name in TRAINED:
+        elsewhere = run / "baselines" / name
         if not elsewhere.is_dir():
             raise RunError(
-                f"{folder.path} has no baseline {name}: star-mlx baseline {folder.path} "
-                f"--kind {name} makes it"
+                f"{run} has no baseline {name}: star-mlx baseline {run} --kind {name} makes it"
             )
-        with opened(elsewhere, emit, student.engine) as (task, student, folder):
-            of = which(store.read(elsewhere), "best" if elsewhere == Path(name) else "last")
-            made = attempts(student, folder, problems, of, how)
-        name = name if name in TRAINED else f"{name}, {of.name}"
-    else:
-        of = which(store.read(folder.path), name)
-        made = attempts(student, folder, problems, of, how)
-        name = of.name
-    return name, verdicts(task, problems, made, how.samples)
+        return name, elsewhere, which(store.read(elsewhere), "last")
+    if Path(name).is_dir():
+        of = which(store.read(Path(name)), "best")
+        return f"{name}, {of.name}", Path(name), of
+    of = which(store.read(run), name)
+    return of.name, None, of
