@@ -113,7 +113,8 @@ def sentence(result: Mapping[str, Any]) -> str:
 def report(result: Mapping[str, Any]) -> list[str]:
     """A result as lines for a person."""
     lines = [sentence({**result, "against": []})]
-    for name, counts in result["by_class"].items():
+    by_class = sorted(result["by_class"].items(), key=lambda item: (len(item[0]), item[0]))
+    for name, counts in by_class:
         if name:
             share = counts.get("accuracy", counts.get("correct", 0) / counts["n"])
             lines.append(f"  {result['classes']} {name}: {100 * share:.1f}% of {counts['n']}")
