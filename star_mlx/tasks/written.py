@@ -8,6 +8,7 @@ the question in parentheses, as in the paper.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -44,21 +45,24 @@ class FileOptions(BaseModel):
     )
 
 
-class Written:
+class Written(ABC):
     """Base of those tasks. A subclass says where the rows are and how an answer is read."""
 
     stop: tuple[str, ...] = ("\nQ:",)
     classes = ""
     options: FileOptions
 
+    @abstractmethod
     def train_rows(self) -> Iterable[data.Row]:
-        raise NotImplementedError
+        """The rows that train and dev are made of."""
 
+    @abstractmethod
     def test_rows(self) -> Iterable[data.Row]:
-        raise NotImplementedError
+        """The held-out rows."""
 
+    @abstractmethod
     def pose_row(self, row: Mapping[str, Any]) -> Problem:
-        raise NotImplementedError
+        """See ``types.Task``."""
 
     # ------------------------------------------------------------------ problems
 
@@ -123,8 +127,9 @@ class Written:
     def zero_shot(self, question: Question) -> str:
         return self.ask(question) + STEP_BY_STEP
 
+    @abstractmethod
     def equal(self, answer: str, gold: str) -> bool:
-        raise NotImplementedError
+        """See ``types.Task``."""
 
     def valid_steps(self, problem: Problem, completion: str) -> bool | None:
         return None
