@@ -103,7 +103,9 @@ def test_the_hub_is_asked_for_a_revision_and_few_files(
 ) -> None:
     asked = []
 
-    def snapshot(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def snapshot(
+        name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> str:
         asked.append((name, revision))
         assert "model*.safetensors" in allow_patterns
         return str(good)

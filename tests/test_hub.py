@@ -54,6 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "modeling.py").write_text("raise SystemExit('run')")
     for name in ("pytorch_model.bin", "README.md", ".gitattributes", "adapters.safetensors"):
         (folder / name).write_text(name)
+    (folder / "onnx").mkdir()
+    (folder / "onnx/config.json").write_text("{}")
     return folder
 
 
@@ -117,7 +119,7 @@ def test_only_what_is_wanted_is_fetched_and_works_offline_afterwards(hub, ask, f
     for name in NEEDED:
         assert (Path(found["folder"]) / name).read_bytes() == (folder / name).read_bytes()
         assert len(hub.asked("GET", f"/{name}$")) == 1
-    assert not hub.asked("GET", r"\.py$|\.bin$|\.md$")
+    assert not hub.asked("GET", r"\.py$|\.bin$|\.md$|/onnx/")
     before = len(hub.requests)
     assert ask(model("org/name@v1"), HF_HUB_OFFLINE="1") == [found]
     assert len(hub.requests) == before

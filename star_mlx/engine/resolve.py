@@ -113,6 +113,12 @@ def _download(name: str, revision: str | None, *, code: bool) -> Found:
         ModelError, name, revision, instead=WITHOUT_NETWORK, missing=f"no folder {name}, and "
     ):
         wanted = [*WANTED, *CODE] if code else list(WANTED)
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        snapshot = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=wanted,
+            ignore_patterns=["*/*"],  # subfolders hold the model in other formats
+        )
+        folder = Path(snapshot)
     commit = folder.name if folder.parent.name == "snapshots" else revision
     return Found(name, folder, commit)
