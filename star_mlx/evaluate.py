@@ -10,7 +10,7 @@ from typing import Any
 from star_mlx.types import Attempt, Evaluation, Problem, Split
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of a proportion (Wilson 1927), as fractions; (0, 1) where n is 0."""
     if n == 0:
         return 0.0, 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ def summary(
     """The counts of a measurement.
 
     With one sample: the ``eval`` entry of a metrics line. With k: ``accuracy`` is the mean over the
-    samples, its interval from the spread between problems (a sample is not a new problem), and
+    samples, its interval by the spread between problems (a sample is not a new problem), and
     ``pass_at_k`` and ``maj_at_k`` for 1, 2, 4, ... and k.
     """
     extra = {
@@ -86,10 +85,17 @@ def _majority(
 
 
 def _spread(shares: Sequence[float]) -> list[float]:
-    """A normal 95% interval of the mean over problems, within 0 and 1."""
-    mean = statistics.fmean(shares)
-    half = 1.96 * statistics.stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else 1.0
-    return [round(max(0.0, mean - half), 4), round(min(1.0, mean + half), 4)]
+    """Wilson's 95% interval of the mean over problems, by their effective number.
+
+    Samples of a problem are alike, so k of them are worth less than k problems: the variance
+    between problems says how many independent answers they amount to (the design effect, Kish
+    1965); that is never taken as fewer than the problems there are.
+    """
+    n, mean = len(shares), statistics.fmean(shares)
+    variance = statistics.variance(shares) if n > 1 else 0.0
+    effective = max(n, n * mean * (1 - mean) / variance) if variance else n
+    low, high = evaluate.wilson(mean * effective, effective)
+    return [round(low, 4), round(high, 4)]
 
 
 def compare(

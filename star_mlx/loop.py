@@ -141,10 +141,8 @@ def attempt(
     adapter = record.adapter(number)
     engine = engine or prepare.open_engine(recipe)
     prompt_set = prepare.in_template(recipe, prompt_set, engine)
-    drop = recipe.star.drop_few_shot_from
-    prefix, asked = prompt_set.batch(
-        problems, hinted=hinted, few_shot=drop is None or number < drop
-    )
+    few_shot = recipe.star.options().few_shot(number)
+    prefix, asked = prompt_set.batch(problems, hinted=hinted, few_shot=few_shot)
     completions = engine.generate(
         asked,
         decoding(recipe, prompt_set),

@@ -239,3 +239,21 @@ def test_a_run_without_it_never_opens_the_test_file(tmp_path, data):
         measure.evaluate_run(
             tmp_path / "t", "1", how=measure.How("test"), engine=ScriptedEngine(pupil)
         )
+
+
+def test_the_interval_of_several_samples_goes_by_the_problems_not_the_samples():
+    from star_mlx.evaluate import wilson
+
+    def interval(*shares):
+        return findings._spread(shares)
+
+    def by(correct, n):
+        return [round(x, 4) for x in wilson(correct, n)]
+
+    assert interval(*[0.0] * 20) == by(0, 20) and interval(*[1.0] * 20) == by(20, 20)
+    assert interval(0.5) == by(0.5, 1)
+    # samples all alike in a problem: no more than one answer each
+    assert interval(*[1.0, 0.0] * 10) == by(10, 20)
+    # samples that differ within problems are worth more, so the interval is narrower
+    low, high = interval(*[0.25, 0.75] * 10)
+    assert by(10, 20)[0] < low < 0.5 < high < by(10, 20)[1]
