@@ -76,6 +76,7 @@ def _train(trained: Trained) -> dict[str, Any]:
         "steps": trained.steps,
         "epochs": round(trained.epochs, 4),
         "tokens": trained.tokens,
+        "padding": round(trained.padding, 4),
         "first_loss": round(trained.first_loss, 6),
         "last_loss": round(trained.last_loss, 6),
         "tokens_per_second": _rate(trained.tokens, trained.seconds),

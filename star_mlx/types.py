@@ -126,7 +126,8 @@ class Trained:
 
     ``first_loss`` and ``last_loss`` are mean losses in nats per supervised token, over the first
     and the last tenth of the steps; ``tokens`` counts prompt and completion tokens seen;
-    ``too_long`` names the examples refused for their length.
+    ``too_long`` names the examples refused for their length; ``padding`` is the share of the
+    positions computed that were padding.
     """
 
     adapter: Path
@@ -137,6 +138,7 @@ class Trained:
     last_loss: float
     seconds: float
     too_long: tuple[str, ...] = ()
+    padding: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

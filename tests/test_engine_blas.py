@@ -105,16 +105,28 @@ def test_without_any_openblas_the_bundled_one_is_named() -> None:
     assert printed.endswith(RIGHT)
 
 
-def test_threads_follow_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_follow_the_machine_the_width_and_the_lanes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from star_mlx.engine.lanes import Lanes
+
     asked: list[int] = []
     monkeypatch.setattr(blas, "_loaded", blas.Blas("test", "", "shim", 4))
     monkeypatch.setattr(blas, "_set_threads", asked.append)
     monkeypatch.setattr(blas, "cpus", lambda: 4)
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    assert [blas.set_threads(width).threads for width in (128, 191, 192, 4096)] == [1, 1, 4, 4]
+    assert blas.processors() == 4
+    narrow, wide = Lanes(191), Lanes(192)
+    assert asked == [1, 4]  # one lane is at work
+    assert [wide.count(rows) for rows in (1, 15, 16, 32, 1000)] == [1, 1, 2, 4, 4]
+    heard: list[int] = []
+    for lanes, threads in ((narrow, 1), (wide, 2)):
+        asked.clear()
+        lanes.run([lambda report: report(1), lambda report: report(2)], heard.append)
+        assert asked == [threads, 1 if lanes is narrow else 4]
+    assert sorted(heard) == [1, 1, 2, 2]
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
-    assert blas.set_threads(128).threads == 3
-    assert asked == [1, 1, 4, 4, 3]
+    assert blas.processors() == 3
 
 
 def test_nothing_heavy_is_imported_with_the_package() -> None:

@@ -1,45 +1,79 @@
-"""What star-mlx uses of mlx-lm's batch machinery, and nothing else does. Tested with 0.32.2.
+"""Rows decoded together behind one shared prefix: they join, end and are replaced at any step.
 
-Rows join and leave a batch while it runs (continuous batching). Where a row ends is decided by the
-caller, so mlx-lm is given no stop of its own.
+A lane's rows stand in slots of its caches. A slot whose row has ended is given to the next prompt
+at once; when no prompt is left, slots are closed up. The next step is always under way while the
+last one's tokens are looked at.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import make_prompt_cache
 
-PREFILL_STEP = 512  # tokens a row in one evaluation, so that an interrupt gets through
-NEVER = 1 << 30
+from star_mlx.engine.attention import Columns, SharedCache, caches
+from star_mlx.engine.form import Cache, Form
 
-Sampler = Callable[[mx.array], mx.array]  # log-probabilities (1, V) -> token (1,)
-Cache = list[Any]  # one mlx-lm cache a layer
+PREFIX_STEP = 512  # tokens of a prefix in one pass
+PASS = 512  # padded tokens of a pass over new prompts
+LINGER = 8  # an eighth of the slots may stand empty before they are closed up, which copies caches
 
-
-def greedy(logprobs: mx.array) -> mx.array:
-    """The most probable token of every row, (B, V) -> (B,)."""
-    return mx.argmax(logprobs, axis=-1)
+Sampler = Callable[[mx.array], mx.array]  # logits (1, V) -> token (1,)
 
 
 def prefill(model: nn.Module, tokens: Sequence[int]) -> Cache:
-    """The cache of a model that has read ``tokens``, one row; empty for no tokens."""
+    """The caches of a model that has read ``tokens``, one row; empty for no tokens."""
     cache: Cache = make_prompt_cache(model)
-    for start in range(0, len(tokens), PREFILL_STEP):
-        model(mx.array([tokens[start : start + PREFILL_STEP]]), cache=cache)
+    for start in range(0, len(tokens), PREFIX_STEP):
+        model(mx.array([tokens[start : start + PREFIX_STEP]]), cache=cache)
         mx.eval([c.state for c in cache])
     return cache
 
 
+class _Reader:
+    """The model behind the prefix, and how its next tokens are chosen."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        form: Form,
+        prefix: Cache | None,
+        prefix_length: int,
+        samplers: Sequence[Sampler] | None,
+    ) -> None:
+        self._model, self._form, self._prefix = model, form, prefix
+        self._length, self._samplers = prefix_length, samplers
+
+    def caches(self, pads: Sequence[int]) -> list[SharedCache]:
+        """Empty caches behind the prefix."""
+        return caches(self._prefix, len(self._model.layers), Columns(pads, self._length))
+
+    def read(
+        self, tokens: mx.array, cached: list[SharedCache], rows: Sequence[int | None]
+    ) -> mx.array:
+        """Read tokens (B, L) and choose each row's next, (B,); None stands for no row."""
+        b, length = tokens.shape
+        cached[0].columns.advance(length)
+        last = mx.arange(1, b + 1) * length - 1
+        logits = self._form.logits(self._model, tokens, last, cached)
+        if self._samplers is None:
+            return mx.argmax(logits, axis=-1)
+        chosen = [
+            mx.zeros((1,), mx.uint32) if row is None else self._samplers[row](logits[i : i + 1])
+            for i, row in enumerate(rows)
+        ]
+        return mx.concatenate(chosen)
+
+
 class Rows:
-    """Rows being decoded together, at most ``size`` at once.
+    """Rows being decoded together, at most ``size`` at once. For one thread.
 
     Args:
-        prefix: cache of the tokens that all rows begin with, or None where they share none.
+        prefix: caches of the tokens that all rows begin with, or None where they share none.
+        prefix_length: how many tokens those are.
         prompts: the rows' remaining token ids, at least one each, in the order they start.
         samplers: one a row, or None to decode greedily.
     """
@@ -47,42 +81,113 @@ class Rows:
     def __init__(
         self,
         model: nn.Module,
+        form: Form,
         prompts: Sequence[Sequence[int]],
         *,
         prefix: Cache | None,
+        prefix_length: int,
         samplers: Sequence[Sampler] | None,
         size: int,
     ) -> None:
-        self._generator = BatchGenerator(
-            model,
-            sampler=greedy,
-            completion_batch_size=size,
-            prefill_batch_size=size,
-            prefill_step_size=PREFILL_STEP,
-        )
-        self._uids = self._generator.insert(
-            [list(p) for p in prompts],
-            max_tokens=[NEVER] * len(prompts),
-            caches=[prefix] * len(prompts) if prefix else None,
-            samplers=list(samplers) if samplers else None,
-        )
-        self._row = {uid: i for i, uid in enumerate(self._uids)}
-        self._left = len(self._uids)
+        self._reader = _Reader(model, form, prefix, prefix_length, samplers)
+        self._queue, self._size = deque(enumerate(prompts)), size
+        self._slots: list[int | None] = []  # the row in each slot
+        self._caches: list[SharedCache] = []
+        self._next: mx.array | None = None  # each slot's next token, on its way
+        self._cpu = mx.default_device().type == mx.DeviceType.cpu
 
     def __enter__(self) -> Rows:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._generator.close()
+        self._caches.clear()
+        self._next = None
         mx.clear_cache()
 
     def steps(self) -> Iterator[list[tuple[int, int]]]:
         """Yield one step's (row, token) pairs at a time, until every row is removed."""
-        while self._left:
-            responses = self._generator.next_generated()
-            yield [(self._row[r.uid], r.token) for r in responses]
+        while self._queue or any(row is not None for row in self._slots):
+            while self._queue and (not self._slots or None in self._slots):
+                self._admit()
+                yield []  # so that an interruption gets through
+            if not self._queue:
+                self._shrink()
+            yield self._step()
 
     def remove(self, rows: Sequence[int]) -> None:
         """End rows; others take their places."""
-        self._generator.remove([self._uids[i] for i in rows])
-        self._left -= len(rows)
+        ended = set(rows)
+        self._slots = [None if row in ended else row for row in self._slots]
+
+    def _step(self) -> list[tuple[int, int]]:
+        assert self._next is not None
+        self._room()
+        after = self._reader.read(self._next[:, None], self._caches, self._slots)
+        if not self._cpu:
+            mx.async_eval(after)
+        tokens = self._next.tolist()  # waits
+        if self._cpu:  # only now: earlier, the last step still read the caches, and writing to them
+            mx.async_eval(after)  # would have copied them
+        self._next = after
+        return [(row, t) for row, t in zip(self._slots, tokens, strict=True) if row is not None]
+
+    def _admit(self) -> None:
+        """Read the next prompts, as many as have a slot and fit a pass, into their slots."""
+        if not self._slots or all(row is None for row in self._slots):
+            self._begin()
+        free = [i for i, row in enumerate(self._slots) if row is None]
+        group: list[tuple[int, Sequence[int]]] = []
+        while self._queue and len(group) < len(free):
+            longest = max(len(self._queue[0][1]), *(len(p) for _, p in group), 0)
+            if group and (len(group) + 1) * longest > PASS:
+                break
+            group.append(self._queue.popleft())
+        longest = max(len(p) for _, p in group)
+        pads = [longest - len(p) for _, p in group]
+        fresh = self._reader.caches(pads)
+        tokens = mx.array([[0] * pad + list(p) for pad, (_, p) in zip(pads, group, strict=True)])
+        first = self._reader.read(tokens, fresh, [row for row, _ in group])
+        mx.eval(first)
+        columns = self._caches[0].columns
+        assert self._next is not None
+        for i, (slot, (row, prompt)) in enumerate(zip(free, group, strict=False)):
+            self._slots[slot] = row
+            for cache, new in zip(self._caches, fresh, strict=True):
+                cache.put(slot, new, i)
+            columns.pads[slot] = columns.stop - len(prompt)
+            self._next[slot] = first[i]
+
+    def _begin(self) -> None:
+        """Empty slots, wide enough for the longest prompt that waits."""
+        n = min(self._size, len(self._queue))
+        longest = max(len(prompt) for _, prompt in self._queue)
+        self._slots = [None] * n
+        self._caches = self._reader.caches([longest] * n)
+        self._caches[0].columns.stop = longest
+        self._next = mx.zeros((n,), mx.uint32)
+
+    def _shrink(self) -> None:
+        """Close up empty slots, once there are enough of them to be worth a copy of the caches."""
+        kept = [i for i, row in enumerate(self._slots) if row is not None]
+        if (len(self._slots) - len(kept)) * LINGER <= len(self._slots):
+            return
+        self._keep(kept)
+
+    def _room(self) -> None:
+        """Before the caches grow, drop the columns that no row owns any more."""
+        columns = self._caches[0].columns
+        pads = [p for p, row in zip(columns.pads, self._slots, strict=True) if row is not None]
+        if self._caches[0].full and min(pads) > 0:
+            self._keep(list(range(len(self._slots))))
+
+    def _keep(self, slots: list[int]) -> None:
+        columns = self._caches[0].columns
+        rows = [self._slots[i] for i in slots]
+        pads = [columns.pads[i] for i in slots]
+        first = min(p for p, row in zip(pads, rows, strict=True) if row is not None)
+        for cache in self._caches:
+            cache.select(slots, first)
+        columns.pads = [max(p - first, 0) for p in pads]
+        columns.stop -= first
+        assert self._next is not None
+        self._slots, self._next = rows, self._next[mx.array(slots)]

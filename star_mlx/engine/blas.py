@@ -27,7 +27,6 @@ from typing import Literal
 
 SHIMS = Path(__file__).parent / "shim"
 SYSTEM_NAMES = ("libopenblas.so.0", "libopenblas.so", "libopenblasp.so.0", "libblis.so.4")
-NARROW = 192  # hidden size below which one thread beats two (MLX-on-CPU measurement)
 
 Kind = Literal["shim", "system", "bundled", "accelerate"]
 
@@ -58,19 +57,24 @@ def load() -> Blas:
     return _loaded
 
 
-def set_threads(hidden_size: int) -> Blas:
-    """Choose the number of threads for a model this wide; ``OPENBLAS_NUM_THREADS`` overrules.
+def processors() -> int:
+    """How many threads may multiply at once: ``OPENBLAS_NUM_THREADS`` or all; 1 if not ours to set.
 
-    The choice depends on the width and the processors alone, so that runs are repeatable.
+    The number depends on the machine alone, so that runs are repeatable.
     """
+    load()
+    if _set_threads is None:
+        return 1
+    asked = os.environ.get("OPENBLAS_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else cpus()
+
+
+def use_threads(threads: int) -> Blas:
+    """Let one product use so many threads from now on, where they are ours to set."""
     global _loaded
     blas = load()
     if _set_threads is None:
         return blas
-    asked = os.environ.get("OPENBLAS_NUM_THREADS", "")
-    threads = int(asked) if asked.isdigit() and int(asked) else cpus()
-    if not asked and hidden_size < NARROW:
-        threads = 1
     _set_threads(threads)
     _loaded = replace(blas, threads=threads)
     return _loaded

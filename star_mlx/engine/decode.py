@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from star_mlx.engine.batch import Cache, Rows, Sampler, prefill
+from star_mlx.engine import batch_copied
+from star_mlx.engine.batch import Rows, Sampler, prefill
+from star_mlx.engine.form import Cache, Form
+from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.text import Stops, Text
 from star_mlx.types import Completion, Decoding, ModelError
 
 KEPT_PREFIXES = 4  # few-shot prompts kept in memory, with and without hints, of two adapters
-LINGER = 16  # a batch is compacted once a 16th of it has ended: compacting copies its whole cache
 
 
 class Prefixes:
@@ -53,6 +56,8 @@ class _Row:
 
 def generate(
     model: nn.Module,
+    form: Form,
+    lanes: Lanes,
     text: Text,
     prompts: Sequence[str],
     decoding: Decoding,
@@ -84,46 +89,60 @@ def generate(
         )
     n = shared(tokens, text.prompt(prefix)) if prefix else 0
     cache = prefixes.get(model, adapter, tokens[0][:n])
-    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
     rows = [_Row(min(decoding.max_tokens, context - len(t))) for t in tokens]
-    samplers = [sampler(decoding, seeds[i]) for i in order] if decoding.temperature > 0 else None
-    with Rows(
-        model,
-        [tokens[i][n:] for i in order],
-        prefix=cache,
-        samplers=samplers,
-        size=decoding.batch_size,
-    ) as batch:
-        _run(batch, [rows[i] for i in order], text, Stops(text, decoding.stop), decoding, progress)
+    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+    lane_count = 1 if form.unshared else lanes.count(min(decoding.batch_size, len(tokens)))
+    done = total = 0
+
+    def job(share: Sequence[int], size: int) -> Callable[[Callable[[Any], None]], None]:
+        samplers = [sampler(decoding, seeds[i]) for i in share] if decoding.temperature else None
+        remaining = [tokens[i][n:] for i in share]
+
+        def run(report: Callable[[Any], None]) -> None:
+            with (
+                batch_copied.Rows(model, remaining, prefix=cache, samplers=samplers, size=size)
+                if form.unshared
+                else Rows(
+                    model, form, remaining,
+                    prefix=cache, prefix_length=n, samplers=samplers, size=size,
+                )
+            ) as batch:  # fmt: skip
+                _run(batch, [rows[i] for i in share], text, decoding, report)
+
+        return run
+
+    def hear(news: tuple[int, int]) -> None:
+        nonlocal done, total
+        done, total = done + news[0], total + news[1]
+        if news[0]:
+            progress(done, total)
+
+    # Which rows a lane takes is settled beforehand, so that a run does not depend on its timing.
+    shares = [order[i::lane_count] for i in range(lane_count)]
+    sizes = [len(range(i, decoding.batch_size, lane_count)) for i in range(lane_count)]
+    lanes.run([job(share, size) for share, size in zip(shares, sizes, strict=True)], hear)
     return [row.completion for row in rows if row.completion is not None]
 
 
 def _run(
-    batch: Rows,
+    batch: Rows | batch_copied.Rows,
     rows: Sequence[_Row],
     text: Text,
-    stops: Stops,
     decoding: Decoding,
-    progress: Callable[[int, int], None],
+    report: Callable[[tuple[int, int]], None],
 ) -> None:
-    done = total = 0
-    ended: list[int] = []
+    """Decode until all rows are complete; report how many ended and tokens came, step by step."""
+    stops = Stops(text, decoding.stop)
     for step in batch.steps():
-        before = done
+        ended: list[int] = []
+        tokens = 0
         for i, token in step:
-            row = rows[i]
-            if row.completion is not None:
-                continue
-            total += 1
-            row.completion = _advance(row, token, text, stops)
-            if row.completion is not None:
+            tokens += 1
+            rows[i].completion = _advance(rows[i], token, text, stops)
+            if rows[i].completion is not None:
                 ended.append(i)
-                done += 1
-        if len(ended) > min(decoding.batch_size, len(step)) // LINGER or done == len(rows):
-            batch.remove(ended)
-            ended.clear()
-        if done > before:
-            progress(done, total)
+        batch.remove(ended)
+        report((len(ended), tokens))
 
 
 def _advance(row: _Row, token: int, text: Text, stops: Stops) -> Completion | None:

@@ -72,7 +72,7 @@ def _blas() -> Check:
     from star_mlx.engine import blas
 
     found = blas.load()  # before the first import of mlx
-    blas.set_threads(blas.NARROW)
+    blas.use_threads(blas.processors())
     speed = gflops()
     advice = ""
     if found.kind == "bundled":

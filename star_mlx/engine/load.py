@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
 
-from star_mlx.engine import blas
+from star_mlx.engine import patch
+from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
 from star_mlx.types import ModelError
 
@@ -23,6 +25,7 @@ class Base:
 
     found: Found
     model: nn.Module
+    form: Form
     tokenizer: Any
     config: dict[str, Any]
     parameters: int
@@ -58,10 +61,11 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         raise ModelError(f"{folder} names no end token (eos_token): a completion could never end")
     model.freeze()
     model.eval()
+    patch.install(model)
+    gc.freeze()  # what is loaded stays: the collector need not look at it again and again
     inner = config.get("text_config") or config
-    blas.set_threads(int(inner.get("hidden_size") or blas.NARROW))
     return Base(
-        found, model, tokenizer, config, parameters, _bits(config, model),
+        found, model, form(model), tokenizer, config, parameters, _bits(config, model),
         int(inner.get("max_position_embeddings") or 1 << 20), content_hash(folder),
     )  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,15 +15,20 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 from mlx.utils import tree_map
 
-from star_mlx.engine import adapter
+from star_mlx.engine import adapter, vector
 from star_mlx.engine.batches import Row, epochs, micro
+from star_mlx.engine.form import Form
+from star_mlx.engine.lanes import ROWS, Lanes
 from star_mlx.types import Amount, Lora, NothingKept, Trained
 
 CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
+SHARE = 128  # tokens a lane is worth
 
 
 def train(
     model: nn.Module,
+    form: Form,
+    lanes: Lanes,
     rows: Sequence[Row],
     lora: Lora,
     amount: Amount,
@@ -47,7 +54,7 @@ def train(
     lengths = [len(row.tokens) for row in rows]
     budget = CPU_BUDGET if mx.default_device().type == mx.DeviceType.cpu else GPU_BUDGET
     losses: list[float] = []
-    tokens = seen = 0
+    tokens = seen = padded_tokens = 0
     if lora.dropout > 0:
         mx.random.seed(seed % (1 << 64))  # nn.Dropout draws from the global state alone
     with adapter.fresh(model, lora, seed):
@@ -57,9 +64,12 @@ def train(
         for step in range(steps):
             batch = next(order)
             optimizer.learning_rate = learning_rate(lora, step, steps)
-            parts = [[rows[i] for i in part] for part in micro(lengths, batch, budget)]
-            losses.append(_step(model, optimizer, parts, lora.grad_clip))
-            tokens += sum(lengths[i] for i in batch)
+            batch_tokens = sum(lengths[i] for i in batch)
+            share = min(budget, max(SHARE, math.ceil(batch_tokens / lanes.count(batch_tokens))))
+            parts = [[rows[i] for i in part] for part in micro(lengths, batch, share)]
+            losses.append(_step(model, form, lanes, optimizer, parts, lora.grad_clip))
+            tokens += batch_tokens
+            padded_tokens += sum(len(p) * max(len(row.tokens) for row in p) for p in parts)
             seen += len(batch)
             progress(step + 1, steps, losses[-1], tokens)
         adapter.save(model, lora, out)
@@ -74,6 +84,7 @@ def train(
         last_loss=sum(losses[-tenth:]) / len(losses[-tenth:]) if losses else math.nan,
         seconds=time.perf_counter() - start,
         too_long=too_long,
+        padding=1 - tokens / padded_tokens if padded_tokens else 0.0,
     )
 
 
@@ -104,48 +115,55 @@ def padded(part: Sequence[Row]) -> tuple[mx.array, mx.array, mx.array]:
     return mx.array(inputs), mx.array(where), mx.array(targets)
 
 
-def loss_sum(model: nn.Module, inputs: mx.array, where: mx.array, targets: mx.array) -> mx.array:
+def loss_sum(
+    model: nn.Module, form: Form, inputs: mx.array, where: mx.array, targets: mx.array
+) -> mx.array:
     """Summed negative log-likelihood (nats) of the supervised tokens, a scalar."""
-    logits = logits_at(model, inputs, where).astype(mx.float32)
+    logits = form.logits(model, inputs, where).astype(mx.float32)
+    if vector.wanted():
+        return mx.sum(vector.cross_entropy(logits, targets))
     loss: mx.array = nn.losses.cross_entropy(logits, targets, reduction="sum")
     return loss
 
 
-def logits_at(model: nn.Module, inputs: mx.array, where: mx.array) -> mx.array:
-    """Logits (N, V) at N places of the flattened (B, T) inputs.
-
-    The head is computed at those places only, where the architecture is known to allow it.
-    """
-    if type(model).__module__ not in PLAIN:
-        logits = model(inputs)
-        return mx.take(logits.reshape(-1, logits.shape[-1]), where, axis=0)
-    hidden = model.model(inputs)
-    hidden = mx.take(hidden.reshape(-1, hidden.shape[-1]), where, axis=0)
-    head: Any = model.lm_head if "lm_head" in model else model.model.embed_tokens.as_linear
-    picked: mx.array = head(hidden)
-    return picked
-
-
-# Architectures whose model is exactly head(model(inputs)): no scaling or capping of logits.
-PLAIN = frozenset(f"mlx_lm.models.{name}" for name in ("llama", "qwen2", "qwen3", "phi3", "olmo2"))
-
-
 def _step(
-    model: nn.Module, optimizer: optim.Optimizer, parts: Sequence[Sequence[Row]], clip: float
+    model: nn.Module,
+    form: Form,
+    lanes: Lanes,
+    optimizer: optim.Optimizer,
+    parts: Sequence[Sequence[Row]],
+    clip: float,
 ) -> float:
-    """One optimizer step over the parts of a batch; returns its mean loss."""
+    """One optimizer step over the parts of a batch; returns its mean loss.
+
+    Lanes take the parts in turn, and their sums are added in the order of the lanes, so that the
+    result does not depend on which is done first.
+    """
     value_and_grad = nn.value_and_grad(model, loss_sum)
+    parameters = model.trainable_parameters()
     count = sum(len(row.tokens) - row.start for part in parts for row in part)
-    total, gradient = None, None
-    for part in parts:
-        loss, grad = value_and_grad(model, *padded(part))
-        total = loss if total is None else total + loss
-        gradient = grad if gradient is None else tree_map(mx.add, gradient, grad)
-        mx.eval(total, gradient)
+    n = min(lanes.count(len(parts) * ROWS), len(parts))
+    sums: list[Any] = [None] * n
+    building = threading.Lock()  # value_and_grad puts its own arrays into the model meanwhile
+
+    def job(lane: int) -> Callable[[Callable[[None], None]], None]:
+        def run(report: Callable[[None], None]) -> None:
+            for part in parts[lane::n]:
+                with building:
+                    made = value_and_grad(model, form, *padded(part))
+                    model.update(parameters)
+                total = made if sums[lane] is None else tree_map(mx.add, sums[lane], made)
+                mx.eval(total)
+                sums[lane] = total
+                report(None)
+
+        return run
+
+    lanes.run([job(lane) for lane in range(n)], lambda _: None)
+    total, gradient = functools.reduce(lambda a, b: tree_map(mx.add, a, b), sums)
     gradient = tree_map(lambda g: g / count, gradient)
     if clip > 0:
         gradient, _ = optim.clip_grad_norm(gradient, clip)
     optimizer.update(model, gradient)
     mx.eval(model.trainable_parameters(), optimizer.state)
-    assert total is not None
     return float(total.item()) / count

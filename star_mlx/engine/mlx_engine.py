@@ -10,6 +10,7 @@ import mlx.core as mx
 
 from star_mlx.engine import adapter, batches, decode
 from star_mlx.engine import lora as training
+from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base
 from star_mlx.engine.text import Text
 from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Trained
@@ -23,6 +24,8 @@ class MlxEngine:
         self._text = Text(base.tokenizer)
         self._switch = adapter.Switch(base.model)
         self._prefixes = decode.Prefixes()
+        inner = base.config.get("text_config") or base.config
+        self._lanes = Lanes(int(inner.get("hidden_size") or NARROW))
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base."""
@@ -59,6 +62,8 @@ class MlxEngine:
         """Complete every prompt; see ``types.Engine``."""
         return decode.generate(
             self._base.model,
+            self._base.form,
+            self._lanes,
             self._text,
             prompts,
             decoding,
@@ -86,6 +91,8 @@ class MlxEngine:
         rows, too_long = batches.rows(examples, self._text, limit)
         return training.train(
             self._base.model,
+            self._base.form,
+            self._lanes,
             rows,
             lora,
             amount,

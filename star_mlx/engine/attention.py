@@ -1,0 +1,304 @@
+"""Attention of many rows behind one shared prefix, and caches that keep that prefix once.
+
+The rows of a batch begin with the same few-shot prompt. Its keys and values are kept as one row;
+all rows attend to them in one matrix product, and each row to its own tokens, and the two results
+are merged by their log-sum-exp. This is exact, and known as Hydragen (Juravsky et al. 2024,
+arXiv 2402.05099) and cascade inference. Copied into every row, a prefix of 1,300 tokens takes most
+of a batch's memory and most of a decoding step.
+
+Shapes: B rows, H heads of queries, G heads of keys, L new tokens, S tokens of the rows' own so far,
+P tokens of the prefix, D the width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from star_mlx.engine import vector
+
+CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26  # scores at a time: what a CPU's cache holds
+WORTH_NUMPY = 1 << 16  # scores from which on leaving mlx for their exponential is worth it
+GROW = 64  # columns that the rows' buffers grow by
+_LOW = -1e30  # a score that is not attended to; finite, so that a row of nothing else is no NaN
+
+Part = tuple[mx.array, mx.array, mx.array]  # weighted values, largest score, sum of the weights
+
+
+class NotOrdinary(Exception):
+    """The model's attention is of a kind that these caches do not have."""
+
+
+class Columns:
+    """Which columns of the rows' buffers hold which tokens; one for the caches of all layers.
+
+    Row b owns the columns ``pads[b]`` up to ``stop``: rows end together and begin apart. A pass
+    reads tokens into ``start`` up to ``stop``.
+    """
+
+    def __init__(self, pads: Sequence[int], prefix: int) -> None:
+        self.prefix = prefix
+        self.start = self.stop = 0
+        self.pads = list(pads)
+        self.offset: mx.array | None = None
+
+    def advance(self, tokens: int) -> None:
+        """Begin a pass that reads so many tokens of every row."""
+        self.start, self.stop = self.stop, self.stop + tokens
+        self._pads = mx.array(self.pads)
+        self.offset = self.prefix + self.start - self._pads  # (B,) positions of the first tokens
+
+    def mask(self) -> mx.array | None:
+        """Which columns (1, S) or (L, S) each row's new tokens see, (B, 1, L, S); None for all."""
+        new, old = mx.arange(self.start, self.stop), mx.arange(self.stop)
+        if self.stop - self.start == 1 and not any(self.pads):
+            return None
+        inside = old[None, None, None, :] >= self._pads[:, None, None, None]
+        return inside & (old[None, :] <= new[:, None])[None, None]
+
+
+class SharedCache:
+    """A layer's keys and values: the prefix as one row, the rows' own tokens (B, G, S, D).
+
+    It stands where mlx-lm's own caches stand in a call of a model.
+    """
+
+    def __init__(self, columns: Columns, prefix: tuple[mx.array, mx.array] | None) -> None:
+        self.columns = columns
+        self.prefix = prefix  # (G, P, D) each
+        self.keys: mx.array | None = None
+        self.values: mx.array | None = None
+        self.attended = False  # whether ``attend`` was asked since the last update
+
+    @property
+    def offset(self) -> mx.array:
+        """The positions (B,) of the tokens being read, for rotary embeddings."""
+        assert self.columns.offset is not None
+        return self.columns.offset
+
+    def make_mask(
+        self, n: int, return_array: bool = False, window_size: int | None = None
+    ) -> mx.array | None:
+        """The mask of the rows' own tokens; see ``Columns.mask``."""
+        if window_size is not None:
+            raise NotOrdinary("it attends through a sliding window")
+        return self.columns.mask()
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Take new tokens' keys and values (B, G, L, D); all of the rows' own so far."""
+        start, stop = self.columns.start, self.columns.stop
+        self.attended = False
+        if self.keys is None or self.values is None:
+            self.keys, self.values = keys, values
+            return keys, values
+        if stop > self.keys.shape[2]:
+            more = max(GROW, stop - self.keys.shape[2])
+            self.keys = _widened(self.keys, more)
+            self.values = _widened(self.values, more)
+        self.keys[..., start:stop, :] = keys
+        self.values[..., start:stop, :] = values
+        return self.keys[..., :stop, :], self.values[..., :stop, :]
+
+    @property
+    def full(self) -> bool:
+        """Whether the next token needs wider buffers."""
+        return self.keys is not None and self.columns.stop >= self.keys.shape[2]
+
+    def select(self, rows: Sequence[int], first: int) -> None:
+        """Keep these rows, and the columns from ``first`` on."""
+        assert self.keys is not None and self.values is not None
+        stop, index = self.columns.stop, mx.array(rows)
+        self.keys = self.keys[index, :, first:stop]
+        self.values = self.values[index, :, first:stop]
+
+    def put(self, row: int, other: SharedCache, source: int) -> None:
+        """Put one row of another batch into a row of this, so that it ends where all do."""
+        assert other.keys is not None and other.values is not None
+        begin, end = other.columns.pads[source], other.columns.stop
+        stop = self.columns.stop
+        if self.keys is None or self.values is None:
+            rows, (g, d) = len(self.columns.pads), other.keys.shape[1::2]
+            self.keys = mx.zeros((rows, g, stop + GROW, d), other.keys.dtype)
+            self.values = mx.zeros((rows, g, stop + GROW, other.values.shape[3]), other.keys.dtype)
+        self.keys[row, :, stop - (end - begin) : stop] = other.keys[source, :, begin:end]
+        self.values[row, :, stop - (end - begin) : stop] = other.values[source, :, begin:end]
+
+    @property
+    def state(self) -> list[mx.array]:
+        """The arrays, to be evaluated."""
+        return [a for a in (self.keys, self.values) if a is not None]
+
+
+def _widened(a: mx.array, more: int) -> mx.array:
+    return mx.concatenate([a, mx.zeros((*a.shape[:2], more, a.shape[3]), a.dtype)], axis=2)
+
+
+def attend(
+    queries: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    cache: SharedCache,
+    *,
+    scale: float,
+    mask: mx.array | None,
+) -> mx.array:
+    """Attention of new tokens to the prefix and to their own row.
+
+    Args:
+        queries: (B, H, L, D).
+        keys, values: (B, G, S, D), the rows' own tokens.
+        cache: holds the prefix.
+        scale: factor of the scores.
+        mask: (B, 1, L, S), True where attended; None for everywhere.
+
+    Returns:
+        (B, H, L, D).
+    """
+    cache.attended = True
+    b, h, length, d = queries.shape
+    g = keys.shape[1]
+    q = (queries * scale).reshape(b, g, h // g, length, d)
+    if mask is not None:
+        mask = mask[:, :, None]  # (B, 1, 1, L, S), as the scores below
+    own = _part(q.reshape(b, g, -1, d), keys, values, mask, length)
+    if cache.prefix is None:
+        weighted, _, total = own
+        return _heads(weighted / total, queries.shape, values.shape[-1])
+    shared = _shared(q.transpose(1, 0, 2, 3, 4).reshape(g, -1, d), *cache.prefix)
+    shared_rows = [
+        a.reshape(g, b, -1, a.shape[-1]).transpose(1, 0, 2, 3) for a in shared
+    ]  # (B, G, H/G*L, .)
+    merged = _merge(own, (shared_rows[0], shared_rows[1], shared_rows[2]))
+    return _heads(merged, queries.shape, values.shape[-1])
+
+
+def causal(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
+    """Causal attention of the last L of S tokens, in blocks of queries that see few scores.
+
+    Shapes: queries (B, H, L, D), keys and values (B, G, S, D). Not differentiable.
+    """
+    b, h, length, d = queries.shape
+    g, s = keys.shape[1:3]
+    q = (queries * scale).reshape(b, g, h // g, length, d)
+    size = max(16, block() // (b * h * s))
+    done: list[mx.array] = []
+    for first in range(0, length, size):
+        last = min(first + size, length)
+        seen = s - length + last
+        rows = q[:, :, :, first:last]
+        if done:  # one block after the other, so that each finds its scores in the CPU's cache
+            rows = mx.depends([rows], [done[-1]])[0]
+        here = mx.arange(seen - (last - first), seen)[:, None] >= mx.arange(seen)[None]
+        weighted, _, total = _part(
+            rows.reshape(b, g, -1, d), keys[..., :seen, :], values[..., :seen, :],
+            here, last - first,
+        )  # fmt: skip
+        part = (weighted / total).reshape(b, h, last - first, values.shape[-1])
+        done.append(part)
+    return done[0] if len(done) == 1 else mx.concatenate(done, axis=2)
+
+
+def dense(
+    queries: mx.array, keys: mx.array, values: mx.array, *, scale: float, mask: mx.array | None
+) -> mx.array:
+    """Attention with a gradient, float32; ``mask`` (..., L, S) is added or says where, or None.
+
+    Shapes: queries (B, H, L, D), keys and values (B, G, S, D).
+    """
+    b, h, length, d = queries.shape
+    g, s = keys.shape[1:3]
+    q = (queries * scale).reshape(b, g, -1, d)
+    scores = (q @ keys.swapaxes(-1, -2)).reshape(b, g, h // g, length, s)
+    if mask is not None:
+        if mask.ndim > 3:
+            mask = mask[:, :, None] if mask.shape[1] == 1 else mask.reshape(b, g, -1, length, s)
+        if mask.dtype == mx.bool_:
+            mask = mx.where(mask, 0.0, _LOW)
+        scores = scores + mask
+    weights = vector.softmax(scores).reshape(b, g, -1, s)
+    return _heads(weights @ values, queries.shape, values.shape[-1])
+
+
+def block() -> int:
+    """How many scores to compute at a time."""
+    return CPU_BLOCK if cpu() else GPU_BLOCK
+
+
+def cpu() -> bool:
+    """Whether mlx computes on the CPU."""
+    return bool(mx.default_device().type == mx.DeviceType.cpu)
+
+
+def _heads(a: mx.array, queries: tuple[int, ...], width: int) -> mx.array:
+    b, h, length, _ = queries
+    return a.reshape(b, h, length, width)
+
+
+def _part(
+    q: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    mask: mx.array | None = None,
+    length: int = 1,
+) -> Part:
+    """Attention of scaled queries (..., G, M, D), unnormalized; M is heads a group times L."""
+    scores = (q @ keys.swapaxes(-1, -2)).astype(mx.float32)
+    if mask is not None:
+        shape = scores.shape
+        scores = scores.reshape(*shape[:-2], -1, length, shape[-1])
+        scores = mx.where(mask, scores, _LOW).reshape(shape)
+    if scores.size >= WORTH_NUMPY and cpu():
+        weights, top, total = _weights_in_place(scores)
+    else:
+        top = mx.max(scores, axis=-1, keepdims=True)
+        weights = vector.exp(scores - top)
+        total = mx.sum(weights, axis=-1, keepdims=True)
+    return weights.astype(values.dtype) @ values, top, total
+
+
+def _weights_in_place(scores: mx.array) -> Part:
+    """exp(scores - largest), largest, sum: by numpy, five times as quick here as mlx's passes.
+
+    The scores are no one else's, so that numpy may write where they stand.
+    """
+    mx.eval(scores)
+    s = np.array(scores, copy=False)
+    top = s.max(axis=-1, keepdims=True)
+    np.subtract(s, top, out=s)
+    np.exp(s, out=s)
+    return scores, mx.array(top), mx.array(s.sum(axis=-1, keepdims=True))
+
+
+def _shared(q: mx.array, keys: mx.array, values: mx.array) -> Part:
+    """Attention of scaled queries (G, M, D) to the prefix (G, P, D), block by block."""
+    g, m = q.shape[:2]
+    size = max(16, block() // (g * keys.shape[1]))
+    parts: list[Part] = []
+    for first in range(0, m, size):
+        rows = q[:, first : first + size]
+        if parts:
+            rows = mx.depends([rows], [parts[-1][0]])[0]
+        parts.append(_part(rows, keys, values))
+    if len(parts) == 1:
+        return parts[0]
+    weighted, top, total = (mx.concatenate(p, axis=1) for p in zip(*parts, strict=True))
+    return weighted, top, total
+
+
+def _merge(one: Part, other: Part) -> mx.array:
+    top = mx.maximum(one[1], other[1])
+    a, b = vector.exp(one[1] - top), vector.exp(other[1] - top)
+    total = one[2] * a + other[2] * b
+    weighted = one[0] * (a / total).astype(one[0].dtype)
+    return weighted + other[0] * (b / total).astype(other[0].dtype)
+
+
+def caches(prefix: Sequence[Any] | None, layers: int, columns: Columns) -> list[SharedCache]:
+    """Empty caches of all layers behind a prefix that mlx-lm's own caches have read."""
+    if prefix is None:
+        return [SharedCache(columns, None) for _ in range(layers)]
+    pairs = [c.keys_and_values() for c in prefix]
+    return [SharedCache(columns, (k[0], v[0])) for k, v in pairs]

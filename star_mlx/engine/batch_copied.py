@@ -1,0 +1,84 @@
+"""Rows decoded together by mlx-lm's own machinery, the shared prefix copied into every one.
+
+For models whose layers keep more than keys and values (sliding windows, recurrent states), behind
+which ``batch`` cannot stand. What star-mlx uses of mlx-lm's ``BatchGenerator`` is here and nowhere
+else. Where a row ends is decided by the caller, so mlx-lm is given no stop of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.generate import BatchGenerator
+
+from star_mlx.engine.batch import Sampler
+from star_mlx.engine.form import Cache
+
+PREFILL_STEP = 512  # tokens a row in one evaluation, so that an interrupt gets through
+NEVER = 1 << 30
+LINGER = 16  # a 16th of the rows may have ended before they are taken out
+
+
+def greedy(logprobs: mx.array) -> mx.array:
+    """The most probable token of every row, (B, V) -> (B,)."""
+    return mx.argmax(logprobs, axis=-1)
+
+
+class Rows:
+    """Rows being decoded together, at most ``size`` at once.
+
+    Args:
+        prefix: cache of the tokens that all rows begin with, or None where they share none.
+        prompts: the rows' remaining token ids, at least one each, in the order they start.
+        samplers: one a row, or None to decode greedily.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        *,
+        prefix: Cache | None,
+        samplers: Sequence[Sampler] | None,
+        size: int,
+    ) -> None:
+        self._generator = BatchGenerator(
+            model,
+            sampler=greedy,
+            completion_batch_size=size,
+            prefill_batch_size=size,
+            prefill_step_size=PREFILL_STEP,
+        )
+        self._uids = self._generator.insert(
+            [list(p) for p in prompts],
+            max_tokens=[NEVER] * len(prompts),
+            caches=[prefix] * len(prompts) if prefix else None,
+            samplers=list(samplers) if samplers else None,
+        )
+        self._row = {uid: i for i, uid in enumerate(self._uids)}
+        self._size, self._left = size, len(self._uids)
+        self._ended: set[int] = set()  # rows that still take part, unheard
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._generator.close()
+        mx.clear_cache()
+
+    def steps(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield one step's (row, token) pairs at a time, until every row is removed."""
+        while self._left:
+            responses = self._generator.next_generated()
+            pairs = [(self._row[r.uid], r.token) for r in responses]
+            yield [(row, token) for row, token in pairs if row not in self._ended]
+
+    def remove(self, rows: Sequence[int]) -> None:
+        """End rows; others take their places once several have ended, since it copies the cache."""
+        self._ended.update(rows)
+        self._left -= len(rows)
+        if len(self._ended) * LINGER > self._size or not self._left:
+            self._generator.remove([self._uids[i] for i in self._ended])
+            self._ended.clear()

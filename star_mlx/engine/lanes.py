@@ -1,0 +1,108 @@
+"""Doing several things at once on a CPU: a thread and a stream of mlx for each processor.
+
+mlx runs the operations of a stream one after the other, and all but the matrix products on one
+thread. With a stream a processor, each taking its share of the rows, no processor waits. (Operations
+that one thread evaluates on two streams wait for each other: mlx lets few of them be under way.) On
+other devices there is one lane, and the work is done where it is asked for.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import mlx.core as mx
+
+from star_mlx.engine import blas
+
+NARROW = 192  # hidden size below which one product is quicker on one thread than on two (measured)
+ROWS = 8  # rows that a lane is worth: every lane reads all weights
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """Another lane failed, or the work was given up."""
+
+
+class Lanes:
+    """The threads that a model's work is spread over.
+
+    Args:
+        hidden_size: the model's width, on which the use of threads by one product depends.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        self._cpu = mx.default_device().type == mx.DeviceType.cpu
+        self._width = blas.processors() if self._cpu else 1
+        self._narrow = hidden_size < NARROW
+        self._pool: ThreadPoolExecutor | None = None
+        self._here = threading.local()
+        self._use(1)
+
+    def count(self, rows: int) -> int:
+        """How many lanes to spread so many rows over."""
+        return max(1, min(self._width, rows // ROWS))
+
+    def run(
+        self, jobs: Sequence[Callable[[Callable[[Any], None]], None]], hear: Callable[[Any], None]
+    ) -> None:
+        """Do jobs side by side, each on a lane of its own, and hear here what they report.
+
+        A job calls its argument to report; the call raises ``Stopped`` once the work is given up.
+        The first exception of a job, or of ``hear``, is raised when all lanes have stopped.
+        """
+        if len(jobs) == 1:
+            jobs[0](hear)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._width, "lane")
+        reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        given_up = threading.Event()
+        ended = object()
+
+        def report(value: Any) -> None:
+            if given_up.is_set():
+                raise Stopped
+            reports.put(value)
+
+        def work(job: Callable[[Callable[[Any], None]], None]) -> None:
+            try:
+                with mx.stream(self._stream()):
+                    job(report)
+            except BaseException:
+                given_up.set()
+                raise
+            finally:
+                reports.put(ended)
+
+        self._use(len(jobs))
+        futures = [self._pool.submit(work, job) for job in jobs]
+        try:
+            left = len(jobs)
+            while left:
+                value = reports.get()
+                if value is ended:
+                    left -= 1
+                else:
+                    hear(value)
+        finally:
+            given_up.set()
+            errors = [e for f in futures if (e := f.exception()) is not None]
+            self._use(1)
+        for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):
+            raise error
+
+    def _stream(self) -> Any:
+        """This thread's stream."""
+        if not hasattr(self._here, "stream"):
+            self._here.stream = mx.new_stream(mx.cpu)
+        return self._here.stream
+
+    def _use(self, lanes: int) -> None:
+        """Share the processors between so many lanes."""
+        if self._cpu:
+            blas.use_threads(1 if self._narrow else max(1, self._width // lanes))
