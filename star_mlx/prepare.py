@@ -75,7 +75,10 @@ def open_engine(recipe: Recipe) -> Engine:
 
     model = recipe.model
     return engine.open_engine(
-        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+        model.path,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        max_memory=recipe.max_memory,
     )
 
 
@@ -132,10 +135,11 @@ def _version(package: str) -> str | None:
 
 
 def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved recipe without where its data lies: its content is compared by hash."""
+    """A resolved recipe without where its data lies, whose content is compared by hash, and
+    without what the machine has."""
     task = dict(values.get("task", {}))
     options = {k: v for k, v in task.get("options", {}).items() if k not in ("data", "path")}
-    return {**values, "task": {**task, "options": options}}
+    return {**values, "task": {**task, "options": options}, "max_memory": None}
 
 
 def refuse_other(record: store.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:

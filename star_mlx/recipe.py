@@ -255,6 +255,12 @@ class Recipe(_Group):
         None, description="measure this instead of running the loop (star-mlx baseline)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="what every random choice follows from")
+    max_memory: float | None = Field(
+        None,
+        gt=0,
+        description="GiB that mlx may hold, the model included: batches are made smaller to fit; "
+        "null: no bound",
+    )
     prompts: PromptsSpec = Field(default_factory=PromptsSpec)
     star: Star = Field(default_factory=lambda: Star())
     generate: Generate = Field(default_factory=lambda: Generate())

@@ -14,9 +14,15 @@ __all__ = ["open_engine"]
 
 
 def open_engine(
-    path: str, *, revision: str | None = None, trust_remote_code: bool = False
+    path: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    max_memory: float | None = None,
 ) -> MlxEngine:
     """Load a base model; see ``resolve.find`` for what ``path`` may be.
+
+    With ``max_memory`` (GiB of mlx's arrays) batches are made as small as that demands.
 
     Raises:
         ModelError: it cannot be found, fetched or loaded; the text says why and what to do.
@@ -28,4 +34,4 @@ def open_engine(
     from star_mlx.engine.load import load
     from star_mlx.engine.mlx_engine import MlxEngine
 
-    return MlxEngine(load(found, trust_remote_code=trust_remote_code))
+    return MlxEngine(load(found, trust_remote_code=trust_remote_code), max_memory)

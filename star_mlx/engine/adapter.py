@@ -6,7 +6,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,11 +23,17 @@ WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
 
 
 class Switch:
-    """Puts one adapter at a time on a base, keeping the last one on until another is wanted."""
+    """Puts one adapter at a time on a base, keeping the last one on until another is wanted.
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    Args:
+        fold: whether an adapter that changes so many bytes of weights is added into copies of
+            them, which then multiply as fast as the base's own.
+    """
+
+    def __init__(self, model: nn.Module, fold: Callable[[int], bool]) -> None:
+        self._model, self._fold = model, fold
         self._on: Hashable = None
+        self._own: list[tuple[str, nn.Module]] = []  # what folded layers stand in for
 
     def use(self, folder: Path | None) -> Hashable:
         """Put the adapter of a folder on, or none; returns what identifies its weights.
@@ -41,11 +47,15 @@ class Switch:
             self._on = "unknown"  # should loading be interrupted
             if folder is not None:
                 _load(self._model, folder)
+                self._own = fold(self._model, self._fold)
             self._on = wanted
         return wanted
 
     def off(self) -> None:
         """Leave the bare base."""
+        if self._own:
+            self._model.update_modules(tree_unflatten(self._own))
+            self._own = []
         remove(self._model)
         self._on = None
 
@@ -106,6 +116,23 @@ def remove(model: nn.Module) -> None:
     own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in layers(model)]
     if own:
         model.update_modules(tree_unflatten(own))
+
+
+def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.Module]]:
+    """Put layers with the adapter's product added to their weights in its layers' places.
+
+    Returns:
+        The names and the base's own layers that were replaced, whose weights are as they were.
+    """
+    adapted = layers(model)
+    own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in adapted]
+    if not adapted or not wanted(sum(m.weight.nbytes for _, m in own)):
+        return []
+    model.update_modules(tree_unflatten([(name, m.fuse()) for name, m in adapted]))
+    model.freeze()
+    model.eval()
+    mx.eval(model.parameters())
+    return own
 
 
 def parameters(lora: Lora) -> dict[str, object]:

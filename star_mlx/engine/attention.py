@@ -163,16 +163,22 @@ def attend(
     q = (queries * scale).reshape(b, g, h // g, length, d)
     if mask is not None:
         mask = mask[:, :, None]  # (B, 1, 1, L, S), as the scores below
-    own = _part(q.reshape(b, g, -1, d), keys, values, mask, length)
+    rows = q.reshape(b, g, -1, d)
     if cache.prefix is None:
-        weighted, _, total = own
+        weighted, _, total = _part(rows, keys, values, mask, length)
         return _heads(weighted / total, queries.shape, values.shape[-1])
-    shared = _shared(q.transpose(1, 0, 2, 3, 4).reshape(g, -1, d), *cache.prefix)
-    shared_rows = [
-        a.reshape(g, b, -1, a.shape[-1]).transpose(1, 0, 2, 3) for a in shared
-    ]  # (B, G, H/G*L, .)
-    merged = _merge(own, (shared_rows[0], shared_rows[1], shared_rows[2]))
-    return _heads(merged, queries.shape, values.shape[-1])
+    every = q.transpose(1, 0, 2, 3, 4).reshape(g, -1, d)  # all rows' queries, by group
+    if every.shape[1] * g * cache.prefix[0].shape[1] < WORTH_NUMPY:
+        out = _both(rows, every, keys, values, cache.prefix, mask, length)
+        return _heads(out, queries.shape, values.shape[-1])
+    own = _part(rows, keys, values, mask, length)
+    weighted, top, total = (_by_row(a, b) for a in _shared(every, *cache.prefix))
+    return _heads(_merge(own, (weighted, top, total)), queries.shape, values.shape[-1])
+
+
+def _by_row(a: mx.array, rows: int) -> mx.array:
+    """(G, B*M, .) -> (B, G, M, .)."""
+    return a.reshape(a.shape[0], rows, -1, a.shape[-1]).transpose(1, 0, 2, 3)
 
 
 def causal(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float) -> mx.array:
@@ -245,11 +251,7 @@ def _part(
     length: int = 1,
 ) -> Part:
     """Attention of scaled queries (..., G, M, D), unnormalized; M is heads a group times L."""
-    scores = (q @ keys.swapaxes(-1, -2)).astype(mx.float32)
-    if mask is not None:
-        shape = scores.shape
-        scores = scores.reshape(*shape[:-2], -1, length, shape[-1])
-        scores = mx.where(mask, scores, _LOW).reshape(shape)
+    scores = _masked((q @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
     if scores.size >= WORTH_NUMPY and cpu():
         weights, top, total = _weights_in_place(scores)
     else:
@@ -257,6 +259,37 @@ def _part(
         weights = vector.exp(scores - top)
         total = mx.sum(weights, axis=-1, keepdims=True)
     return weights.astype(values.dtype) @ values, top, total
+
+
+def _both(
+    rows: mx.array,
+    every: mx.array,
+    keys: mx.array,
+    values: mx.array,
+    prefix: tuple[mx.array, mx.array],
+    mask: mx.array | None,
+    length: int,
+) -> mx.array:
+    """Attention to few scores, all in one softmax: fewer operations than merging two."""
+    b, _, m, _ = rows.shape
+    p = prefix[0].shape[1]
+    own = _masked((rows @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
+    shared = _by_row((every @ prefix[0].swapaxes(-1, -2)).astype(mx.float32), b)
+    scores = mx.concatenate([shared, own], axis=-1)
+    weights = vector.exp(scores - mx.max(scores, axis=-1, keepdims=True))
+    total = mx.sum(weights, axis=-1, keepdims=True)
+    weights = weights.astype(values.dtype)
+    of_prefix = weights[..., :p].transpose(1, 0, 2, 3).reshape(-1, b * m, p) @ prefix[1]
+    out = _by_row(of_prefix, b) + weights[..., p:] @ values
+    return (out / total).astype(values.dtype)
+
+
+def _masked(scores: mx.array, mask: mx.array | None, length: int) -> mx.array:
+    if mask is None:
+        return scores
+    shape = scores.shape
+    scores = scores.reshape(*shape[:-2], -1, length, shape[-1])
+    return mx.where(mask, scores, _LOW).reshape(shape)
 
 
 def _weights_in_place(scores: mx.array) -> Part:

@@ -17,18 +17,17 @@ from mlx_lm.models.cache import make_prompt_cache
 from star_mlx.engine.attention import Columns, SharedCache, caches
 from star_mlx.engine.form import Cache, Form
 
-PREFIX_STEP = 512  # tokens of a prefix in one pass
-PASS = 512  # padded tokens of a pass over new prompts
+PASS = 512  # padded tokens that are read at a time: an interruption waits for them
 LINGER = 8  # an eighth of the slots may stand empty before they are closed up, which copies caches
 
 Sampler = Callable[[mx.array], mx.array]  # logits (1, V) -> token (1,)
 
 
-def prefill(model: nn.Module, tokens: Sequence[int]) -> Cache:
-    """The caches of a model that has read ``tokens``, one row; empty for no tokens."""
+def prefill(model: nn.Module, tokens: Sequence[int], reading: int = PASS) -> Cache:
+    """The caches of a model that has read ``tokens``, one row, so many at a time; empty for none."""
     cache: Cache = make_prompt_cache(model)
-    for start in range(0, len(tokens), PREFIX_STEP):
-        model(mx.array([tokens[start : start + PREFIX_STEP]]), cache=cache)
+    for start in range(0, len(tokens), reading):
+        model(mx.array([tokens[start : start + reading]]), cache=cache)
         mx.eval([c.state for c in cache])
     return cache
 
@@ -76,6 +75,7 @@ class Rows:
         prefix_length: how many tokens those are.
         prompts: the rows' remaining token ids, at least one each, in the order they start.
         samplers: one a row, or None to decode greedily.
+        reading: the most padded tokens of new prompts to read in one pass.
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class Rows:
         prefix_length: int,
         samplers: Sequence[Sampler] | None,
         size: int,
+        reading: int = PASS,
     ) -> None:
+        self._reading = reading
         self._reader = _Reader(model, form, prefix, prefix_length, samplers)
         self._queue, self._size = deque(enumerate(prompts)), size
         self._slots: list[int | None] = []  # the row in each slot
@@ -139,7 +141,7 @@ class Rows:
         group: list[tuple[int, Sequence[int]]] = []
         while self._queue and len(group) < len(free):
             longest = max(len(self._queue[0][1]), *(len(p) for _, p in group), 0)
-            if group and (len(group) + 1) * longest > PASS:
+            if group and (len(group) + 1) * longest > self._reading:
                 break
             group.append(self._queue.popleft())
         longest = max(len(p) for _, p in group)

@@ -13,6 +13,7 @@ from star_mlx.engine import batch_copied
 from star_mlx.engine.batch import Rows, Sampler, prefill
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.lanes import Lanes
+from star_mlx.engine.memory import Memory
 from star_mlx.engine.text import Stops, Text
 from star_mlx.types import Completion, Decoding, ModelError
 
@@ -25,12 +26,15 @@ class Prefixes:
     def __init__(self) -> None:
         self._known: dict[tuple[Hashable, tuple[int, ...]], Cache] = {}
 
-    def get(self, model: nn.Module, adapter: Hashable, tokens: Sequence[int]) -> Cache | None:
-        """The cache of ``tokens`` as the model with this adapter reads them; None for none."""
+    def get(
+        self, model: nn.Module, adapter: Hashable, tokens: Sequence[int], reading: int
+    ) -> Cache | None:
+        """The cache of ``tokens`` as the model with this adapter reads them, so many at a time;
+        None for none."""
         if not tokens:
             return None
         key = (adapter, tuple(tokens))
-        cache = self._known.pop(key, None) or prefill(model, tokens)
+        cache = self._known.pop(key, None) or prefill(model, tokens, reading)
         self._known[key] = cache  # the last used stands last
         while len(self._known) > KEPT_PREFIXES:
             del self._known[next(iter(self._known))]
@@ -58,6 +62,7 @@ def generate(
     model: nn.Module,
     form: Form,
     lanes: Lanes,
+    memory: Memory,
     text: Text,
     prompts: Sequence[str],
     decoding: Decoding,
@@ -88,10 +93,15 @@ def generate(
             "use fewer few-shot examples or a base with a longer context"
         )
     n = shared(tokens, text.prompt(prefix)) if prefix else 0
-    cache = prefixes.get(model, adapter, tokens[0][:n])
+    cache = prefixes.get(model, adapter, tokens[0][:n], memory.reading())
     rows = [_Row(min(decoding.max_tokens, context - len(t))) for t in tokens]
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+    most = max(len(t) - n + row.limit for t, row in zip(tokens, rows, strict=True))
     lane_count = 1 if form.unshared else lanes.count(min(decoding.batch_size, len(tokens)))
+    copied = n if form.unshared else 0
+    batch_size, lane_count, reading = memory.decoding(
+        decoding.batch_size, lane_count, longest=longest - n + copied, tokens=most + copied
+    )
     done = total = 0
 
     def job(share: Sequence[int], size: int) -> Callable[[Callable[[Any], None]], None]:
@@ -105,6 +115,7 @@ def generate(
                 else Rows(
                     model, form, remaining,
                     prefix=cache, prefix_length=n, samplers=samplers, size=size,
+                    reading=reading,
                 )
             ) as batch:  # fmt: skip
                 _run(batch, [rows[i] for i in share], text, decoding, report)
@@ -119,7 +130,7 @@ def generate(
 
     # Which rows a lane takes is settled beforehand, so that a run does not depend on its timing.
     shares = [order[i::lane_count] for i in range(lane_count)]
-    sizes = [len(range(i, decoding.batch_size, lane_count)) for i in range(lane_count)]
+    sizes = [len(range(i, batch_size, lane_count)) for i in range(lane_count)]
     lanes.run([job(share, size) for share, size in zip(shares, sizes, strict=True)], hear)
     return [row.completion for row in rows if row.completion is not None]
 

@@ -37,15 +37,15 @@ class Lanes:
 
     def __init__(self, hidden_size: int) -> None:
         self._cpu = mx.default_device().type == mx.DeviceType.cpu
-        self._width = blas.processors() if self._cpu else 1
+        self.width = blas.processors() if self._cpu else 1
         self._narrow = hidden_size < NARROW
         self._pool: ThreadPoolExecutor | None = None
         self._here = threading.local()
         self._use(1)
 
     def count(self, rows: int) -> int:
-        """How many lanes to spread so many rows over."""
-        return max(1, min(self._width, rows // ROWS))
+        """How many lanes to decode so many rows on; a narrow model spends its time elsewhere."""
+        return 1 if self._narrow else max(1, min(self.width, rows // ROWS))
 
     def run(
         self, jobs: Sequence[Callable[[Callable[[Any], None]], None]], hear: Callable[[Any], None]
@@ -59,7 +59,7 @@ class Lanes:
             jobs[0](hear)
             return
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._width, "lane")
+            self._pool = ThreadPoolExecutor(self.width, "lane")
         reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
         given_up = threading.Event()
         ended = object()
@@ -105,4 +105,4 @@ class Lanes:
     def _use(self, lanes: int) -> None:
         """Share the processors between so many lanes."""
         if self._cpu:
-            blas.use_threads(1 if self._narrow else max(1, self._width // lanes))
+            blas.use_threads(1 if self._narrow else max(1, self.width // lanes))

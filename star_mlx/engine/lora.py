@@ -18,7 +18,8 @@ from mlx.utils import tree_map
 from star_mlx.engine import adapter, vector
 from star_mlx.engine.batches import Row, epochs, micro
 from star_mlx.engine.form import Form
-from star_mlx.engine.lanes import ROWS, Lanes
+from star_mlx.engine.lanes import Lanes
+from star_mlx.engine.memory import Memory
 from star_mlx.types import Amount, Lora, NothingKept, Trained
 
 CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
@@ -29,6 +30,7 @@ def train(
     model: nn.Module,
     form: Form,
     lanes: Lanes,
+    memory: Memory,
     rows: Sequence[Row],
     lora: Lora,
     amount: Amount,
@@ -53,6 +55,7 @@ def train(
     steps = amount.steps_for(len(rows), lora.batch_size)
     lengths = [len(row.tokens) for row in rows]
     budget = CPU_BUDGET if mx.default_device().type == mx.DeviceType.cpu else GPU_BUDGET
+    budget = memory.training(budget, max(lengths), lanes.width)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
     if lora.dropout > 0:
@@ -60,12 +63,13 @@ def train(
     with adapter.fresh(model, lora, seed):
         optimizer = optim.AdamW(0.0, weight_decay=lora.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
+        mx.eval(model.trainable_parameters(), optimizer.state)  # lanes read what is there
         order = epochs(len(rows), lora.batch_size, seed)
         for step in range(steps):
             batch = next(order)
             optimizer.learning_rate = learning_rate(lora, step, steps)
             batch_tokens = sum(lengths[i] for i in batch)
-            share = min(budget, max(SHARE, math.ceil(batch_tokens / lanes.count(batch_tokens))))
+            share = min(budget, max(SHARE, math.ceil(batch_tokens / lanes.width)))
             parts = [[rows[i] for i in part] for part in micro(lengths, batch, share)]
             losses.append(_step(model, form, lanes, optimizer, parts, lora.grad_clip))
             tokens += batch_tokens
@@ -142,7 +146,7 @@ def _step(
     value_and_grad = nn.value_and_grad(model, loss_sum)
     parameters = model.trainable_parameters()
     count = sum(len(row.tokens) - row.start for part in parts for row in part)
-    n = min(lanes.count(len(parts) * ROWS), len(parts))
+    n = min(lanes.width, len(parts))
     sums: list[Any] = [None] * n
     building = threading.Lock()  # value_and_grad puts its own arrays into the model meanwhile
 

@@ -11,21 +11,23 @@ import mlx.core as mx
 from star_mlx.engine import adapter, batches, decode
 from star_mlx.engine import lora as training
 from star_mlx.engine.lanes import NARROW, Lanes
-from star_mlx.engine.load import Base
+from star_mlx.engine.load import Base, on_cpu
+from star_mlx.engine.memory import Memory, Shape
 from star_mlx.engine.text import Text
 from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Trained
 
 
 class MlxEngine:
-    """A base in memory. Not for use from several threads."""
+    """A base in memory, and at most ``max_memory`` GiB with it. Not for several threads."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, max_memory: float | None = None) -> None:
         self._base = base
         self._text = Text(base.tokenizer)
-        self._switch = adapter.Switch(base.model)
         self._prefixes = decode.Prefixes()
         inner = base.config.get("text_config") or base.config
         self._lanes = Lanes(int(inner.get("hidden_size") or NARROW))
+        self._switch = adapter.Switch(base.model, self._fold)
+        self._memory = Memory(max_memory, Shape.of(base.config, 4 if on_cpu() else 2))
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base."""
@@ -39,6 +41,7 @@ class MlxEngine:
             "parameters": base.parameters,
             "context": base.context,
             "hash": base.hash,
+            "prefix": f"copied: {base.form.unshared}" if base.form.unshared else "shared",
         }
 
     def encode(self, text: str) -> list[int]:
@@ -64,6 +67,7 @@ class MlxEngine:
             self._base.model,
             self._base.form,
             self._lanes,
+            self._memory,
             self._text,
             prompts,
             decoding,
@@ -93,6 +97,7 @@ class MlxEngine:
             self._base.model,
             self._base.form,
             self._lanes,
+            self._memory,
             rows,
             lora,
             amount,
@@ -101,6 +106,9 @@ class MlxEngine:
             too_long=too_long,
             progress=progress,
         )
+
+    def _fold(self, size: int) -> bool:
+        return on_cpu() and self._memory.spare(size)  # elsewhere the base is quantized: no folding
 
     def peak_memory(self) -> int:
         """Bytes, the most mlx had in use since the last call of this method."""
