@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -45,8 +45,7 @@ def as_json(evaluation: Evaluation, classes: str = "") -> dict[str, Any]:
     }
 
 
-def from_json(entry: dict[str, Any], attempts: Sequence[Attempt] = ()) -> Evaluation:
-    """The evaluation of an ``eval`` entry; its verdicts are those of ``attempts``."""
+def from_json(entry: dict[str, Any], verdicts: Mapping[str, bool]) -> Evaluation:
+    """The evaluation of an ``eval`` entry with its verdicts."""
     by_class = {c: (v["n"], v["correct"]) for c, v in entry["by_class"].items()}
-    verdicts = {a.id: a.correct for a in attempts}
     return Evaluation(entry["split"], entry["n"], entry["correct"], by_class, verdicts)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from star_mlx.types import RunError
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def json_line(row: Mapping[str, Any]) -> bytes:
     """One object as a line; a lone surrogate, which UTF-8 has no form for, becomes its escape."""
-    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return _ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -49,11 +50,14 @@ def truncate(path: Path, size: int) -> None:
         os.truncate(path, size)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write a file whole: beside its place, flushed to the disk, then renamed into it."""
+def replace(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file whole: beside its place, flushed to the disk, then renamed into it.
+
+    ``data`` may come in parts, so that all of it need not be in memory at once.
+    """
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         flush(file)
     os.replace(partial, path)
     flush_folder(path.parent)

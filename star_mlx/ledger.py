@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from star_mlx import store
+from star_mlx import store, verdicts
 from star_mlx.types import RunError
 
 Fate = Literal["direct", "hinted", "never"]
-_TOKENS = ',"token_ids":['
 
 
 @dataclass(slots=True)
@@ -32,11 +29,10 @@ class History:
         """The best that ever came of it."""
         return "direct" if self.direct else "hinted" if self.hinted else "never"
 
-    def enter(self, iteration: int, *, hinted: bool, solved: bool) -> None:
-        """Take note of one attempt; an iteration's attempts come together."""
-        _once(self.attempted, iteration)
-        if solved:
-            _once(self.hinted if hinted else self.direct, iteration)
+    @property
+    def won(self) -> bool:
+        """Whether the last iteration that attempted it solved it directly."""
+        return bool(self.direct) and self.direct[-1] == self.attempted[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,8 @@ class Ledger:
 
 
 def read(path: Path) -> Ledger:
-    """The ledger of a run folder: of the iterations that are finished, one attempt at a time.
+    """The ledger of a run folder: of the iterations that are finished, a block of attempts at a
+    time.
 
     Raises:
         RunError: not a run folder, or the attempts of a finished iteration are missing or damaged.
@@ -100,64 +97,48 @@ def read(path: Path) -> Ledger:
     problems: dict[str, History] = {}
     tallies = []
     for number in sorted(line["iteration"] for line in record.metrics):
-        if number == 0:  # the base is only evaluated
-            continue
-        met: set[str] = set()
-        for id, hinted, solved in _attempts(path / "iterations" / f"{number:03d}"):
-            met.add(id)
-            history = problems.get(id)
-            if history is None:
-                history = problems[id] = History()
-            history.enter(number, hinted=hinted, solved=solved)
-        tallies.append(_tally(number, [problems[id] for id in met]))
+        if number > 0:  # the base is only evaluated
+            made = _iteration(path / "iterations" / f"{number:03d}")
+            tallies.append(_enter(problems, number, *made))
     return Ledger(problems, tallies)
 
 
-def _attempts(folder: Path) -> Iterator[tuple[str, bool, bool]]:
-    """(id, hinted, solved) of every attempt of an iteration."""
+def _enter(
+    problems: dict[str, History],
+    number: int,
+    attempted: dict[str, None],
+    direct: set[str],
+    hinted: set[str],
+) -> Tally:
+    """Add an iteration to the histories, and count it."""
+    newly_solved = forgotten = 0
+    for id in attempted:
+        history = problems.get(id)
+        if history is None:
+            history = problems[id] = History()
+        elif history.won:
+            forgotten += id not in direct
+        else:
+            newly_solved += id in direct
+        history.attempted.append(number)
+        if id in direct:
+            history.direct.append(number)
+        if id in hinted:
+            history.hinted.append(number)
+    counts = len(attempted), len(direct), len(hinted - direct)
+    return Tally(number, *counts, newly_solved, forgotten)
+
+
+def _iteration(folder: Path) -> tuple[dict[str, None], set[str], set[str]]:
+    """The problems attempted, in order, those solved directly and those solved by hint."""
     file = folder / "attempts.jsonl"
     if not file.is_file():
         raise RunError(f"{file} is missing, but metrics.jsonl says that the iteration is finished")
-    with open(file, encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = _without_tokens(line)
-                hinted, solved = row["hinted"], row["correct"]
-                if hinted and row["finish"] != "stop":
-                    solved = False  # not kept
-                yield row["id"], hinted, solved
-            except (json.JSONDecodeError, KeyError, TypeError):
-                raise RunError(f"{file}, line {number} is no attempt: it is damaged") from None
-
-
-def _without_tokens(line: str) -> Any:
-    """A row without its token ids, which are most of it: nearly three times as fast to read.
-
-    Within a string of JSON the quotes of ``_TOKENS`` would be escaped.
-    """
-    head, found, _ = line.partition(_TOKENS)
-    return json.loads(head + "}" if found else line)
-
-
-def _tally(number: int, attempted: list[History]) -> Tally:
-    """Count an iteration from the histories of its problems, which end with it."""
-    direct = hinted = newly_solved = forgotten = 0
-    for history in attempted:
-        now = _has(history.direct, number)
-        direct += now
-        hinted += not now and _has(history.hinted, number)
-        if len(history.attempted) > 1:
-            last = history.attempted[-2]
-            before = last in history.direct[-2:]
-            newly_solved += now and not before
-            forgotten += before and not now
-    return Tally(number, len(attempted), direct, hinted, newly_solved, forgotten)
-
-
-def _has(iterations: list[int], number: int) -> bool:
-    return bool(iterations) and iterations[-1] == number
-
-
-def _once(iterations: list[int], number: int) -> None:
-    if not _has(iterations, number):
-        iterations.append(number)
+    attempted: dict[str, None] = {}
+    direct: set[str] = set()
+    by_hint: set[str] = set()
+    for block in verdicts.read(file):
+        attempted.update(dict.fromkeys([id for id, _, _ in block]))
+        direct.update([id for id, hinted, solved in block if solved and not hinted])
+        by_hint.update([id for id, hinted, solved in block if solved and hinted])
+    return attempted, direct, by_hint

@@ -107,6 +107,7 @@ def _loop(
         emit(IterationFinished(metrics))
         if worse := guard.warning(history, recipe.star.on_regression):
             emit(Notice("warning", worse))
+        del iteration  # before the next one fills the memory again
     if history[-1].number >= recipe.star.iterations:
         return "done"
     return "dev accuracy fell" if guard.regressed(history) else "dev accuracy no longer rises"
@@ -208,4 +209,4 @@ def completed(folder: store.Store, carry_over: int) -> list[Done]:
 def _evaluation(folder: store.Store, line: Mapping[str, Any]) -> Evaluation | None:
     if "eval" not in line:
         return None
-    return evaluate.from_json(line["eval"], folder.attempts(line["iteration"], "dev"))
+    return evaluate.from_json(line["eval"], folder.verdicts(line["iteration"], "dev"))

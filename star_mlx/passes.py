@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
 from star_mlx.store import Kind
-from star_mlx.types import Attempt, Completion, Decoding, Phase, Problem, Task
+from star_mlx.types import Attempt, Completion, Decoding, Emit, Phase, Problem, Progress, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,28 @@ class Pass:
     few_shot: bool
     hinted: bool = False
     samples: int = 1
+
+
+class At:
+    """Progress inside a chunk -> progress of the phase."""
+
+    def __init__(
+        self,
+        emit: Emit,
+        iteration: int,
+        phase: Phase,
+        done: int,
+        total: int,
+        tokens: int,
+        taken: float,
+    ) -> None:
+        self._emit, self._iteration, self._phase, self._total = emit, iteration, phase, total
+        self._done, self._tokens, self._began = done, tokens, time.perf_counter() - taken
+
+    def __call__(self, done: int, tokens: int) -> None:
+        seconds = time.perf_counter() - self._began
+        done, tokens = self._done + done, self._tokens + tokens
+        self._emit(Progress(self._iteration, self._phase, done, self._total, tokens, seconds))
 
 
 def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:

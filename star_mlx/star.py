@@ -94,11 +94,10 @@ def star(
     history = list(completed) or [Done(0, None)]  # 1: M_0 <- M
     first = max(options.start_iteration, history[-1].number + 1)
     for n in range(first, options.iterations + 1):  # 2
-        evaluations = [done.evaluation for done in history if done.number]
         if (M_prev := teacher(history)) is None:
             return
         adapter, few_shot = M_prev.adapter, options.few_shot(min(n, M_prev.number + 1))
-        x = sample(D(evaluations), options, seed, n)
+        x = sample(D([done.evaluation for done in history if done.number]), options, seed, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
         failed = failures(x, direct, options, seed, n)
         hinted = M.attempt(failed, adapter, iteration=n, hinted=True, few_shot=few_shot)  # 4
@@ -109,6 +108,7 @@ def star(
         history.append(Done(n, trained.adapter, own if options.carry_over else (), measured))
         made = tuple(x), tuple(direct), tuple(hinted), examples
         yield Iteration(n, *made, trained, measured, M_prev.number)
+        del x, direct, failed, hinted, own, examples, made  # memory: one iteration's at a time
 
 
 def sample(D: Sequence[Problem], options: Options, seed: int, n: int) -> list[Problem]:

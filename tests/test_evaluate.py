@@ -32,4 +32,4 @@ def test_tally_counts_by_class_and_survives_the_journey_through_json():
     assert (evaluation.n, evaluation.correct) == (5, 3)
     entry = as_json(evaluation)
     assert entry["ci95"] == [round(x, 4) for x in wilson(3, 5)]
-    assert from_json(entry, attempts) == evaluation
+    assert from_json(entry, evaluation.verdicts) == evaluation

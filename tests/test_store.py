@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,29 @@ def test_a_chunk_comes_back_as_it_was_saved(tmp_path):
         assert run.chunk(1, "direct", 0) == (rows("a", "b"), 1.5)
         assert run.chunk(1, "direct", 2) is None
         assert run.chunk(1, "hinted", 0) is None
+
+
+def test_a_row_has_the_fields_of_its_attempt(tmp_path):
+    made = attempt("a")
+    assert list(store.attempt_row(made).items()) == [*asdict(made).items(), ("tokens", 3)]
+    example = Example("a", "p", "c", "direct", (1, 2), 1)
+    with store.opened(tmp_path / "run", RECIPE) as run:
+        run.save_examples(1, [example])
+    file = tmp_path / "run/iterations/001/examples.jsonl"
+    assert file.read_bytes() == json_line(asdict(example))
+
+
+def test_verdicts_are_those_of_the_finished_chunks(tmp_path):
+    with store.opened(tmp_path / "run", RECIPE) as run:
+        run.save_chunk(1, "dev", 0, rows("a", "b"), 1.0)
+        run.save_chunk(1, "dev", 1, [attempt("c", correct=False)], 1.0)
+        run.save_chunk(2, "dev", 0, rows("d"), 1.0)
+        assert run.verdicts(1, "dev") == {"a": True, "b": True, "c": False}
+        assert run.verdicts(3, "dev") == {}
+        file = tmp_path / "run/iterations/001/eval.jsonl"
+        file.write_bytes(file.read_bytes().replace(b'"id":"b"', b'"id":"b '))
+        with pytest.raises(RunError, match=r"eval\.jsonl: chunk 0 is damaged, row 2 is no attempt"):
+            run.verdicts(1, "dev")
 
 
 def test_what_the_journal_does_not_vouch_for_is_cut_off(tmp_path):
@@ -168,6 +192,11 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         replace(file, b"new")
     assert file.read_bytes() == b"old"
+
+
+def test_a_file_may_be_written_in_parts(tmp_path):
+    replace(tmp_path / "file", (part for part in (b"one ", b"two")))
+    assert (tmp_path / "file").read_bytes() == b"one two"
 
 
 def test_a_line_that_is_not_json_is_named(tmp_path):

@@ -61,9 +61,7 @@ def _attention(original: Callable[..., mx.array]) -> Callable[..., mx.array]:
                 n = queries.shape[2]
                 mask = mx.arange(n)[:, None] >= mx.arange(n)[None]
             return attention.dense(queries, keys, values, scale=scale, mask=mask)
-        return original(
-            queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks
-        )
+        return original(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
 
     scaled_dot_product_attention.star_mlx = True  # type: ignore[attr-defined]
     return scaled_dot_product_attention
