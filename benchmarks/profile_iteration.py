@@ -38,7 +38,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
     import mlx.optimizers as optim
 
     from star_mlx import metrics, prompts, store, student
-    from star_mlx.engine import adapter, attention, batches, decode, form, lanes, lora, text
+    from star_mlx.engine import adapter, attention, batches, decode, form, lanes, lora, sampling, text
 
     def making(kind: str) -> Callable[[Any], Any]:
         """For a function that makes functions: those are timed."""
@@ -50,6 +50,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         "building": [(form.Form, "logits"), (decode, "prefill"), (optim.Optimizer, "update"),
                      (optim, "clip_grad_norm"), (lora, "tree_map"), (adapter.Switch, "use"),
                      (attention.SharedCache, "put"), (attention.SharedCache, "select")],
+        "sampling": [(sampling.Draws, "nucleus"), (sampling.Draws, "draw")],
         "disk": [(store.Store, name) for name in
                  ("chunk", "save_chunk", "save_examples", "save_trained", "finish")]
                 + [(adapter, "save")],
@@ -64,7 +65,6 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         *((owner, name, functools.partial(spans.timed, kind))
           for kind, functions in timed.items() for owner, name in functions),
         (nn, "value_and_grad", making("building")),
-        (decode, "sampler", making("sampling")),
         (lanes.Lanes, "run", spans.side_by_side),
     ]  # fmt: skip
 

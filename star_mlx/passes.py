@@ -67,7 +67,9 @@ def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool)
 def decoding(recipe: Recipe, prompts: Prompts) -> Decoding:
     """How the recipe generates."""
     g = recipe.generate
-    return Decoding(g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size)
+    return Decoding(
+        g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size, g.stop_repeats
+    )
 
 
 def measuring(recipe: Recipe, prompts: Prompts) -> Decoding:

@@ -178,6 +178,9 @@ class Generate(_Group):
         1, ge=1, description="direct attempts at each problem; distinct right rationales are kept"
     )
     batch_size: int = Field(32, ge=1, description="completions decoded at once")
+    stop_repeats: bool = Field(
+        False, description="end greedy completions that go round in a circle, as cut off"
+    )
     chunk: int = Field(
         256, ge=1, description="problems journalled at a time: what an interruption can cost"
     )
@@ -217,6 +220,9 @@ class Train(_Group):
     )
     grad_clip: float = Field(1.0, gt=0, description="largest gradient norm (reference: 1)")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
+    checkpoint: bool = Field(
+        False, description="gradient checkpointing: less memory, about a third slower"
+    )
 
     @model_validator(mode="after")
     def _some_layers(self) -> Train:

@@ -248,13 +248,18 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How to decode. ``temperature`` 0 is greedy; ``batch_size`` is rows decoded at once."""
+    """How to decode. ``temperature`` 0 is greedy; ``batch_size`` is rows decoded at once.
+
+    With ``stop_repeats`` a greedy row that goes round in a circle ends there, with the finish
+    ``"length"`` that it would come to.
+    """
 
     max_tokens: int
     stop: tuple[str, ...]
     temperature: float = 0.0
     top_p: float = 1.0
     batch_size: int = 32
+    stop_repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +278,7 @@ class Lora:
     max_length: int
     grad_clip: float
     weight_decay: float
+    checkpoint: bool = False
 
 
 class Engine(Protocol):

@@ -140,16 +140,14 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch(engine: Any) -> None:
 def test_the_nucleus_keeps_what_holds_top_p_and_no_more() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.decode import sampler
+    from star_mlx.engine.sampling import Draws
 
-    logprobs = mx.log(mx.array([[0.1, 0.5, 0.15, 0.25]]))
-    drawn = {
-        top_p: {
-            int(sampler(Decoding(1, (), temperature=1.0, top_p=top_p), seed)(logprobs).item())
-            for seed in range(80)
-        }
-        for top_p in (0.4, 0.7, 1.0)
-    }
+    logits = mx.log(mx.array([[0.1, 0.5, 0.15, 0.25]]))
+    drawn: dict[float, set[int]] = {}
+    for top_p in (0.4, 0.7, 1.0):
+        draws = Draws(Decoding(1, (), temperature=1.0, top_p=top_p), range(80))
+        inside = draws.nucleus(logits)
+        drawn[top_p] = {int(draws.draw(row, inside).item()) for row in range(80)}
     assert drawn == {0.4: {1}, 0.7: {1, 3}, 1.0: {0, 1, 2, 3}}
 
 
@@ -190,3 +188,31 @@ def test_tiny_batched_is_one_by_one() -> None:
     ):
         own = engine._text.decode(alone(engine, prefix + prompt, 40))
         assert found.text == own.split("\n\n")[0]
+
+
+def test_going_round_in_a_circle_is_seen_and_nothing_else() -> None:
+    from star_mlx.engine.decode import circling
+
+    phrase = list(range(100, 116))
+    assert circling([1, 2, 3] * 3 + [7] * 71)  # 80 tokens, the last 64 of them one
+    assert circling(list(range(16)) + phrase * 4)
+    assert not circling(list(range(16)) + phrase * 3 + list(range(16)))
+    assert not circling(phrase * 4 + [1] + phrase[1:] + [9])
+    assert not circling([7] * 63)  # too few
+    assert not circling([7] * 65)  # looked for once in 16 tokens
+    assert not circling(list(range(96)))
+
+
+def test_a_row_in_a_circle_ends_there_if_asked(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star_mlx.engine import decode
+
+    monkeypatch.setattr(decode, "circling", lambda ids: len(ids) == 5)
+    asked = replace(GREEDY, stop_repeats=True)
+    plain, ended = (complete(engine, PROMPTS, d) for d in (GREEDY, asked))
+    for whole, part in zip(plain, ended, strict=True):
+        assert part.token_ids == whole.token_ids[:5]
+        assert part.finish == ("length" if len(whole.token_ids) >= 5 else whole.finish)
+    warm = replace(asked, temperature=1.0)
+    assert any(len(c.token_ids) > 5 for c in complete(engine, PROMPTS, warm))

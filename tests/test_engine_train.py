@@ -235,3 +235,22 @@ def test_peak_memory_is_counted_anew(engine: Any, tmp_path: Path) -> None:
     engine.peak_memory()
     train(engine, tmp_path)
     assert engine.peak_memory() > 0
+
+
+def test_checkpointing_computes_the_same_adapter(engine: Any, tmp_path: Path) -> None:
+    import mlx.core as mx
+
+    block = type(engine._base.model.layers[0])
+    call = block.__call__
+    for name, lora in (("plain", LORA), ("less", replace(LORA, checkpoint=True))):
+        train(engine, tmp_path / name, lora)
+    one, other = (mx.load(str(tmp_path / n / "adapters.safetensors")) for n in ("plain", "less"))
+    assert all(mx.allclose(one[k], other[k], atol=1e-4) for k in one)
+    assert block.__call__ is call
+
+
+def test_the_share_of_padding_is_told(engine: Any, tmp_path: Path) -> None:
+    rows = examples(engine)
+    whole = train(engine, tmp_path / "a", rows=rows)
+    assert 0 < whole.padding < 0.5
+    assert train(engine, tmp_path / "b", rows=rows[:1] * 3).padding == 0.0

@@ -7,7 +7,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import mlx.core as mx
@@ -15,6 +15,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.tuner.dora import DoRAEmbedding, DoRALinear
 from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
+from mlx_lm.tuner.trainer import grad_checkpoint
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 
 from star_mlx.types import Lora, ModelError
@@ -98,11 +99,26 @@ def fresh(model: nn.Module, lora: Lora, seed: int) -> Iterator[nn.Module]:
             key = mx.random.key((seed << 32 | zlib.crc32(name.encode())) % (1 << 64))
             layer["lora_a"] = mx.random.uniform(-bound, bound, a.shape, a.dtype, key=key)
         model.train()
-        yield model
+        with _checkpointed(model) if lora.checkpoint else nullcontext():
+            yield model
     finally:
         remove(model)
         model.freeze()
         model.eval()
+
+
+@contextmanager
+def _checkpointed(model: nn.Module) -> Iterator[None]:
+    """Meanwhile the model's blocks keep nothing for the backward pass but their inputs."""
+    kinds = {type(block) for block in model.layers}
+    plain = {kind: kind.__call__ for kind in kinds}
+    try:
+        for kind in kinds:
+            grad_checkpoint(next(block for block in model.layers if type(block) is kind))
+        yield
+    finally:
+        for kind, call in plain.items():
+            kind.__call__ = call
 
 
 def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:

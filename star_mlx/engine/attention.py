@@ -110,7 +110,7 @@ class SharedCache:
     def select(self, rows: Sequence[int], first: int) -> None:
         """Keep these rows, and the columns from ``first`` on."""
         assert self.keys is not None and self.values is not None
-        stop, index = self.columns.stop, mx.array(rows)
+        stop, index = self.columns.stop, mx.array(list(rows))
         self.keys = self.keys[index, :, first:stop]
         self.values = self.values[index, :, first:stop]
 
@@ -166,11 +166,8 @@ def attend(
     rows = q.reshape(b, g, -1, d)
     if cache.prefix is None:
         weighted, _, total = _part(rows, keys, values, mask, length)
-        return _heads(weighted / total, queries.shape, values.shape[-1])
+        return _heads((weighted / total).astype(values.dtype), queries.shape, values.shape[-1])
     every = q.transpose(1, 0, 2, 3, 4).reshape(g, -1, d)  # all rows' queries, by group
-    if every.shape[1] * g * cache.prefix[0].shape[1] < WORTH_NUMPY:
-        out = _both(rows, every, keys, values, cache.prefix, mask, length)
-        return _heads(out, queries.shape, values.shape[-1])
     own = _part(rows, keys, values, mask, length)
     weighted, top, total = (_by_row(a, b) for a in _shared(every, *cache.prefix))
     return _heads(_merge(own, (weighted, top, total)), queries.shape, values.shape[-1])
@@ -261,29 +258,6 @@ def _part(
     return weights.astype(values.dtype) @ values, top, total
 
 
-def _both(
-    rows: mx.array,
-    every: mx.array,
-    keys: mx.array,
-    values: mx.array,
-    prefix: tuple[mx.array, mx.array],
-    mask: mx.array | None,
-    length: int,
-) -> mx.array:
-    """Attention to few scores, all in one softmax: fewer operations than merging two."""
-    b, _, m, _ = rows.shape
-    p = prefix[0].shape[1]
-    own = _masked((rows @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
-    shared = _by_row((every @ prefix[0].swapaxes(-1, -2)).astype(mx.float32), b)
-    scores = mx.concatenate([shared, own], axis=-1)
-    weights = vector.exp(scores - mx.max(scores, axis=-1, keepdims=True))
-    total = mx.sum(weights, axis=-1, keepdims=True)
-    weights = weights.astype(values.dtype)
-    of_prefix = weights[..., :p].transpose(1, 0, 2, 3).reshape(-1, b * m, p) @ prefix[1]
-    out = _by_row(of_prefix, b) + weights[..., p:] @ values
-    return (out / total).astype(values.dtype)
-
-
 def _masked(scores: mx.array, mask: mx.array | None, length: int) -> mx.array:
     if mask is None:
         return scores
@@ -317,7 +291,7 @@ def _shared(q: mx.array, keys: mx.array, values: mx.array) -> Part:
         parts.append(_part(rows, keys, values))
     if len(parts) == 1:
         return parts[0]
-    weighted, top, total = (mx.concatenate(p, axis=1) for p in zip(*parts, strict=True))
+    weighted, top, total = (mx.concatenate(list(p), axis=1) for p in zip(*parts, strict=True))
     return weighted, top, total
 
 

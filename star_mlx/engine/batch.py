@@ -8,7 +8,8 @@ last one's tokens are looked at.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -16,15 +17,14 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from star_mlx.engine.attention import Columns, SharedCache, caches
 from star_mlx.engine.form import Cache, Form
+from star_mlx.engine.sampling import Draws
 
 PASS = 512  # padded tokens that are read at a time: an interruption waits for them
 LINGER = 8  # an eighth of the slots may stand empty before they are closed up, which copies caches
 
-Sampler = Callable[[mx.array], mx.array]  # logits (1, V) -> token (1,)
-
 
 def prefill(model: nn.Module, tokens: Sequence[int], reading: int = PASS) -> Cache:
-    """The caches of a model that has read ``tokens``, one row, so many at a time; empty for none."""
+    """The caches of a model that has read one row of tokens, so many at a time."""
     cache: Cache = make_prompt_cache(model)
     for start in range(0, len(tokens), reading):
         model(mx.array([tokens[start : start + reading]]), cache=cache)
@@ -41,10 +41,10 @@ class _Reader:
         form: Form,
         prefix: Cache | None,
         prefix_length: int,
-        samplers: Sequence[Sampler] | None,
+        draws: Draws | None,
     ) -> None:
         self._model, self._form, self._prefix = model, form, prefix
-        self._length, self._samplers = prefix_length, samplers
+        self._length, self._draws = prefix_length, draws
 
     def caches(self, pads: Sequence[int]) -> list[SharedCache]:
         """Empty caches behind the prefix."""
@@ -58,10 +58,11 @@ class _Reader:
         cached[0].columns.advance(length)
         last = mx.arange(1, b + 1) * length - 1
         logits = self._form.logits(self._model, tokens, last, cached)
-        if self._samplers is None:
+        if self._draws is None:
             return mx.argmax(logits, axis=-1)
+        logits = self._draws.nucleus(logits)
         chosen = [
-            mx.zeros((1,), mx.uint32) if row is None else self._samplers[row](logits[i : i + 1])
+            mx.zeros((1,), mx.uint32) if row is None else self._draws.draw(row, logits[i : i + 1])
             for i, row in enumerate(rows)
         ]
         return mx.concatenate(chosen)
@@ -74,7 +75,7 @@ class Rows:
         prefix: caches of the tokens that all rows begin with, or None where they share none.
         prefix_length: how many tokens those are.
         prompts: the rows' remaining token ids, at least one each, in the order they start.
-        samplers: one a row, or None to decode greedily.
+        draws: how the rows' tokens are drawn, or None to decode greedily.
         reading: the most padded tokens of new prompts to read in one pass.
     """
 
@@ -86,12 +87,12 @@ class Rows:
         *,
         prefix: Cache | None,
         prefix_length: int,
-        samplers: Sequence[Sampler] | None,
+        draws: Draws | None,
         size: int,
         reading: int = PASS,
     ) -> None:
         self._reading = reading
-        self._reader = _Reader(model, form, prefix, prefix_length, samplers)
+        self._reader = _Reader(model, form, prefix, prefix_length, draws)
         self._queue, self._size = deque(enumerate(prompts)), size
         self._slots: list[int | None] = []  # the row in each slot
         self._caches: list[SharedCache] = []
@@ -127,7 +128,7 @@ class Rows:
         after = self._reader.read(self._next[:, None], self._caches, self._slots)
         if not self._cpu:
             mx.async_eval(after)
-        tokens = self._next.tolist()  # waits
+        tokens: Any = self._next.tolist()  # waits
         if self._cpu:  # only now: earlier, the last step still read the caches, and writing to them
             mx.async_eval(after)  # would have copied them
         self._next = after

@@ -7,14 +7,15 @@ else. Where a row ends is decided by the caller, so mlx-lm is given no stop of i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import BatchGenerator
 
-from star_mlx.engine.batch import Sampler
 from star_mlx.engine.form import Cache
+from star_mlx.engine.sampling import Draws
 
 PREFILL_STEP = 512  # tokens a row in one evaluation, so that an interrupt gets through
 NEVER = 1 << 30
@@ -26,13 +27,17 @@ def greedy(logprobs: mx.array) -> mx.array:
     return mx.argmax(logprobs, axis=-1)
 
 
+def _drawn(draws: Draws, row: int, logprobs: mx.array) -> mx.array:
+    return draws.draw(row, draws.nucleus(logprobs))
+
+
 class Rows:
     """Rows being decoded together, at most ``size`` at once.
 
     Args:
         prefix: cache of the tokens that all rows begin with, or None where they share none.
         prompts: the rows' remaining token ids, at least one each, in the order they start.
-        samplers: one a row, or None to decode greedily.
+        draws: how the rows' tokens are drawn, or None to decode greedily.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class Rows:
         prompts: Sequence[Sequence[int]],
         *,
         prefix: Cache | None,
-        samplers: Sequence[Sampler] | None,
+        draws: Draws | None,
         size: int,
     ) -> None:
         self._generator = BatchGenerator(
@@ -51,11 +56,14 @@ class Rows:
             prefill_batch_size=size,
             prefill_step_size=PREFILL_STEP,
         )
+        samplers = None
+        if draws is not None:
+            samplers = [functools.partial(_drawn, draws, row) for row in range(len(prompts))]
         self._uids = self._generator.insert(
             [list(p) for p in prompts],
             max_tokens=[NEVER] * len(prompts),
             caches=[prefix] * len(prompts) if prefix else None,
-            samplers=list(samplers) if samplers else None,
+            samplers=samplers,
         )
         self._row = {uid: i for i, uid in enumerate(self._uids)}
         self._size, self._left = size, len(self._uids)

@@ -6,17 +6,18 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import mlx.core as mx
 import mlx.nn as nn
 
 from star_mlx.engine import batch_copied
-from star_mlx.engine.batch import Rows, Sampler, prefill
+from star_mlx.engine.batch import Rows, prefill
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
+from star_mlx.engine.sampling import Draws
 from star_mlx.engine.text import Stops, Text
 from star_mlx.types import Completion, Decoding, ModelError
 
+CIRCLE = 64  # tokens that must repeat
 KEPT_PREFIXES = 4  # few-shot prompts kept in memory, with and without hints, of two adapters
 
 
@@ -93,28 +94,32 @@ def generate(
             "use fewer few-shot examples or a base with a longer context"
         )
     n = shared(tokens, text.prompt(prefix)) if prefix else 0
-    cache = prefixes.get(model, adapter, tokens[0][:n], memory.reading())
+    cache = prefixes.get(model, adapter, tokens[0][:n], memory.reading(n))
     rows = [_Row(min(decoding.max_tokens, context - len(t))) for t in tokens]
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
     most = max(len(t) - n + row.limit for t, row in zip(tokens, rows, strict=True))
     lane_count = 1 if form.unshared else lanes.count(min(decoding.batch_size, len(tokens)))
     copied = n if form.unshared else 0
     batch_size, lane_count, reading = memory.decoding(
-        decoding.batch_size, lane_count, longest=longest - n + copied, tokens=most + copied
+        decoding.batch_size,
+        lane_count,
+        prefix=n,
+        longest=longest - n + copied,
+        tokens=most + copied,
     )
     done = total = 0
 
     def job(share: Sequence[int], size: int) -> Callable[[Callable[[Any], None]], None]:
-        samplers = [sampler(decoding, seeds[i]) for i in share] if decoding.temperature else None
+        draws = Draws(decoding, [seeds[i] for i in share]) if decoding.temperature else None
         remaining = [tokens[i][n:] for i in share]
 
         def run(report: Callable[[Any], None]) -> None:
             with (
-                batch_copied.Rows(model, remaining, prefix=cache, samplers=samplers, size=size)
+                batch_copied.Rows(model, remaining, prefix=cache, draws=draws, size=size)
                 if form.unshared
                 else Rows(
                     model, form, remaining,
-                    prefix=cache, prefix_length=n, samplers=samplers, size=size,
+                    prefix=cache, prefix_length=n, draws=draws, size=size,
                     reading=reading,
                 )
             ) as batch:  # fmt: skip
@@ -144,19 +149,22 @@ def _run(
 ) -> None:
     """Decode until all rows are complete; report how many ended and tokens came, step by step."""
     stops = Stops(text, decoding.stop)
+    circles = decoding.stop_repeats and decoding.temperature == 0
     for step in batch.steps():
         ended: list[int] = []
         tokens = 0
         for i, token in step:
             tokens += 1
-            rows[i].completion = _advance(rows[i], token, text, stops)
+            rows[i].completion = _advance(rows[i], token, text, stops, circles)
             if rows[i].completion is not None:
                 ended.append(i)
         batch.remove(ended)
         report((len(ended), tokens))
 
 
-def _advance(row: _Row, token: int, text: Text, stops: Stops) -> Completion | None:
+def _advance(
+    row: _Row, token: int, text: Text, stops: Stops, circles: bool = False
+) -> Completion | None:
     """Take a row's next token; its completion where it ends there."""
     if token in text.eos:
         return Completion(text.decode(row.ids), tuple(row.ids), "stop")
@@ -164,30 +172,20 @@ def _advance(row: _Row, token: int, text: Text, stops: Stops) -> Completion | No
     at = stops.find(row.ids)
     if at is not None:
         return Completion(text.decode(row.ids)[:at], tuple(text.before(row.ids, at)), "stop")
-    if len(row.ids) < row.limit:
+    if len(row.ids) < row.limit and not (circles and circling(row.ids)):
         return None
     return Completion(text.decode(row.ids), tuple(row.ids), "length")
 
 
-def sampler(decoding: Decoding, seed: int) -> Sampler:
-    """A sampler of one row: temperature, then the nucleus of ``top_p`` (Holtzman et al. 2020).
+def circling(ids: Sequence[int]) -> bool:
+    """Whether the last 64 tokens or more are one phrase, of at most 32 tokens, again and again.
 
-    Its key is the row's own and is split at every token, so that what it draws depends on the
-    seed and the log-probabilities alone, not on the rows beside it.
+    At least four times in a row: looked for once in 16 tokens.
     """
-    key = mx.random.key(seed % (1 << 64))
-
-    def sample(logprobs: mx.array) -> mx.array:
-        nonlocal key
-        key, now = mx.random.split(key)
-        logits = logprobs.astype(mx.float32) / decoding.temperature
-        if decoding.top_p < 1.0:
-            order = mx.argsort(-logits, axis=-1)
-            p = mx.softmax(mx.take_along_axis(logits, order, axis=-1), axis=-1)
-            above = mx.cumsum(p, axis=-1) - p  # probability of what ranks higher
-            place = mx.argsort(order, axis=-1)
-            inside = mx.take_along_axis(above < decoding.top_p, place, axis=-1)
-            logits = mx.where(inside, logits, -mx.inf)
-        return mx.random.categorical(logits, axis=-1, key=now)
-
-    return sample
+    if len(ids) < CIRCLE or len(ids) % 16:
+        return False
+    for period in range(1, CIRCLE // 2 + 1):
+        n = max(CIRCLE, 4 * period)
+        if len(ids) >= n and ids[-n:-period] == ids[period - n :]:
+            return True
+    return False

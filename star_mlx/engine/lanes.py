@@ -1,18 +1,18 @@
 """Doing several things at once on a CPU: a thread and a stream of mlx for each processor.
 
 mlx runs the operations of a stream one after the other, and all but the matrix products on one
-thread. With a stream a processor, each taking its share of the rows, no processor waits. (Operations
-that one thread evaluates on two streams wait for each other: mlx lets few of them be under way.) On
-other devices there is one lane, and the work is done where it is asked for.
+thread. With a stream a processor, each taking its share of the rows, no processor waits. (What one
+thread evaluates on two streams hardly runs at once: mlx lets few operations be under way.) On other
+devices there is one lane, and the work is done where it is asked for.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import mlx.core as mx
 
@@ -20,8 +20,6 @@ from star_mlx.engine import blas
 
 NARROW = 192  # hidden size below which one product is quicker on one thread than on two (measured)
 ROWS = 8  # rows that a lane is worth: every lane reads all weights
-
-T = TypeVar("T")
 
 
 class Stopped(Exception):

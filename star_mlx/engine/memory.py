@@ -54,10 +54,9 @@ class Shape:
         """Bytes of keys and values that a token leaves in the caches."""
         return 2 * self.layers * self.groups * self.head * self.itemsize
 
-    @property
-    def read(self) -> int:
-        """Bytes at work on a token that is read: activations, and scores of a block."""
-        return 4 * self._activations + 16 * self.heads * 1024
+    def read(self, seen: int) -> int:
+        """Bytes at work on a token that is read and sees so many: activations and scores."""
+        return 4 * self._activations + 16 * self.heads * seen
 
     @property
     def _activations(self) -> int:
@@ -82,16 +81,19 @@ class Memory:
         if gib is not None:
             mx.set_memory_limit(int(gib * GIB))
 
-    def reading(self) -> int:
-        """How many tokens of a prefix to read in a pass."""
+    def reading(self, prefix: int) -> int:
+        """How many tokens of so long a prefix to read in a pass."""
         if self._gib is None:
             return MOST
-        return min(MOST, max(FEWEST, self._free() // 2 // self._shape.read))
+        return min(MOST, max(FEWEST, self._free() // 2 // self._shape.read(prefix)))
 
-    def decoding(self, rows: int, lanes: int, *, longest: int, tokens: int) -> tuple[int, int, int]:
+    def decoding(
+        self, rows: int, lanes: int, *, prefix: int, longest: int, tokens: int
+    ) -> tuple[int, int, int]:
         """Rows at once, lanes, and tokens that a lane reads in a pass, as wanted or fewer.
 
         Args:
+            prefix: tokens that all rows share.
             longest: tokens of the longest prompt behind the prefix.
             tokens: of the longest row behind the prefix, new ones included.
 
@@ -101,9 +103,10 @@ class Memory:
         if self._gib is None:
             return rows, lanes, MOST
         free, row = self._free(), int(1.5 * tokens * self._shape.kept) + 8 * self._shape.vocabulary
+        read = self._shape.read(prefix + longest)
         while True:
-            reading = min(MOST, max(longest, free // 2 // (lanes * self._shape.read)))
-            working = lanes * max(reading, longest) * self._shape.read
+            reading = min(MOST, max(longest, free // 2 // (lanes * read)))
+            working = lanes * max(reading, longest) * read
             fit = (free - working) // row
             if fit >= lanes:
                 return min(rows, fit), lanes, reading
@@ -136,6 +139,6 @@ class Memory:
     def _refusal(self, what: str, needed: int) -> ModelError:
         held = mx.get_active_memory()
         return ModelError(
-            f"max_memory={self._gib:g} (GiB) leaves no room to {what}: {held / GIB:.2f} GiB are "
-            f"taken by the model and its prompt, about {needed / GIB:.2f} more are needed"
+            f"max_memory={self._gib:g} (GiB) leaves no room to {what}: {held / GIB:.2g} GiB are "
+            f"taken by the model and its prompt, about {needed / GIB:.2g} more are needed"
         )

@@ -11,8 +11,12 @@ The functions are exact replacements elsewhere too, but only slower there: see `
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import mlx.core as mx
+
+Function = Callable[[mx.array], mx.array]
 
 LOG2_E = 1.4426950408889634
 # Minimax polynomial of 2^f for f in [-1/2, 1/2], relative error 7.7e-8 (Remez exchange, float64).
@@ -20,6 +24,12 @@ _POWERS = (1.0000001, 0.6931469440, 0.2402211428, 0.0555070974, 0.0096757580, 0.
 FEW = 4096  # numbers whose exponentials take mlx less time than a dozen operations
 _ROUND = 1.5 * 2.0**23  # added to a float32, it leaves the nearest integer in the low bits
 _LOWEST, _HIGHEST = -126.0, 127.0  # exponents of normal float32 numbers
+
+
+def _with_gradient(function: Function) -> Function:
+    """``mx.custom_function``, which has no types."""
+    made: Any = mx.custom_function(function)
+    return made
 
 
 def wanted() -> bool:
@@ -45,25 +55,25 @@ def exp(x: mx.array) -> mx.array:
     return exp2(x * LOG2_E) if x.size > FEW and wanted() else mx.exp(x)
 
 
-@mx.custom_function
+@_with_gradient
 def sigmoid(x: mx.array) -> mx.array:
     """1 / (1 + exp(-x)), float32."""
     return mx.reciprocal(exp2(mx.clip(x * -LOG2_E, _LOWEST, _HIGHEST)) + 1.0)
 
 
-@sigmoid.vjp
+@sigmoid.vjp  # type: ignore[attr-defined]
 def _sigmoid_vjp(primal: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
     return cotangent * (output - output * output)
 
 
-@mx.custom_function
+@_with_gradient
 def softmax(scores: mx.array) -> mx.array:
     """Softmax over the last axis, float32."""
     p = exp2((scores - mx.max(scores, axis=-1, keepdims=True)) * LOG2_E)
     return p / mx.sum(p, axis=-1, keepdims=True)
 
 
-@softmax.vjp
+@softmax.vjp  # type: ignore[attr-defined]
 def _softmax_vjp(primal: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
     weighted = cotangent * output
     return weighted - output * mx.sum(weighted, axis=-1, keepdims=True)
@@ -79,13 +89,13 @@ def cross_entropy(logits: mx.array, targets: mx.array) -> mx.array:
     return _normalizer(logits) - mx.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
 
 
-@mx.custom_function
+@_with_gradient
 def _normalizer(logits: mx.array) -> mx.array:
     top = mx.max(logits, axis=-1, keepdims=True)
     total = mx.sum(exp2((logits - top) * LOG2_E), axis=-1)
     return top[:, 0] + mx.log(total)
 
 
-@_normalizer.vjp
+@_normalizer.vjp  # type: ignore[attr-defined]
 def _normalizer_vjp(primal: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
     return cotangent[:, None] * exp2((primal - output[:, None]) * LOG2_E)
