@@ -38,7 +38,17 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
     import mlx.optimizers as optim
 
     from star_mlx import metrics, prompts, store, student
-    from star_mlx.engine import adapter, attention, batches, decode, form, lanes, lora, sampling, text
+    from star_mlx.engine import (
+        adapter,
+        attention,
+        batches,
+        decode,
+        form,
+        lanes,
+        lora,
+        sampling,
+        text,
+    )
 
     def making(kind: str) -> Callable[[Any], Any]:
         """For a function that makes functions: those are timed."""

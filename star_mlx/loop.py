@@ -67,7 +67,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         student = Student(recipe, task, prompt_set, engine, folder, emit)
         emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
         if (prefix := str(engine.describe().get("prefix", ""))).startswith("copied"):
-            emit(Notice("info", f"the few-shot prompt is {prefix}, so it takes memory in every row"))
+            emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
         if skipped := task.skipped():
             emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
         if not folder.metrics:

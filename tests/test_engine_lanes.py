@@ -31,11 +31,11 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = blas.load().threads
     made = Lanes(192)
     made.width = 2
-    with monkeypatch.context() as patch:
-        blas.use_threads(1)  # a lane's share of two processors
-        patch.setattr(blas, "use_threads", lambda threads: blas.load())
-        yield made
-    blas.use_threads(before)
+    use_threads = blas.use_threads
+    use_threads(1)  # a lane's share of two processors
+    monkeypatch.setattr(blas, "use_threads", lambda threads: blas.load())
+    yield made
+    use_threads(before)
 
 
 def forever(report: Report) -> None:

@@ -58,8 +58,10 @@ def train(
     budget = memory.training(budget, max(lengths), lanes.width)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
-    if lora.dropout > 0:
-        mx.random.seed(seed % (1 << 64))  # nn.Dropout draws from the global state alone
+    width = lanes.width
+    if lora.dropout > 0:  # nn.Dropout draws from the state of the thread it is in
+        mx.random.seed(seed % (1 << 64))
+        width = 1
     with adapter.fresh(model, lora, seed):
         optimizer = optim.AdamW(0.0, weight_decay=lora.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
@@ -69,9 +71,9 @@ def train(
             batch = next(order)
             optimizer.learning_rate = learning_rate(lora, step, steps)
             batch_tokens = sum(lengths[i] for i in batch)
-            share = min(budget, max(SHARE, math.ceil(batch_tokens / lanes.width)))
+            share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
             parts = [[rows[i] for i in part] for part in micro(lengths, batch, share)]
-            losses.append(_step(model, form, lanes, optimizer, parts, lora.grad_clip))
+            losses.append(_step(model, form, lanes, width, optimizer, parts, lora.grad_clip))
             tokens += batch_tokens
             padded_tokens += sum(len(p) * max(len(row.tokens) for row in p) for p in parts)
             seen += len(batch)
@@ -134,19 +136,20 @@ def _step(
     model: nn.Module,
     form: Form,
     lanes: Lanes,
+    width: int,
     optimizer: optim.Optimizer,
     parts: Sequence[Sequence[Row]],
     clip: float,
 ) -> float:
     """One optimizer step over the parts of a batch; returns its mean loss.
 
-    Lanes take the parts in turn, and their sums are added in the order of the lanes, so that the
+    At most ``width`` lanes take the parts in turn, and their sums are added in the order of the lanes, so that the
     result does not depend on which is done first.
     """
     value_and_grad = nn.value_and_grad(model, loss_sum)
     parameters = model.trainable_parameters()
     count = sum(len(row.tokens) - row.start for part in parts for row in part)
-    n = min(lanes.width, len(parts))
+    n = min(width, len(parts))
     sums: list[Any] = [None] * n
     building = threading.Lock()  # value_and_grad puts its own arrays into the model meanwhile
 
