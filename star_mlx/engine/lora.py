@@ -143,8 +143,8 @@ def _step(
 ) -> float:
     """One optimizer step over the parts of a batch; returns its mean loss.
 
-    At most ``width`` lanes take the parts in turn, and their sums are added in the order of the lanes, so that the
-    result does not depend on which is done first.
+    At most ``width`` lanes take the parts in turn, and their sums are added in the order of the
+    lanes, so that the result does not depend on which is done first.
     """
     value_and_grad = nn.value_and_grad(model, loss_sum)
     parameters = model.trainable_parameters()
