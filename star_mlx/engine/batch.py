@@ -45,10 +45,11 @@ class _Reader:
     ) -> None:
         self._model, self._form, self._prefix = model, form, prefix
         self._length, self._draws = prefix_length, draws
+        self._count = len(make_prompt_cache(model))  # not always one a layer
 
     def caches(self, pads: Sequence[int]) -> list[SharedCache]:
         """Empty caches behind the prefix."""
-        return caches(self._prefix, len(self._model.layers), Columns(pads, self._length))
+        return caches(self._prefix, self._count, Columns(pads, self._length))
 
     def read(
         self, tokens: mx.array, cached: list[SharedCache], rows: Sequence[int | None]

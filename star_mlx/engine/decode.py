@@ -135,6 +135,8 @@ def generate(
 
     # Which rows a lane takes is settled beforehand, so that a run does not depend on its timing.
     shares = [order[i::lane_count] for i in range(lane_count)]
+    if form.unshared and not form.copied:
+        batch_size = 1
     sizes = [len(range(i, batch_size, lane_count)) for i in range(lane_count)]
     lanes.run([job(share, size) for share, size in zip(shares, sizes, strict=True)], hear)
     return [row.completion for row in rows if row.completion is not None]

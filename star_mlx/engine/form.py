@@ -7,7 +7,7 @@ behaves so, and for no other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -21,10 +21,12 @@ Cache = list[Any]  # one cache a layer
 @dataclass(frozen=True, slots=True)
 class Form:
     """``head``: logits are exactly head(body(tokens)). ``unshared``: why a prefix cannot be kept
-    once for all rows, or empty."""
+    once for all rows, or empty. ``copied``: rows of several lengths in one of mlx-lm's batches come
+    out as they do alone."""
 
     head: bool
     unshared: str
+    copied: bool = True
 
     def logits(
         self, model: nn.Module, tokens: mx.array, where: mx.array, cache: Cache | None = None
@@ -39,7 +41,8 @@ class Form:
 
 def form(model: nn.Module) -> Form:
     """Try the model on a few tokens."""
-    return Form(_has_head(model), _unshared(model))
+    unshared = _unshared(model)
+    return Form(_has_head(model), unshared, not unshared or _batches(model))
 
 
 def _head(model: nn.Module, hidden: mx.array) -> mx.array:
@@ -88,3 +91,43 @@ def _unshared(model: nn.Module) -> str:
 def _close(a: mx.array, b: mx.array, tolerance: float) -> bool:
     a, b = a.astype(mx.float32), b.astype(mx.float32)
     return bool((mx.abs(a - b).max() <= tolerance * mx.abs(b).max()).item())
+
+
+class _Heard:
+    """Stands where ``Draws`` does: the most probable tokens, and the logits they come from."""
+
+    def __init__(self) -> None:
+        self.logits: dict[int, list[mx.array]] = {0: [], 1: [], 2: []}
+
+    def nucleus(self, logits: mx.array) -> mx.array:
+        return logits
+
+    def draw(self, row: int, logits: mx.array) -> mx.array:
+        self.logits[row].append(logits)
+        return mx.argmax(logits, axis=-1)
+
+
+def _batches(model: nn.Module) -> bool:
+    """Whether mlx-lm's batches of rows of several lengths give what the rows alone give."""
+    from star_mlx.engine import batch_copied
+
+    rows: list[list[int]] = [[1, 2, 3, 4, 5, 6], [9, 8], [7, 6, 5]]
+    heard = _Heard()
+    lengths = [0] * len(rows)
+    try:
+        with batch_copied.Rows(model, rows, prefix=None, draws=cast(Any, heard), size=3) as batch:
+            for step in batch.steps():
+                for row, token in step:
+                    rows[row] = [*rows[row], token]
+                    lengths[row] += 1
+                batch.remove([row for row, _ in step if lengths[row] == 2])
+    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError):
+        return False
+    for i, row in enumerate(rows):
+        for n, found in enumerate(heard.logits[i][:2]):
+            exact = model(mx.array([row[: len(row) - 2 + n]]))[:, -1].astype(mx.float32)
+            exact = exact - mx.logsumexp(exact, axis=-1, keepdims=True)
+            half = model(mx.array([[1]])).dtype != mx.float32
+            if not _close(found, exact, 0.05 if half else 1e-3):
+                return False
+    return True

@@ -31,7 +31,8 @@ class MlxEngine:
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base."""
-        base = self._base
+        base, form = self._base, self._base.form
+        alone = "" if form.copied else ", one row at a time"
         return {
             "name": base.found.name,
             "revision": base.found.revision,
@@ -41,7 +42,7 @@ class MlxEngine:
             "parameters": base.parameters,
             "context": base.context,
             "hash": base.hash,
-            "prefix": f"copied: {base.form.unshared}" if base.form.unshared else "shared",
+            "prefix": f"copied{alone}: {form.unshared}" if form.unshared else "shared",
         }
 
     def encode(self, text: str) -> list[int]:

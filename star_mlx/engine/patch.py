@@ -58,8 +58,8 @@ def _attention(original: Callable[..., mx.array]) -> Callable[..., mx.array]:
             return attention.causal(queries, keys, values, scale=scale)
         if ours and cache is None:
             if isinstance(mask, str):
-                n = queries.shape[2]
-                mask = mx.arange(n)[:, None] >= mx.arange(n)[None]
+                n, s = queries.shape[2], keys.shape[2]  # keys of another layer's cache are more
+                mask = mx.arange(s - n, s)[:, None] >= mx.arange(s)[None]
             return attention.dense(queries, keys, values, scale=scale, mask=mask)
         return original(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
 
