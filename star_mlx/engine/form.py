@@ -123,9 +123,9 @@ def _batches(model: nn.Module) -> bool:
                 batch.remove([row for row, _ in step if lengths[row] == 2])
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError):
         return False
-    for i, row in enumerate(rows):
+    for i, ids in enumerate(rows):
         for n, found in enumerate(heard.logits[i][:2]):
-            exact = model(mx.array([row[: len(row) - 2 + n]]))[:, -1].astype(mx.float32)
+            exact = model(mx.array([ids[: len(ids) - 2 + n]]))[:, -1].astype(mx.float32)
             exact = exact - mx.logsumexp(exact, axis=-1, keepdims=True)
             half = model(mx.array([[1]])).dtype != mx.float32
             if not _close(found, exact, 0.05 if half else 1e-3):
