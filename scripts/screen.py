@@ -13,7 +13,7 @@ from rich.console import Console
 
 from star_mlx import prepare, store
 from star_mlx.files import json_lines
-from star_mlx.tui import RunState
+from star_mlx.state import RunState
 from star_mlx.tui.live import draw
 from star_mlx.types import IterationFinished, PhaseStarted, Progress, RunStarted, Sampled
 

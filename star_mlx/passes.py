@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,14 +41,26 @@ class At:
         total: int,
         tokens: int,
         taken: float,
+        memory: Callable[[], tuple[int, int]],
     ) -> None:
         self._emit, self._iteration, self._phase, self._total = emit, iteration, phase, total
+        self._memory = memory
         self._done, self._tokens, self._began = done, tokens, time.perf_counter() - taken
 
     def __call__(self, done: int, tokens: int) -> None:
         seconds = time.perf_counter() - self._began
         done, tokens = self._done + done, self._tokens + tokens
-        self._emit(Progress(self._iteration, self._phase, done, self._total, tokens, seconds))
+        self._emit(
+            Progress(
+                self._iteration,
+                self._phase,
+                done,
+                self._total,
+                tokens,
+                seconds,
+                memory=self._memory(),
+            )
+        )
 
 
 def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:

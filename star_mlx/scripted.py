@@ -26,6 +26,7 @@ from star_mlx.types import (
     Lora,
     ModelError,
     NothingKept,
+    Step,
     Trained,
 )
 
@@ -88,7 +89,7 @@ class ScriptedEngine:
         *,
         seed: int,
         out: Path,
-        progress: Callable[[int, int, float, int], None],
+        progress: Callable[[Step], None],
     ) -> Trained:
         fits = [e for e in examples if self._length(e) <= lora.max_length]
         too_long = tuple(e.id for e in examples if self._length(e) > lora.max_length)
@@ -99,9 +100,12 @@ class ScriptedEngine:
         steps = amount.steps_for(len(fits), lora.batch_size)
         tokens = sum(map(self._length, fits))
         for step in range(1, steps + 1):
-            progress(step, steps, 1 / step, tokens * step // steps)
+            progress(Step(step, steps, 1 / step, 1 / step, 0.0, tokens * step // steps))
         epochs = steps / -(-len(fits) // lora.batch_size)
         return Trained(out, steps, epochs, tokens, 1.0, 1 / steps, 0.0, too_long)
+
+    def memory(self) -> tuple[int, int]:
+        return 0, 0
 
     def peak_memory(self) -> int:
         return 0

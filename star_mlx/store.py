@@ -35,7 +35,7 @@ from star_mlx.files import (
 from star_mlx.record import RunRecord as RunRecord
 from star_mlx.record import iteration_folder
 from star_mlx.record import read as read
-from star_mlx.types import Attempt, Example, RunError, Trained
+from star_mlx.types import Attempt, Example, RunError, Step, Trained
 
 Kind = str  # direct and hinted passes, dev, and further measurements, each in a file of its name
 _FILE = {"direct": "attempts.jsonl", "hinted": "attempts.jsonl", "dev": "eval.jsonl"}
@@ -137,6 +137,11 @@ class Store:
             if row["iteration"] == iteration
         )
 
+    def save_steps(self, iteration: int, steps: Sequence[Step]) -> None:
+        """Write what each optimizer step came to."""
+        path = iteration_folder(self.path, iteration) / "train.jsonl"
+        replace(path, (json_line(asdict(step)) for step in steps))
+
     @contextmanager
     def adapter_folder(self, iteration: int) -> Iterator[Path]:
         """A fresh folder to write an adapter to; it takes its place when the block ends well."""
@@ -225,7 +230,7 @@ class Store:
             elif entry["event"] == "iteration" and entry["iteration"] in finished:
                 self._enter(entry)
         for file in self.path.glob("iterations/*/*.jsonl"):
-            if file.name != "examples.jsonl":
+            if file.name not in ("examples.jsonl", "train.jsonl"):  # these are written whole
                 truncate(file, sizes.get(file, 0))
         for file in sizes:
             if not file.exists():

@@ -29,6 +29,7 @@ from star_mlx.types import (
     Problem,
     Progress,
     Sampled,
+    Step,
     Task,
     Trained,
 )
@@ -122,9 +123,10 @@ class Student:
             )
         self._folder.save_examples(iteration, examples)
         with self._folder.adapter_folder(iteration) as out:
-            trained = fit(
+            trained, steps = fit(
                 self.engine, self.recipe, examples, amount, iteration, out=out, emit=self._emit
             )
+        self._folder.save_steps(iteration, steps)
         return self._folder.save_trained(iteration, trained)
 
     def evaluate(
@@ -194,7 +196,8 @@ class Student:
             stored = self._folder.chunk(n, how.kind, index)
             if stored is None:
                 start = time.perf_counter()
-                at = At(self._emit, n, phase, len(attempts), total, tokens, taken)
+                done = len(attempts)
+                at = At(self._emit, n, phase, done, total, tokens, taken, self.engine.memory)
                 made = self._generate(chunk, how, at)
                 stored = made, time.perf_counter() - start
                 self._folder.save_chunk(n, how.kind, index, *stored)
@@ -202,7 +205,8 @@ class Student:
             attempts += map(self._slim, stored[0])
             taken += stored[1]
             tokens += sum(len(a.token_ids) for a in stored[0])
-            self._emit(Progress(n, phase, len(attempts), total, tokens, taken))
+            memory = self.engine.memory()
+            self._emit(Progress(n, phase, len(attempts), total, tokens, taken, memory=memory))
         self._seconds[n, phase] = before + taken
         return attempts
 
@@ -271,15 +275,31 @@ def fit(
     *,
     out: Path,
     emit: Emit,
-) -> Trained:
-    """Train the recipe's adapter of an iteration and write it to the folder ``out``."""
+) -> tuple[Trained, list[Step]]:
+    """Train the recipe's adapter of an iteration and write it to the folder ``out``; also what
+    each optimizer step came to."""
     lora = recipe.train.lora()
     emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
     start = time.perf_counter()
 
-    def progress(step: int, steps: int, loss: float, tokens: int) -> None:
+    taken: list[Step] = []
+
+    def progress(at: Step) -> None:
+        taken.append(at)
         seconds = time.perf_counter() - start
-        emit(Progress(iteration, "train", step, steps, tokens, seconds, loss))
+        emit(
+            Progress(
+                iteration,
+                "train",
+                at.step,
+                at.steps,
+                at.tokens,
+                seconds,
+                at.loss,
+                at.gradient_norm,
+                engine.memory(),
+            )
+        )
 
     lot = seed(recipe.seed, iteration, "train")
     trained = engine.train(examples, lora, amount, seed=lot, out=out, progress=progress)
@@ -289,4 +309,4 @@ def fit(
             f"refused, being longer than train.max_length={lora.max_length} tokens"
         )
         emit(Notice("warning", text))
-    return trained
+    return trained, taken

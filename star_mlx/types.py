@@ -281,6 +281,18 @@ class Lora:
     checkpoint: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An optimizer step that was taken: the ``step``-th, from 1, of ``steps``."""
+
+    step: int
+    steps: int
+    loss: float  # nats a token, the mean over the batch
+    gradient_norm: float  # before clipping
+    learning_rate: float
+    tokens: int  # of the training so far, prompts included
+
+
 class Engine(Protocol):
     """A language model: the base, which never changes, and adapters trained on it."""
 
@@ -322,13 +334,16 @@ class Engine(Protocol):
         *,
         seed: int,
         out: Path,
-        progress: Callable[[int, int, float, int], None],
+        progress: Callable[[Step], None],
     ) -> Trained:
         """Train a fresh adapter on the base and write it to the folder ``out``.
 
         There is no parameter for a starting adapter: every adapter starts at the base.
-        ``progress(step, steps, loss, tokens)`` is called after each optimizer step.
+        ``progress`` is called after each optimizer step.
         """
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes in use now, and the most since the last call of ``peak_memory``."""
 
     def peak_memory(self) -> int:
         """Bytes, the most in use since the last call of this method."""
@@ -394,7 +409,9 @@ class Progress(Event):
     total: int
     tokens: int  # since the phase began
     seconds: float
-    loss: float | None = None
+    loss: float | None = None  # nats a token, of the last optimizer step
+    gradient_norm: float | None = None  # of that step, before clipping
+    memory: tuple[int, int] | None = None  # bytes the engine holds: now, and at most so far
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from star_mlx import tui
 from star_mlx.evaluate import wilson
+from star_mlx.state import RunState
+from star_mlx.text import count, duration, percent
 from star_mlx.tui.live import draw
-from star_mlx.tui.text import count, duration, percent
 from star_mlx.types import (
     IterationFinished,
     Notice,
@@ -78,7 +79,7 @@ def rendered(what, width, height=50):
 
 
 def state(*events):
-    folded = tui.RunState()
+    folded = RunState()
     for event in (STARTED, *events):
         folded.apply(event)
     return folded
@@ -100,7 +101,7 @@ def test_events_fold_into_the_state():
 
 
 def test_a_resumed_run_begins_with_what_is_done_and_an_iteration_stands_once():
-    folded = tui.RunState()
+    folded = RunState()
     folded.apply(RunStarted("r", RECIPE, MODEL, (line(0), line(1))))
     folded.apply(IterationFinished(line(1)))
     assert [m["iteration"] for m in folded.metrics] == [0, 1]

@@ -155,7 +155,7 @@ def train(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        trained = fit(engine, recipe, made, amount, number, out=partial, emit=emit)
+        trained, _ = fit(engine, recipe, made, amount, number, out=partial, emit=emit)
         os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -83,6 +83,7 @@ def evaluate(
             f"{samples} samples at temperature 0 are all the same: give --temperature 0.7"
         )
     from star_mlx import by_hand, findings, measure, tui
+    from star_mlx.text import harmless
 
     how = measure.How(split, samples, temperature, limit)
     with tui.ProgressBar() as emit:
@@ -99,7 +100,7 @@ def evaluate(
 
         click.echo(json.dumps(result))
         return
-    click.echo(tui.harmless("\n".join(findings.report(result))))
+    click.echo(harmless("\n".join(findings.report(result))))
 
 
 def _one_of(run: Path | None, adapter: Path | None, given: Given) -> None:

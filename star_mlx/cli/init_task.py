@@ -36,7 +36,7 @@ def init_task(
     Parquet file. Which field is what is guessed, and every guess explained in the recipe.
     """
     from star_mlx.init_task import init_task as write
-    from star_mlx.tui import harmless
+    from star_mlx.text import harmless
 
     names = [name.strip() for name in choices.split(",") if name.strip()] if choices else []
     made = write(

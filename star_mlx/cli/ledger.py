@@ -32,7 +32,7 @@ def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
 
         click.echo(json.dumps(found.as_json()))
     elif never_solved:
-        from star_mlx.tui import harmless
+        from star_mlx.text import harmless
 
         for id in found.of("never"):
             click.echo(harmless(id).replace("\n", "\u240a"))

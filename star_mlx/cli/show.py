@@ -25,11 +25,12 @@ def show(run: Path, as_json: bool) -> None:
     from rich.text import Text
 
     from star_mlx import tui
+    from star_mlx.text import harmless
 
     console = Console(highlight=False)
     task, model = record.recipe.get("task", {}), record.recipe.get("model", {})
     words = f"{run}: {task.get('name')}, {model.get('path')}, seed {record.recipe.get('seed')}"
-    console.print(Text(tui.harmless(words)), soft_wrap=True)
+    console.print(Text(harmless(words)), soft_wrap=True)
     if record.metrics:
         console.print()
         console.print(tui.summary(record.metrics, console.width))

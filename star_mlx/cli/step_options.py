@@ -65,7 +65,7 @@ def tell(summary: Mapping[str, Any], line: str, following: str, as_json: bool) -
     if as_json:
         click.echo(json.dumps(summary))
         return
-    from star_mlx.tui import harmless
+    from star_mlx.text import harmless
 
     click.echo(harmless(line))
     click.echo(harmless(f"next: star-mlx {' '.join(following.split())}"))

@@ -30,7 +30,7 @@ def try_(run: Path, question: str, iteration: str, as_json: bool) -> None:
 
         click.echo(json.dumps(asked, default=str))
         return
-    from star_mlx.tui import harmless
+    from star_mlx.text import harmless
 
     click.echo(harmless(asked["prompt"] + asked["completion"]).rstrip("\n"))
     click.echo()

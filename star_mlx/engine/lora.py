@@ -20,7 +20,7 @@ from star_mlx.engine.batches import Row, epochs, micro
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
-from star_mlx.types import Amount, Lora, NothingKept, Trained
+from star_mlx.types import Amount, Lora, NothingKept, Step, Trained
 
 CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
 SHARE = 128  # tokens a lane is worth
@@ -38,7 +38,7 @@ def train(
     seed: int,
     out: Path,
     too_long: tuple[str, ...],
-    progress: Callable[[int, int, float, int], None],
+    progress: Callable[[Step], None],
 ) -> Trained:
     """Train on ``rows`` and write the adapter to ``out``; the base is left as it was.
 
@@ -69,15 +69,16 @@ def train(
         order = epochs(len(rows), lora.batch_size, seed)
         for step in range(steps):
             batch = next(order)
-            optimizer.learning_rate = learning_rate(lora, step, steps)
+            optimizer.learning_rate = rate = learning_rate(lora, step, steps)
             batch_tokens = sum(lengths[i] for i in batch)
             share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
             parts = [[rows[i] for i in part] for part in micro(lengths, batch, share)]
-            losses.append(_step(model, form, lanes, width, optimizer, parts, lora.grad_clip))
+            loss, norm = _step(model, form, lanes, width, optimizer, parts, lora.grad_clip)
+            losses.append(loss)
             tokens += batch_tokens
             padded_tokens += sum(len(p) * max(len(row.tokens) for row in p) for p in parts)
             seen += len(batch)
-            progress(step + 1, steps, losses[-1], tokens)
+            progress(Step(step + 1, steps, loss, norm, rate, tokens))
         adapter.save(model, lora, out)
     mx.clear_cache()
     tenth = math.ceil(steps / 10)
@@ -140,8 +141,8 @@ def _step(
     optimizer: optim.Optimizer,
     parts: Sequence[Sequence[Row]],
     clip: float,
-) -> float:
-    """One optimizer step over the parts of a batch; returns its mean loss.
+) -> tuple[float, float]:
+    """One optimizer step over the parts of a batch: its mean loss, and the norm of its gradient.
 
     At most ``width`` lanes take the parts in turn, and their sums are added in the order of the
     lanes, so that the result does not depend on which is done first.
@@ -169,8 +170,7 @@ def _step(
     lanes.run([job(lane) for lane in range(n)], lambda _: None)
     total, gradient = functools.reduce(lambda a, b: tree_map(mx.add, a, b), sums)
     gradient = tree_map(lambda g: g / count, gradient)
-    if clip > 0:
-        gradient, _ = optim.clip_grad_norm(gradient, clip)
+    gradient, norm = optim.clip_grad_norm(gradient, clip if clip > 0 else math.inf)
     optimizer.update(model, gradient)
-    mx.eval(model.trainable_parameters(), optimizer.state)
-    return float(total.item()) / count
+    mx.eval(model.trainable_parameters(), optimizer.state, norm)
+    return float(total.item()) / count, float(norm.item())

@@ -14,7 +14,7 @@ from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base, on_cpu
 from star_mlx.engine.memory import Memory, Shape
 from star_mlx.engine.text import Text
-from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Trained
+from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Step, Trained
 
 
 class MlxEngine:
@@ -88,7 +88,7 @@ class MlxEngine:
         *,
         seed: int,
         out: Path,
-        progress: Callable[[int, int, float, int], None],
+        progress: Callable[[Step], None],
     ) -> Trained:
         """Train a fresh adapter on the base and write it to ``out``; see ``types.Engine``."""
         self._switch.off()
@@ -110,6 +110,10 @@ class MlxEngine:
 
     def _fold(self, size: int) -> bool:
         return on_cpu() and self._memory.spare(size)  # elsewhere the base is quantized: no folding
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes mlx has in use now, and the most since the last call of ``peak_memory``."""
+        return int(mx.get_active_memory()), int(mx.get_peak_memory())
 
     def peak_memory(self) -> int:
         """Bytes, the most mlx had in use since the last call of this method."""

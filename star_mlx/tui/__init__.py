@@ -13,18 +13,14 @@ from rich.console import Console
 from star_mlx.tui.live import LiveScreen
 from star_mlx.tui.plain import JsonScreen, PlainScreen
 from star_mlx.tui.progress import ProgressBar
-from star_mlx.tui.state import RunState
 from star_mlx.tui.tables import class_table, summary, summary_table
-from star_mlx.tui.text import harmless
 
 __all__ = [
     "JsonScreen",
     "LiveScreen",
     "PlainScreen",
     "ProgressBar",
-    "RunState",
     "class_table",
-    "harmless",
     "screen",
     "summary",
     "summary_table",

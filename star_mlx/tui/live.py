@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from star_mlx.state import RunState
+from star_mlx.text import DOING, describe, duration, harmless, rate
 from star_mlx.tui.plain import farewell
-from star_mlx.tui.state import RunState
 from star_mlx.tui.tables import class_cell, class_table, classes_of, fits, summary, summary_table
-from star_mlx.tui.text import DOING, describe, duration, harmless, rate
 from star_mlx.types import Event, Sampled
 
 REFRESH = 0.25  # seconds between two drawings, at least

@@ -10,9 +10,9 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from star_mlx.tui.state import RunState
+from star_mlx.state import RunState
+from star_mlx.text import DOING, describe, duration, harmless, rate
 from star_mlx.tui.tables import class_cell, classes_of, dev_cell, summary
-from star_mlx.tui.text import DOING, describe, duration, harmless, rate
 from star_mlx.types import (
     Event,
     IterationFinished,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from star_mlx import types
-from star_mlx.tui.text import DOING, harmless
+from star_mlx.text import DOING, harmless
 
 
 class ProgressBar:

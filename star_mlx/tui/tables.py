@@ -12,7 +12,7 @@ from rich.text import Text
 
 from star_mlx.evaluate import wilson
 from star_mlx.statistics import Paired
-from star_mlx.tui.text import harmless, percent
+from star_mlx.text import harmless, percent
 
 Metrics = Sequence[Mapping[str, Any]]
 Classes = Literal["intervals", "percent", "none"]
