@@ -52,8 +52,9 @@ def main() -> None:
     )
     operations = 2.0 * weights * given.rows * given.tokens
     engine = open_engine(given.model)
-    words = engine.encode(" one two three four" * given.tokens)[: given.tokens]
-    prompts = [f"{i % 10}{engine._text.decode(words[1:])}" for i in range(given.rows)]
+    prompts = [f"{i % 10}" + " one" * (given.tokens - 1) for i in range(given.rows)]
+    if {len(engine.encode(prompt)) for prompt in prompts} != {given.tokens}:
+        parser.error("the tokenizer has no token for a digit or for ' one'")
     decoding = Decoding(1, (), batch_size=given.rows)
     peaks, seconds = [peak()], []
     for _ in range(given.repeats):

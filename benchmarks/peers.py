@@ -44,6 +44,7 @@ class Contestant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, list[Any]] = field(default_factory=dict)
     tiny_axes: Mapping[str, list[Any]] = field(default_factory=dict)
+    tiny_settings: Mapping[str, Any] = field(default_factory=dict)  # on tiny, over ``settings``
     like: str = ""
     slow: bool = False
     parts: tuple[str, ...] = ("generation", "training", "iteration")
@@ -62,7 +63,7 @@ def _hf(dtype: str, *, whole: bool) -> Contestant:
             "transformers",
             settings,
             like=name,
-            parts=("generation",),
+            parts=("generation", "iteration"),
             absent=f"its training is that of {name}",
         )
     return Contestant(
@@ -91,7 +92,13 @@ def _llama(name: str, what: str, formats: list[str]) -> Contestant:
 
 
 ALL = [
-    Contestant("star", "star.py", "star-mlx", settings={"batch_size": 64}),
+    Contestant(
+        "star",
+        "star.py",
+        "star-mlx",
+        settings={"batch_size": 64},
+        tiny_settings={"batch_size": 250},
+    ),
     Contestant(
         "mlx-lm",
         "stock_mlx_lm.py",

@@ -115,7 +115,7 @@ class Bench:
             kept = {k: v for k, v in (found or {}).items() if k in ("batch_size", "threads")}
             return {**contestant.settings, **kept}
         axes = contestant.tiny_axes if tiny else contestant.axes
-        best = dict(contestant.settings)
+        best = {**contestant.settings, **(contestant.tiny_settings if tiny else {})}
         if not axes or self.given.no_trials:
             return best
         if "generation" not in work["phases"]:

@@ -116,7 +116,7 @@ COPIED: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon_h1": ("CacheList", {}),
     "exaone_moe": ("a sliding window", {**FULL, "is_moe_layer": [False, True]}),
     "gemma2": (CALLS, {}),
-    "deepseek_v3": (ITS_OWN, {"kv_lora_rank": 32}),
+    "deepseek_v3": ("it adds a mask to its scores", {"kv_lora_rank": 32}),
     "mistral4": (ITS_OWN, {"rope_parameters": {**SCALED, "rope_type": "default", "factor": 1.0}}),
     "gpt_bigcode": (ITS_OWN, {}),
     "llama with dynamic rope": (ITS_OWN, DYNAMIC),

@@ -281,7 +281,7 @@ def take(patch: pytest.MonkeyPatch, way: tuple[int, bool, int, int]) -> None:
     worth, cpu, block, few = way
     patch.setattr(attention, "WORTH_NUMPY", worth)
     if not cpu:
-        patch.setattr(attention, "cpu", lambda: False)
+        patch.setattr(attention, "on_cpu", lambda: False)
     patch.setattr(attention, "CPU_BLOCK", block)
     patch.setattr(attention, "GPU_BLOCK", block)
     patch.setattr(vector, "FEW", few)
@@ -349,8 +349,11 @@ def test_causal_attention(shape: dict[str, Any], way: tuple[int, bool, int, int]
     np.testing.assert_allclose(found, reference(q, k, v, mask), rtol=0, atol=5e-5)
 
 
+KINDS = ["none", "all rows", "row by row", "added", "a head", "a head, for all rows"]
+
+
 @EVERY
-@given(shape=shapes, kind=st.sampled_from(["none", "all rows", "row by row", "added", "a head"]))
+@given(shape=shapes, kind=st.sampled_from(KINDS))
 def test_dense_attention_and_its_gradient_are_mlxs(shape: dict[str, Any], kind: str) -> None:
     import mlx.core as mx
 
@@ -370,6 +373,7 @@ def test_dense_attention_and_its_gradient_are_mlxs(shape: dict[str, Any], kind: 
         "row by row": mx.array(below & ends),
         "added": mx.array(added[:, :1]),
         "a head": mx.array(added),
+        "a head, for all rows": mx.array(added[0]),
     }[kind]
     arrays = [mx.array(a) for a in (q, k, v)]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from star_mlx.engine import open_engine
-from star_mlx.types import Amount, Decoding, Example, Lora, ModelError, NothingKept, Trained
+from star_mlx.types import Amount, Decoding, Example, Lora, ModelError, NothingKept, Step, Trained
 from tests import tiny_random
 
 LORA = Lora(
@@ -40,7 +40,7 @@ def examples(engine: Any, n: int = 7) -> list[Example]:
 def train(
     engine: Any, out: Path, lora: Lora = LORA, rows: list[Example] | None = None, **options: Any
 ) -> Trained:
-    options = {"seed": 5, "progress": lambda *step: None, **options}
+    options = {"seed": 5, "progress": lambda step: None, **options}
     amount = options.pop("amount", Amount(steps=6))
     rows = examples(engine) if rows is None else rows
     return engine.train(rows, lora, amount, out=out, **options)  # type: ignore[no-any-return]
@@ -58,13 +58,9 @@ def test_training_learns_and_leaves_the_base_bit_for_bit(engine: Any, tmp_path: 
     from mlx.utils import tree_flatten
 
     before = weights(engine._base.model)
-    losses: list[float] = []
-    found = train(
-        engine,
-        tmp_path,
-        amount=Amount(epochs=10),
-        progress=lambda s, n, loss, t: losses.append(loss),
-    )
+    steps: list[Step] = []
+    found = train(engine, tmp_path, amount=Amount(epochs=10), progress=steps.append)
+    losses = [step.loss for step in steps]
     after = weights(engine._base.model)
     assert before.keys() == after.keys()
     assert all(mx.array_equal(before[k], after[k]) for k in before)
@@ -72,6 +68,7 @@ def test_training_learns_and_leaves_the_base_bit_for_bit(engine: Any, tmp_path: 
     assert found.epochs == 10.0
     assert found.first_loss == pytest.approx(sum(losses[:3]) / 3)
     assert found.last_loss < 0.7 * found.first_loss
+    assert [step.step for step in steps] == list(range(1, 31)) and steps[-1].tokens == found.tokens
     assert not tree_flatten(engine._base.model.trainable_parameters())
 
 
@@ -247,6 +244,19 @@ def test_checkpointing_computes_the_same_adapter(engine: Any, tmp_path: Path) ->
     one, other = (mx.load(str(tmp_path / n / "adapters.safetensors")) for n in ("plain", "less"))
     assert all(mx.allclose(one[k], other[k], atol=1e-4) for k in one)
     assert block.__call__ is call
+
+
+def test_the_norm_told_is_that_of_the_gradient_before_it_is_clipped(
+    engine: Any, tmp_path: Path
+) -> None:
+    def norms(clip: float) -> list[float]:
+        steps: list[Step] = []
+        lora = replace(LORA, grad_clip=clip)
+        train(engine, tmp_path / str(clip), lora, amount=Amount(steps=1), progress=steps.append)
+        return [step.gradient_norm for step in steps]
+
+    assert norms(0.0) == norms(1e-6) == norms(1e6)
+    assert norms(0.0)[0] > 1e-3
 
 
 def test_the_share_of_padding_is_told(engine: Any, tmp_path: Path) -> None:

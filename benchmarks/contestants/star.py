@@ -50,7 +50,7 @@ def load(work: dict[str, Any]) -> dict[str, Phase]:
                 Amount(epochs=1),
                 seed=0,
                 out=Path(out) / "adapter",
-                progress=lambda step, steps, loss, tokens: losses.append(loss),
+                progress=lambda step: losses.append(step.loss),
             )
         return {"tokens": trained.tokens, "losses": losses}
 

@@ -19,6 +19,7 @@ import mlx.core as mx
 import numpy as np
 
 from star_mlx.engine import vector
+from star_mlx.engine.device import on_cpu
 
 CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26  # scores at a time: what a CPU's cache holds
 WORTH_NUMPY = 1 << 16  # scores from which on leaving mlx for their exponential is worth it
@@ -216,8 +217,11 @@ def dense(
     q = (queries * scale).reshape(b, g, -1, d)
     scores = (q @ keys.swapaxes(-1, -2)).reshape(b, g, h // g, length, s)
     if mask is not None:
-        if mask.ndim > 3:
-            mask = mask[:, :, None] if mask.shape[1] == 1 else mask.reshape(b, g, -1, length, s)
+        if mask.ndim == 3:  # (H, L, S) or (1, L, S)
+            mask = mask[None]
+        if mask.ndim == 4:
+            one = mask.shape[1] == 1
+            mask = mask[:, :, None] if one else mask.reshape(-1, g, h // g, length, s)
         if mask.dtype == mx.bool_:
             mask = mx.where(mask, 0.0, _LOW)
         scores = scores + mask
@@ -227,12 +231,7 @@ def dense(
 
 def block() -> int:
     """How many scores to compute at a time."""
-    return CPU_BLOCK if cpu() else GPU_BLOCK
-
-
-def cpu() -> bool:
-    """Whether mlx computes on the CPU."""
-    return bool(mx.default_device().type == mx.DeviceType.cpu)
+    return CPU_BLOCK if on_cpu() else GPU_BLOCK
 
 
 def _heads(a: mx.array, queries: tuple[int, ...], width: int) -> mx.array:
@@ -249,7 +248,7 @@ def _part(
 ) -> Part:
     """Attention of scaled queries (..., G, M, D), unnormalized; M is heads a group times L."""
     scores = _masked((q @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
-    if scores.size >= WORTH_NUMPY and cpu():
+    if scores.size >= WORTH_NUMPY and on_cpu():
         weights, top, total = _weights_in_place(scores)
     else:
         top = mx.max(scores, axis=-1, keepdims=True)

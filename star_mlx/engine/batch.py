@@ -16,6 +16,7 @@ import mlx.nn as nn
 from mlx_lm.models.cache import make_prompt_cache
 
 from star_mlx.engine.attention import Columns, SharedCache, caches
+from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.sampling import Draws
 
@@ -75,7 +76,8 @@ class Rows:
     Args:
         prefix: caches of the tokens that all rows begin with, or None where they share none.
         prefix_length: how many tokens those are.
-        prompts: the rows' remaining token ids, at least one each, in the order they start.
+        prompts: the rows' remaining token ids, at least one each, the longest first: a later one
+            is read into the place of an earlier one.
         draws: how the rows' tokens are drawn, or None to decode greedily.
         reading: the most padded tokens of new prompts to read in one pass.
     """
@@ -98,7 +100,7 @@ class Rows:
         self._slots: list[int | None] = []  # the row in each slot
         self._caches: list[SharedCache] = []
         self._next: mx.array | None = None  # each slot's next token, on its way
-        self._cpu = mx.default_device().type == mx.DeviceType.cpu
+        self._cpu = on_cpu()
 
     def __enter__(self) -> Rows:
         return self

@@ -160,9 +160,9 @@ class _compiling:
 
 
 def _compile(process: subprocess.Popen[bytes]) -> Check:
-    import mlx.core as mx
+    from star_mlx.engine.device import on_cpu
 
-    unused = mx.default_device().type == mx.DeviceType.cpu
+    unused = on_cpu()
     note = " (not used on a CPU)" if unused else ""
     try:
         _, errors = process.communicate(timeout=COMPILE_SECONDS)

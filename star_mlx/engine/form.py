@@ -66,19 +66,19 @@ def _unshared(model: nn.Module) -> str:
     odd = {type(c).__name__ for c in prefix} - {KVCache.__name__}
     if odd:
         return f"its layers keep {', '.join(sorted(odd))}"
-    rows = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 9, 8, 7]]
-    whole = model(mx.array(rows))[:, -2:]
+    rows = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 9, 8]]
+    whole = mx.concatenate([model(mx.array([row]))[:, -2:] for row in rows])
     model(mx.array([rows[0][:3]]), cache=prefix)
-    columns = Columns([0, 0], 3)
+    columns = Columns([0, 1], 3)
     shared = caches(prefix, len(prefix), columns)
     try:
         columns.advance(2)
-        first = model(mx.array([row[3:5] for row in rows]), cache=shared)[:, -1:]
+        first = model(mx.array([rows[0][3:5], [0, *rows[1][3:4]]]), cache=shared)[:, -1:]
         columns.advance(1)
-        second = model(mx.array([row[5:] for row in rows]), cache=shared)
+        second = model(mx.array([row[-1:] for row in rows]), cache=shared)
     except NotOrdinary as error:
         return str(error)
-    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
         return f"it uses its caches in a way of its own ({' '.join(str(error).split())})"
     if not all(c.attended for c in shared):
         return "its attention is not mlx-lm's scaled_dot_product_attention"

@@ -23,6 +23,7 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 PATTERNS = {
     "default": (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
     "gpt-2": (GPT2,),
@@ -30,6 +31,7 @@ PATTERNS = {
     "llama-bpe": (LLAMA3,),
     "llama3": (LLAMA3,),
     "llama-v3": (LLAMA3,),
+    "poro-chat": (BLOOM,),
 }
 ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 
@@ -131,7 +133,7 @@ def _sentencepiece(file: Gguf, tokens: list[str], types: list[int]) -> tuple[Tok
     vocab = {token: i for i, token in enumerate(tokens)}
     unknown = next((t for t, k in zip(tokens, types, strict=True) if k == UNKNOWN), None)
     model = models.BPE(
-        vocab=vocab, merges=_merges(tokens, types, scores), unk_token=unknown, fuse_unk=True,
+        vocab=vocab, merges=merges_of(tokens, types, scores), unk_token=unknown, fuse_unk=True,
         byte_fallback=True,
     )  # fmt: skip
     tokenizer = Tokenizer(model)
@@ -145,7 +147,7 @@ def _sentencepiece(file: Gguf, tokens: list[str], types: list[int]) -> tuple[Tok
     return tokenizer, f"SentencePiece BPE, {len(tokens):,} tokens"
 
 
-def _merges(tokens: list[str], types: list[int], scores: list[float]) -> list[tuple[str, str]]:
+def merges_of(tokens: list[str], types: list[int], scores: list[float]) -> list[tuple[str, str]]:
     """Every split of a piece into two pieces is a merge; the best score of the whole goes first."""
     marked = (UNKNOWN, CONTROL, BYTE)
     ids = {t: i for i, (t, k) in enumerate(zip(tokens, types, strict=True)) if k not in marked}

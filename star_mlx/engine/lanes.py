@@ -17,6 +17,7 @@ from typing import Any
 import mlx.core as mx
 
 from star_mlx.engine import blas
+from star_mlx.engine.device import on_cpu
 
 NARROW = 192  # hidden size below which one product is quicker on one thread than on two (measured)
 ROWS = 8  # rows that a lane is worth: every lane reads all weights
@@ -34,7 +35,7 @@ class Lanes:
     """
 
     def __init__(self, hidden_size: int) -> None:
-        self._cpu = mx.default_device().type == mx.DeviceType.cpu
+        self._cpu = on_cpu()
         self.width = blas.processors() if self._cpu else 1
         self._narrow = hidden_size < NARROW
         self._pool: ThreadPoolExecutor | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import mlx.nn as nn
 from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
 
 from star_mlx.engine import patch
+from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
 from star_mlx.types import ModelError
@@ -62,7 +62,6 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
     model.freeze()
     model.eval()
     patch.install(model)
-    gc.freeze()  # what is loaded stays: the collector need not look at it again and again
     inner = config.get("text_config") or config
     return Base(
         found, model, form(model), tokenizer, config, parameters, _bits(config, model),
@@ -79,11 +78,6 @@ def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[s
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
         raise ModelError(_explain(folder, error)) from error
     return model, tokenizer, config
-
-
-def on_cpu() -> bool:
-    """Whether mlx computes on the CPU."""
-    return bool(mx.default_device().type == mx.DeviceType.cpu)
 
 
 def widen(model: nn.Module) -> None:

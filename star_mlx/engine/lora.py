@@ -17,6 +17,7 @@ from mlx.utils import tree_map
 
 from star_mlx.engine import adapter, vector
 from star_mlx.engine.batches import Row, epochs, micro
+from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
@@ -54,7 +55,7 @@ def train(
     start = time.perf_counter()
     steps = amount.steps_for(len(rows), lora.batch_size)
     lengths = [len(row.tokens) for row in rows]
-    budget = CPU_BUDGET if mx.default_device().type == mx.DeviceType.cpu else GPU_BUDGET
+    budget = CPU_BUDGET if on_cpu() else GPU_BUDGET
     budget = memory.training(budget, max(lengths), lanes.width)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0

@@ -10,8 +10,9 @@ import mlx.core as mx
 
 from star_mlx.engine import adapter, batches, decode
 from star_mlx.engine import lora as training
+from star_mlx.engine.device import on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
-from star_mlx.engine.load import Base, on_cpu
+from star_mlx.engine.load import Base
 from star_mlx.engine.memory import Memory, Shape
 from star_mlx.engine.text import Text
 from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Step, Trained

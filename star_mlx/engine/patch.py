@@ -52,6 +52,8 @@ def _attention(original: Callable[..., mx.array]) -> Callable[..., mx.array]:
         if isinstance(cache, attention.SharedCache):
             if sinks is not None:
                 raise attention.NotOrdinary("it attends to sinks")
+            if isinstance(mask, mx.array) and mask.dtype != mx.bool_:
+                raise attention.NotOrdinary("it adds a mask to its scores")
             return attention.attend(queries, keys, values, cache, scale=scale, mask=mask)
         ours = sinks is None and queries.dtype == mx.float32 and vector.wanted()
         if ours and type(cache) is KVCache and isinstance(mask, str):
