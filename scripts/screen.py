@@ -1,6 +1,8 @@
-"""The live screen of a finished run as an SVG, drawn from the run folder: the picture in README.
+"""The live screen of a run as SVGs, drawn from the run folder: the pictures in the documentation.
 
 python scripts/screen.py runs/arithmetic-001 docs/screen.svg
+
+draws the end of the run there, and its middle beside it, in screen-running.svg.
 """
 
 from __future__ import annotations
@@ -11,43 +13,102 @@ from pathlib import Path
 
 from rich.console import Console
 
-from star_mlx import prepare, store
+from star_mlx import prepare, record
 from star_mlx.files import json_lines
 from star_mlx.state import RunState
 from star_mlx.tui.live import draw
 from star_mlx.types import IterationFinished, PhaseStarted, Progress, RunStarted, Sampled
 
 WIDTH, HEIGHT = 100, 30
+PART = 0.8  # of the phase shown
 
 
-def state(run: Path) -> RunState:
+def at_end(run: Path) -> RunState:
     """What the screen showed near the run's end: the last iteration being evaluated."""
-    record = store.read(run)
-    task, _ = prepare.open_task(prepare.resume_recipe(run))
-    gold = {p.id: p for split in ("train", "dev") for p in task.problems(split)}
-    shown = RunState()
-    shown.apply(RunStarted(str(run), record.recipe, record.recipe["provenance"]["base"]))
-    for line in record.metrics[:-1]:
-        shown.apply(IterationFinished(line))
-    last = record.metrics[-1]
-    row = max(json_lines(run / f"iterations/{record.last:03d}/eval.jsonl"), key=lambda r: r["id"])
-    problem = gold[row["id"]]
+    found = record.read(run)
+    shown = begun(run, found.last)
+    last = found.metrics[-1]
+    [*rows] = json_lines(run / f"iterations/{found.last:03d}/eval.jsonl")
     n, seconds = last["eval"]["n"], last["seconds"]["evaluate"]
-    shown.apply(PhaseStarted(record.last, "evaluate", n))
-    shown.apply(Sampled(record.last, problem.question.text, problem.answer, row))
-    done = n * 4 // 5
-    shown.apply(Progress(record.last, "evaluate", done, n, row["tokens"] * done, seconds * 0.8))
+    shown.apply(PhaseStarted(found.last, "evaluate", n))
+    sample(run, shown, found.last, max(rows, key=lambda row: row["id"]))
+    done = round(PART * n)
+    tokens = sum(row["tokens"] for row in rows[:done])
+    held = (last["peak_memory_bytes"] * 9 // 10, last["peak_memory_bytes"])
+    shown.apply(
+        Progress(found.last, "evaluate", done, n, tokens, seconds * PART, memory=held),
+    )
     return shown
+
+
+def in_training(run: Path, iteration: int) -> RunState:
+    """What the screen showed while an iteration's adapter was trained."""
+    line = next(m for m in record.read(run).metrics if m["iteration"] == iteration)
+    shown = begun(run, iteration)
+    folder = run / f"iterations/{iteration:03d}"
+    rows = [row for row in json_lines(folder / "attempts.jsonl") if row["hinted"]]
+    if rows:
+        sample(run, shown, iteration, max(rows, key=lambda row: row["id"]))
+    for phase, total in (
+        ("generate", line["problems"]),
+        ("rationalize", line["problems"] - line["solved"]),
+    ):
+        shown.apply(PhaseStarted(iteration, phase, total))
+        shown.apply(Progress(iteration, phase, total, total, 0, line["seconds"][phase]))
+    [*steps] = json_lines(folder / "train.jsonl")
+    taken = steps[round(PART * len(steps)) - 1]
+    shown.apply(PhaseStarted(iteration, "train", len(steps)))
+    shown.apply(
+        Progress(
+            iteration,
+            "train",
+            taken["step"],
+            taken["steps"],
+            taken["tokens"],
+            line["seconds"]["train"] * taken["step"] / taken["steps"],
+            taken["loss"],
+            taken["gradient_norm"],
+            (line["peak_memory_bytes"] * 9 // 10, line["peak_memory_bytes"]),
+        )
+    )
+    return shown
+
+
+def begun(run: Path, iteration: int) -> RunState:
+    """The state when an iteration began."""
+    found = record.read(run)
+    shown = RunState()
+    shown.apply(RunStarted(str(run), found.recipe, found.recipe["provenance"]["base"]))
+    for line in found.metrics:
+        if line["iteration"] < iteration:
+            shown.apply(IterationFinished(line))
+    return shown
+
+
+def sample(run: Path, shown: RunState, iteration: int, row: dict) -> None:
+    """Show an attempt of the run."""
+    task, _ = prepare.open_task(prepare.resume_recipe(run))
+    problems = {p.id: p for split in ("train", "dev") for p in task.problems(split)}
+    problem = problems[row["id"]]
+    shown.apply(Sampled(iteration, problem.question.text, problem.answer, row))
+
+
+def picture(run: Path, shown: RunState, seconds: float, out: Path) -> None:
+    console = Console(
+        record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True
+    )
+    console.print(draw(shown, WIDTH, HEIGHT, seconds))
+    console.save_svg(str(out), title="star-mlx loop --task arithmetic")
 
 
 def main() -> None:
     run, out = Path(sys.argv[1]), Path(sys.argv[2])
-    console = Console(
-        record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True
-    )
-    took = sum(sum(line["seconds"].values()) for line in store.read(run).metrics)
-    console.print(draw(state(run), WIDTH, HEIGHT, took))
-    console.save_svg(str(out), title="star-mlx loop --task arithmetic")
+    found = record.read(run)
+    took = [sum(line["seconds"].values()) for line in found.metrics]
+    picture(run, at_end(run), sum(took), out)
+    middle = max(1, found.last // 2)
+    running = out.with_name(f"{out.stem}-running{out.suffix}")
+    picture(run, in_training(run, middle), sum(took[: middle + 1]), running)
 
 
 if __name__ == "__main__":

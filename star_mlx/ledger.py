@@ -91,9 +91,11 @@ def read(path: Path) -> Ledger:
     time.
 
     Raises:
-        RunError: not a run folder, or the attempts of a finished iteration are missing or damaged.
+        RunError: not a run folder, a trained baseline, or the attempts of a finished iteration are missing or damaged.
     """
     record = store.read(path)
+    if record.last and (kind := record.recipe.get("baseline")):
+        raise RunError(f"{path} is the baseline {kind}: it attempts no problem, so it has no ledger")
     problems: dict[str, History] = {}
     tallies = []
     for number in sorted(line["iteration"] for line in record.metrics):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star_mlx import baseline, evaluate, findings, guard, measure, prepare, store
+from star_mlx import baseline, evaluate, findings, guard, live, measure, prepare, store
 from star_mlx.passes import decoding, judge
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import Recipe
@@ -42,7 +44,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     Args:
         recipe: what to do.
         run: the folder; made if it is not there.
-        emit: called with every event, in order.
+        emit: called with every event, in order. What is written to standard error meanwhile, by it
+            too, goes to ``RUN/log.txt``.
         engine: the language model; by default the recipe's, loaded from disk or the Hub.
 
     Raises:
@@ -61,7 +64,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     values["provenance"] = prepare.provenance(task, prompt_set, engine)
     if exists:
         prepare.refuse_other(store.read(run), values, emit)
-    with store.opened(run, values) as folder:
+    with store.opened(run, values) as folder, live.shared(run, emit) as emit, _uncollected():
         if taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
         student = Student(recipe, task, prompt_set, engine, folder, emit)
@@ -79,7 +82,19 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         if recipe.evaluate.test and not measure.test_reads(run):
             _test(task, student, folder, emit)
         folder.journal("finished", reason=reason)
-    emit(RunFinished(str(run), reason, time.perf_counter() - started))
+        emit(RunFinished(str(run), reason, time.perf_counter() - started))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Meanwhile the garbage collector leaves alone what is there now: it would look through the
+    model's parts and the task's problems again and again."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _loop(

@@ -1,4 +1,4 @@
-"""A loopback Hub: local folders, served to the real huggingface_hub client.
+"""A loopback Hub: local folders, served to the real huggingface_hub client, which may write to it.
 
     with Hub() as hub:
         hub.add("org/name", folder, commit="c" * 40, branches=("main", "v1"))
@@ -13,13 +13,18 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests import hub_writing
+from tests.hub_writing import blob_id
 
 Kind = Literal["model", "dataset"]
 COMMIT = "a" * 40
@@ -27,11 +32,19 @@ COMMIT = "a" * 40
 
 @dataclass
 class Repo:
-    """A repository: the folder of each commit, and the commit of each branch and tag."""
+    """A repository: the folder of each commit, and the commit of each branch and tag.
+
+    ``large`` has the LFS files of each commit, ``requests`` the titles of its pull requests,
+    ``log`` the (branch, title) of what was committed over the network.
+    """
 
     commits: dict[str, Path] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    private: bool = False
+    large: dict[str, set[str]] = field(default_factory=dict)
+    requests: dict[int, str] = field(default_factory=dict)
+    log: list[tuple[str, str]] = field(default_factory=list)
 
     def commit(self, revision: str) -> str | None:
         return revision if revision in self.commits else self.branches.get(revision)
@@ -42,11 +55,14 @@ class Fault:
     """What goes wrong with the requests whose path contains ``where``, ``times`` times.
 
     ``status`` is answered, with ``headers`` and ``body``; or the connection is cut after ``cut``
-    bytes of the file. ``times`` None is for ever.
+    bytes of the file (of what is sent, at a PUT or POST). ``lost`` does what is asked and then cuts
+    the connection without an answer. ``times`` None is for ever; ``method`` is whose requests.
     """
 
     where: str
     status: int = 0
+    method: str = ""
+    lost: bool = False
     cut: int | None = None
     times: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -63,7 +79,13 @@ class Hub:
         self.xet = (
             ""  # the address of a Xet store that the weights are said to be in; no such store
         )
+        self.token: str | None = None  # what one must have to write; None: nothing
+        self.blobs: dict[str, bytes] = {}  # large files by their SHA-256
+        self.store = tempfile.mkdtemp(prefix="hub-")
+        self.made = 0  # commits
+        self.authorized: list[tuple[str, str]] = []  # as ``requests``, those with a token
         self.lock = threading.Lock()
+        self.writing = threading.Lock()
         hub = self
 
         class Bound(Handler):
@@ -81,6 +103,7 @@ class Hub:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        shutil.rmtree(self.store, ignore_errors=True)
 
     def add(
         self,
@@ -105,15 +128,20 @@ class Hub:
         *,
         times: int | None = None,
         body: bytes = b"{}",
+        method: str = "",
         **headers: str,
     ) -> None:
         """Answer with this status instead; header names are given with ``_`` for ``-``."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.faults.append(Fault(where, status=status, times=times, headers=named, body=body))
+        self.faults.append(Fault(where, status, method, False, None, times, named, body))
 
-    def cut(self, where: str, after: int, *, times: int | None = None) -> None:
+    def cut(self, where: str, after: int, *, times: int | None = None, method: str = "") -> None:
         """Cut the connection after so many bytes of a file."""
-        self.faults.append(Fault(where, cut=after, times=times))
+        self.faults.append(Fault(where, cut=after, times=times, method=method))
+
+    def lose(self, where: str, *, times: int | None = None) -> None:
+        """Do what a POST asks for, and cut the connection instead of answering."""
+        self.faults.append(Fault(where, lost=True, times=times, method="POST"))
 
     def mend(self) -> None:
         """Forget all faults."""
@@ -124,11 +152,11 @@ class Hub:
         with self.lock:
             return [path for m, path in self.requests if m == method and re.search(pattern, path)]
 
-    def fault(self, path: str) -> Fault | None:
+    def fault(self, path: str, method: str = "GET") -> Fault | None:
         """The fault that the next answer to a path has, used up by one."""
         with self.lock:
             for fault in self.faults:
-                if fault.where in path and fault.times != 0:
+                if fault.where in path and fault.method in ("", method) and fault.times != 0:
                     if fault.times is not None:
                         fault.times -= 1
                     return fault
@@ -136,7 +164,7 @@ class Hub:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reading only: the API's info and tree, and files by ``resolve``."""
+    """Reading: the API's info and tree, and files by ``resolve``. Writing is in ``hub_writing``."""
 
     protocol_version = "HTTP/1.1"
     hub: Hub
@@ -150,11 +178,61 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._read()
 
+    def do_POST(self) -> None:
+        self._write()
+
+    def do_PUT(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        address = urlsplit(self.path)
+        path = unquote(address.path)
+        self._note(path)
+        fault = self.hub.fault(path, self.command)
+        if fault and fault.cut is not None:
+            self.rfile.read1(fault.cut)
+            self._hang_up()
+            return
+        body = self._body()
+        if fault and fault.status:
+            self._answer(fault.status, fault.body, fault.headers)
+            return
+        with self.hub.writing:
+            if self.command == "PUT":
+                status, values, headers = hub_writing.put(self.hub, path, body), {}, {}
+            else:
+                query = dict(parse_qsl(address.query))
+                status, values, headers = hub_writing.post(self, path, query, body)
+        if fault and fault.lost:
+            self._hang_up()
+            return
+        self._answer(status, json.dumps(values).encode(), headers)
+
+    def _body(self) -> bytes:
+        """What is sent, whole or in chunks."""
+        if "chunked" not in (self.headers.get("Transfer-Encoding") or ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _note(self, path: str) -> None:
+        with self.hub.lock:
+            self.hub.requests.append((self.command, path))
+            if self.headers.get("Authorization"):
+                self.hub.authorized.append((self.command, path))
+
+    def _hang_up(self) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
     def _read(self) -> None:
         path = urlsplit(self.path).path
-        with self.hub.lock:
-            self.hub.requests.append((self.command, unquote(path)))
-        fault = self.hub.fault(unquote(path))
+        self._note(unquote(path))
+        fault = self.hub.fault(unquote(path), self.command)
         if fault and fault.status:
             self._answer(fault.status, fault.body, fault.headers)
             return
@@ -172,8 +250,13 @@ class Handler(BaseHTTPRequestHandler):
     def _find(self, kind: Kind, repo_id: str, revision: str) -> tuple[str, Path] | None:
         """The commit and its folder; where there is none, the answer has been given."""
         repo = self.hub.repos.get((kind, repo_id))
-        if repo is None:
-            self._error(401, "RepoNotFound", "Invalid username or password.")
+        said = self.headers.get("Authorization")
+        known = said is not None and said == f"Bearer {self.hub.token}"
+        if said and self.hub.token and not known:
+            self._error(401, "", "Invalid credentials in Authorization header")
+        elif repo is None or (repo.private and not known):
+            status = 404 if said else 401
+            self._error(status, "RepoNotFound", "Invalid username or password.")
         elif (commit := repo.commit(revision)) is None:
             self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         else:
@@ -181,22 +264,29 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def _api(self, plural: str, repo_id: str, rest: list[str]) -> None:
-        """/api/models/ID[/revision/REV], /api/models/ID/tree/REV, and the same for datasets."""
+        """/api/models/ID[/revision/REV], .../tree/REV, .../discussions; the same for datasets."""
+        kind: Kind = "dataset" if plural == "datasets" else "model"
+        if rest == ["discussions"] and (repo := self.hub.repos.get((kind, repo_id))):
+            self._json(hub_writing.discussions(repo, kind, repo_id))
+            return
         verb, revision = (rest[0], rest[1]) if len(rest) > 1 else ("revision", "main")
-        found = self._find("dataset" if plural == "datasets" else "model", repo_id, revision)
+        found = self._find(kind, repo_id, revision)
         if found is None:
             return
         commit, folder = found
-        if verb == "xet-read-token":
+        if verb in ("xet-read-token", "xet-write-token"):
             access = {"Cas-Url": self.hub.xet, "Access-Token": "t", "Token-Expiration": "9" * 10}
             self._answer(200, b"{}", {f"X-Xet-{name}": value for name, value in access.items()})
             return
         names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         if verb == "tree":
-            self._json([_entry(folder, name) for name in names])
+            large = self.hub.repos[kind, repo_id].large.get(commit, set())
+            self._json([_entry(folder, name, name in large) for name in names])
         else:
             siblings = [{"rfilename": name} for name in names]
-            self._json({"id": repo_id, "sha": commit, "siblings": siblings, "tags": []})
+            private = self.hub.repos[kind, repo_id].private
+            about = {"id": repo_id, "sha": commit, "private": private, "tags": []}
+            self._json({**about, "siblings": siblings})
 
     def _file(
         self, kind: Kind, repo_id: str, revision: str, name: str, fault: Fault | None
@@ -212,7 +302,9 @@ class Handler(BaseHTTPRequestHandler):
             self._error(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
             return
         data = (folder / name).read_bytes()
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{_blob_id(data)}"', "Accept-Ranges": "bytes"}
+        large = name in self.hub.repos[kind, repo_id].large.get(commit, set())
+        tag = hashlib.sha256(data).hexdigest() if large else blob_id(data)
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
         if self.hub.xet and name.endswith(".safetensors"):
             route = f"{self.hub.url}/api/{kind}s/{repo_id}/xet-read-token/{commit}"
             headers |= {"X-Xet-Hash": "e" * 64, "X-Xet-Refresh-Route": route}
@@ -246,8 +338,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data if cut is None else data[:cut])
         if cut is not None:
             self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+            self._hang_up()
 
 
 def client_environment(url: str, home: Path, **more: str) -> dict[str, str]:
@@ -268,11 +359,11 @@ def client_environment(url: str, home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def _entry(folder: Path, name: str) -> dict[str, Any]:
+def _entry(folder: Path, name: str, large: bool) -> dict[str, Any]:
     data = (folder / name).read_bytes()
-    return {"type": "file", "path": name, "size": len(data), "oid": _blob_id(data)}
-
-
-def _blob_id(data: bytes) -> str:
-    """As git names a file's content."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    entry: dict[str, Any] = {"type": "file", "path": name, "size": len(data)}
+    if not large:
+        return {**entry, "oid": blob_id(data)}
+    digest = hashlib.sha256(data).hexdigest()
+    lfs = {"oid": digest, "size": len(data), "pointerSize": 134}
+    return {**entry, "oid": blob_id(digest.encode()), "lfs": lfs}

@@ -31,7 +31,7 @@ def command(run: Path, *more: str) -> list[str]:
 
 def contents(run: Path) -> dict[str, bytes]:
     """All files whose content does not depend on the clock."""
-    clocked = (".lock", "journal.jsonl", "metrics.jsonl")
+    clocked = (".lock", "journal.jsonl", "metrics.jsonl", "live.json", "log.txt")
     files = [p for p in sorted(run.rglob("*")) if p.is_file() and p.name not in clocked]
     return {str(p.relative_to(run)): p.read_bytes() for p in files}
 

@@ -199,3 +199,12 @@ def test_never_solved_is_one_harmless_id_a_line(tmp_path):
 
 def test_a_run_without_a_finished_iteration(tmp_path):
     assert "no iteration is finished yet" in call(write(tmp_path / "run")).output
+
+
+def test_a_trained_baseline_has_none_and_says_so(run, tmp_path):
+    from shutil import copytree
+
+    path = copytree(run, tmp_path / "sft") / "recipe.yaml"
+    path.write_text(path.read_text().replace("baseline: null", "baseline: sft"))
+    with pytest.raises(RunError, match=r"is the baseline sft: it attempts no problem"):
+        ledger.read(tmp_path / "sft")

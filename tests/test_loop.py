@@ -57,8 +57,9 @@ def lines(path):
 def contents(path):
     """All files of a run whose content does not depend on the clock."""
     kept = {}
+    clocked = (".lock", "journal.jsonl", "metrics.jsonl", "live.json", "log.txt")
     for file in sorted(path.rglob("*")):
-        if file.is_file() and file.name not in (".lock", "journal.jsonl", "metrics.jsonl"):
+        if file.is_file() and file.name not in clocked:
             kept[str(file.relative_to(path))] = file.read_bytes()
     return kept
 
@@ -91,6 +92,10 @@ def test_a_run_leaves_the_public_format(tmp_path):
     assert all(a["tokens"] == len(a["token_ids"]) for a in attempts)
     assert len(lines(folder / "examples.jsonl")) == 20
     assert len(lines(folder / "eval.jsonl")) == 20
+    [step] = lines(folder / "train.jsonl")
+    assert step["step"] == step["steps"] == first["train"]["steps"] == 1
+    assert step["loss"] == first["train"]["last_loss"] and step["tokens"] > 0
+    assert {"gradient_norm", "learning_rate"} < step.keys()
     assert (folder / "adapter").is_dir()
     zero = {p.name for p in (tmp_path / "run/iterations/000").iterdir()}
     assert zero == {"eval.jsonl", "zero-shot.jsonl"}

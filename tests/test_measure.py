@@ -227,6 +227,7 @@ def test_the_test_split_is_read_once_at_the_end_where_the_recipe_says_so(tmp_pat
 
     files = go()
     results = [json.loads(file.read_text()) for file in files]
+    results.sort(key=lambda r: r["iteration"])  # files are named by the second
     assert [r["iteration"] for r in results] == [0, 1] and all(r["n"] == 20 for r in results)
     assert results[1]["against"][0]["better"] == 10
     assert go() == files

@@ -35,6 +35,11 @@ def at_home(file: Path, *homes: str) -> bool:
         ("mlx_lm", ("engine/", "export/")),
         ("rich", ("tui", "cli/")),
         ("click", ("cli/",)),
+        ("matplotlib", ("report/",)),
+        ("wandb", ("trackers/",)),
+        ("trackio", ("trackers/",)),
+        ("tensorboard", ("trackers/",)),
+        ("mlflow", ("trackers/",)),
     ],
 )
 def test_each_package_is_imported_only_where_it_belongs(package, homes):

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
+import sys
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from rich.style import Style
 
 from star_mlx import tui
 from star_mlx.evaluate import wilson
+from star_mlx.recipe import load, resolved
 from star_mlx.state import RunState
 from star_mlx.text import count, duration, percent
-from star_mlx.tui.live import draw
+from star_mlx.tui.colours import BAD, GOOD, REST
+from star_mlx.tui.live import SHARE, draw
+from star_mlx.tui.plain import iteration_line
+from star_mlx.tui.spark import bars
+from star_mlx.tui.tables import FORMS, change, fits, iteration_table, summary_table
 from star_mlx.types import (
     IterationFinished,
     Notice,
@@ -24,7 +33,8 @@ from star_mlx.types import (
     Sampled,
 )
 
-RECIPE = {"task": {"name": "arithmetic", "options": {}}, "seed": 7}
+SETTINGS = ["seed=7", "star.iterations=8", "star.problems=1000"]
+RECIPE = resolved(load(None, task="arithmetic", overrides=SETTINGS))
 MODEL = {"name": "tiny", "bits": 4, "parameters": 1_230_000, "device": "cpu"}
 STARTED = RunStarted("runs/a-001", RECIPE, MODEL)
 SIZES = [(80, 24), (160, 50), (100, 30), (40, 12)]
@@ -51,9 +61,12 @@ def line(number, counts=(99, 32, 5, 0, 0)):
         "solved": 812,
         "rationalized": 133,
         "examples": 945,
-        "train": {"steps": 48},
+        "newly_solved": 40,
+        "forgotten": 3,
+        "train": {"steps": 48, "last_loss": 0.3124},
         "eval": evaluation(counts),
         "seconds": {"generate": 20.0, "rationalize": 10.0, "train": 12.0, "evaluate": 3.0},
+        "peak_memory_bytes": 530_000_000,
     }
 
 
@@ -114,8 +127,8 @@ def test_the_table_at_80_columns_has_every_yield_and_the_second_every_interval()
     text = rendered(tui.summary([line(0), line(1)], 80), 80)
     assert all(cell_len(row.rstrip()) <= 80 for row in text.splitlines())
     row = next(r for r in text.splitlines() if " 812 " in r).split()
-    assert row == ["1", "1000", "812", "133", "945", "48", "27.2", "[23-31]",
-                   "99", "32", "5", "0", "0", "45"]  # fmt: skip
+    assert row == ["1", "1000", "812", "133", "945", "40", "3", "48", "0.312", "27.2", "[23-31]",
+                   "+26.6", "45"]  # fmt: skip
     classes = text.splitlines()[-1].split()
     assert classes == ["1", "99", "[95-100]", "32", "[24-42]", "5", "[2-11]",
                        "0", "[0-4]", "0", "[0-4]"]  # fmt: skip
@@ -170,6 +183,98 @@ def test_quantities():
     assert [count(n) for n in (12, 1_230_000, 120e6, 7e9)] == ["12", "1.2M", "120M", "7.0B"]
 
 
+def test_every_column_fits_at_80_columns_in_a_large_and_perfect_run_as_well():
+    large = {**line(12, (100,) * 5), "problems": 10_000, "solved": 10_000, "examples": 10_000,
+             "rationalized": 9999, "newly_solved": 9999, "forgotten": 9999,
+             "seconds": {"generate": 9999.0}}  # fmt: skip
+    text = rendered(tui.summary([line(0), large], 80), 80)
+    row = next(r for r in text.splitlines() if r.startswith("  12 ")).split()
+    assert row == ["12", "10000", "10000", "9999", "10000", "9999", "9999", "48", "0.312", "100.0",
+                   "[99-100]", "+99.4", "9999"]  # fmt: skip
+    assert all(cell_len(r.rstrip()) <= 80 for r in text.splitlines()) and "…" not in text
+
+
+def test_the_table_is_the_roomiest_that_fits_and_narrow_ones_have_what_matters():
+    metrics = [line(0), line(1)]
+    widths = range(30, 200)
+    forms = [iteration_table(metrics, width)[1] for width in widths]
+    for width, form in zip(widths, forms, strict=True):
+        roomier = FORMS[: FORMS.index(form)]
+        assert not any(fits(summary_table(metrics, f), width) for f in roomier)
+        assert form is FORMS[-1] or fits(summary_table(metrics, form), width)
+    assert {f.classes for f in forms} == {"intervals", "percent", "none"}
+    few = rendered(iteration_table(metrics, 40)[0], 40)
+    assert "27.2 [23-31]" in few and "945" in few and "+26.6" in few and "812" not in few
+
+
+def test_a_change_is_against_the_best_before_also_where_that_is_not_shown():
+    scores = [(50,), (80,), (70,), (80,), (90,)]
+    metrics = [{"iteration": n, "eval": evaluation(s)} for n, s in enumerate(scores)]
+    told = [change(metrics[:n], entry) for n, entry in enumerate(metrics)]
+    assert told == ["", "+30.0", "-10.0", "0.0", "+10.0"]
+    text = rendered(iteration_table(metrics, 80, last=2)[0], 80)
+    assert "+10.0" in text and "90.0" in text and "-10.0" not in text
+    assert change([{"iteration": 0}], metrics[1]) == "" and change(metrics, {"iteration": 9}) == ""
+
+
+def test_a_table_of_an_older_run_has_blanks_where_that_told_nothing():
+    old = {k: v for k, v in line(1).items() if k not in ("newly_solved", "forgotten")}
+    old["train"] = {"steps": 48}
+    row = next(r for r in rendered(tui.summary([old], 80), 80).splitlines() if " 812 " in r)
+    assert row.split()[:7] == ["1", "1000", "812", "133", "945", "48", "27.2"]
+
+
+def test_what_fits_is_what_rich_measures():
+    metrics = [line(0), *(line(n) for n in range(9, 12))]
+    console = Console(width=10_000)
+    for form in FORMS:
+        table = summary_table(metrics, form)
+        most = console.measure(table).maximum
+        assert fits(table, most) and not fits(table, most - 1), form
+
+
+def luminance(colour):
+    def linear(c):
+        return c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = (linear(c / 255) for c in colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(("style", "least"), [(GOOD, 3.5), (BAD, 3.5), (REST, 3.5)])
+def test_colours_can_be_read_on_black_and_on_white(style, least):
+    at = luminance(Style.parse(style).color.get_truecolor())
+    assert (at + 0.05) / 0.05 > least and 1.05 / (at + 0.05) > least
+
+
+# --------------------------------------------------------------------------- bars
+
+
+def test_bars_are_on_a_scale_from_none_to_all():
+    assert bars([0.0, 0.5, None, 1.0, 0.999]) == "▁▅ ██"
+    assert bars([0.0, 1.0, 2.0]) == "▁▅█"  # more kept than attempted: several samples
+    assert bars([0.0, 1.0], "_#") == "_#"
+
+
+def test_bars_need_two_iterations_and_room():
+    one = rendered(draw(state(IterationFinished(line(0)), IterationFinished(line(1))), 80, 24), 80)
+    assert "yield" not in one and "dev    ▁▃  0.6% -> 27.2%" in one
+    many = state(*(IterationFinished(line(n)) for n in range(200)), sampled())
+    text = rendered(draw(many, 80, 24), 80)
+    [yields] = [r for r in text.splitlines() if r.startswith("yield")]
+    assert cell_len(yields) <= 80 and yields.rstrip().endswith("kept of problems, 94% -> 94%")
+    assert "yield" not in rendered(draw(many, 80, 12), 80)
+
+
+def test_bars_are_ascii_where_the_console_is():
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    console = Console(file=out, force_terminal=True, width=80, height=24, color_system=None)
+    console.print(draw(state(*(IterationFinished(line(n)) for n in range(3))), 80, 24))
+    out.seek(0)
+    text = out.read()
+    assert "yield   ##  kept" in text and "\\u" not in text and "\\x" not in text
+
+
 # --------------------------------------------------------------------------- live
 
 
@@ -191,7 +296,7 @@ def test_the_live_screen_shows_run_table_progress_and_attempt(width, height):
     folded = state(
         *(IterationFinished(line(n)) for n in range(3)),
         PhaseStarted(3, "train", 50),
-        Progress(3, "train", 20, 50, 8000, 10.0, 0.4321),
+        Progress(3, "train", 20, 50, 8000, 10.0, 0.4321, 1.0, (412_000_000, 500_000_000)),
         Notice("warning", "something to know"),
         sampled(hinted=True),
     )
@@ -199,9 +304,10 @@ def test_the_live_screen_shows_run_table_progress_and_attempt(width, height):
     for part in (
         "runs/a-001", "arithmetic", "seed 7", "tiny", "4-bit", "1.2M parameters", "cpu",
         "1 min 5 s",
-        "812", "27.2 [23-31]", "32 [24-42]", "iteration 3: training", "20/50", "2.0/s",
-        "loss 0.432", "15 s left", "something to know", "6 2 4 + 2 5 9", "iteration 1, hinted",
-        "right: 8 8 3",
+        "812", "27.2 [23-31]", "32 [24-42]", "iteration 3: training", "20/50", "2.0 steps/s",
+        "800 tokens/s", "loss 0.432", "15 s left", "run: ~4 min left", "memory 412 MB, peak 530 MB",
+        "kept of problems, 94% -> 94%", "0.6% -> 27.2%", "something to know",
+        "6 2 4 + 2 5 9", "iteration 1, hinted", "right: 8 8 3",
     ):  # fmt: skip
         assert part in text, part
 
@@ -256,11 +362,10 @@ class Ticking:
 
 def test_the_live_screen_draws_at_most_four_times_a_second_and_leaves_the_table(monkeypatch):
     drawn, clock = [], Ticking()
-    monkeypatch.setattr("star_mlx.tui.live.SHARE", 1e9)
     monkeypatch.setattr("star_mlx.tui.live.draw", lambda *a: drawn.append(clock.now) or "picture")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, height=24)
-    with tui.LiveScreen(console, clock) as screen:
+    with tui.LiveScreen(console, clock, share=1e9) as screen:
         screen(STARTED)
         for i in range(1000):
             clock.now = 10 + i / 100
@@ -283,7 +388,69 @@ def test_a_costly_drawing_is_done_seldom(monkeypatch):
         for i in range(1000):
             clock.now = float(i)
             screen(Progress(1, "train", i, 1000, i, float(i)))
-    assert len(drawn) == 10
+    assert len(drawn) == math.ceil(1000 * SHARE)
+
+
+def test_the_size_is_read_at_every_drawing(monkeypatch):
+    sizes, clock = [], Ticking()
+    monkeypatch.setattr("star_mlx.tui.live.draw", lambda s, w, h, *_: sizes.append((w, h)) or "")
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    with tui.LiveScreen(console, clock, share=1e9) as screen:
+        for n, size in enumerate([(80, 24), (160, 50), (40, 12)]):
+            clock.now = 1000.0 * n
+            console.size = size
+            screen(Progress(1, "train", n, 3, n, 1.0))
+    assert sizes == [(80, 24), (160, 50), (40, 12)]
+
+
+def test_a_finished_iteration_and_another_width_are_drawn_anew():
+    out, clock = io.StringIO(), Ticking()
+    console = Console(file=out, force_terminal=True, width=80, height=24)
+    seen = []
+    with tui.LiveScreen(console, clock, share=1e9) as screen:
+        for n, width in enumerate((80, 80, 40)):
+            clock.now, console.size = 100.0 * n, (width, 24)
+            screen(IterationFinished(line(n)))
+            seen.append(out.getvalue())
+            out.truncate(0)
+            out.seek(0)
+    assert "27.2" not in seen[0] and " 812 " in seen[1] and "+26.6" in seen[1]
+    assert "812" not in seen[2] and seen[2].count("27.2 [23-31]") == 2  # too narrow for all
+
+
+def test_standard_error_is_not_drawn_through_the_screen():
+    before = sys.stderr
+    with tui.LiveScreen(Console(file=io.StringIO(), force_terminal=True)) as screen:
+        screen(STARTED)
+        assert sys.stderr is before
+
+
+def test_who_watches_is_told_why_nothing_happens():
+    folded = state(IterationFinished(line(0)), Progress(1, "train", 3, 10, 900, 2.5))
+    folded.idle = "no process is driving this run; go on with: star-mlx loop --run runs/" + "x" * 60
+    lines = [r.rstrip() for r in rendered(draw(folded, 80, 24), 80, 24).splitlines()]
+    assert len(lines) <= 24 and "x" * 50 in "".join(lines)
+    assert any(r.startswith("no process is driving this run") for r in lines)
+
+
+def test_memory_is_the_last_now_and_the_highest_peak():
+    first = Progress(1, "train", 1, 9, 1, 1.0, memory=(100, 900))
+    folded = state(first, Progress(1, "train", 2, 9, 1, 1.0, memory=(200, 300)))
+    assert (folded.held, folded.peak) == (200, 900)
+    folded.apply(IterationFinished(line(1)))
+    assert (folded.held, folded.peak) == (200, 530_000_000)
+    resumed = RunState()
+    resumed.apply(RunStarted("r", RECIPE, MODEL, (line(1),)))
+    assert resumed.peak == 530_000_000
+
+
+def test_an_iteration_in_a_line_says_its_change_and_leaves_out_what_it_does_not_know():
+    metrics = [line(0), line(1)]
+    assert "dev 27.2 [23-31] % (+26.6 against the best before), " in iteration_line(
+        line(1), metrics
+    )
+    bare = {"iteration": 0, "seconds": {"evaluate": 2.0}}
+    assert iteration_line(bare, [bare]) == "iteration 0 done: 2.0 s"
 
 
 # --------------------------------------------------------------------------- plain and JSON
@@ -309,7 +476,8 @@ def test_plain_lines_have_no_control_codes_and_all_numbers(monkeypatch):
     assert lines[1] == "iteration 1: generating, 1000 problems"
     assert lines[2].startswith("warning: [bold red]x[/] \u241b[2J")
     assert lines[3] == (
-        "iteration 1 done: 1000 problems, 812 solved, 133 rationalized, 945 kept, 48 steps, "
+        "iteration 1 done: 1000 problems, 812 solved, 133 rationalized, 945 kept, "
+        "40 newly solved, 3 forgotten, 48 steps, loss 0.312, "
         "dev 27.2 [23-31] %, by class 1: 99 2: 32 3: 5 4: 0 5: 0, 45 s"
     )
     assert lines[4] == "finished in 5 min 12 s: done"
@@ -326,7 +494,7 @@ def test_plain_progress_is_told_after_ten_seconds_and_a_tenth_or_after_a_minute(
             screen(Progress(1, "train", done, 1000, done * 10, float(second), 1.5))
     told = [line.split()[3] for line in out.getvalue().splitlines()[1:]]
     assert told == ["100", "200", "202"]
-    assert "training 100 of 1000 steps, 8.3/s, 83 tokens/s, loss 1.500, 1 min 48 s left" in (
+    assert "training 100 of 1000 steps, 8.3 steps/s, 83 tokens/s, loss 1.500, 1 min 48 s left" in (
         out.getvalue()
     )
 
@@ -358,9 +526,15 @@ def test_which_screen(monkeypatch, options, terminal, term, kind):
     assert type(tui.screen(**options)) is kind
 
 
-def test_no_color_is_respected(monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_color_is_respected(monkeypatch, wanted):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not wanted:
+        monkeypatch.setenv("NO_COLOR", "1")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, height=24)
-    console.print(draw(state(IterationFinished(line(1)), sampled()), 80, 24))
-    assert "\x1b[3" not in out.getvalue()
+    console.print(draw(state(*(IterationFinished(line(n)) for n in (0, 1)), sampled()), 80, 24))
+    assert bool(re.search(r"\x1b\[[\d;]*[39]\d[;m]", out.getvalue())) == wanted
+    assert "\x1b[1m" in out.getvalue()  # bold remains
+    assert "+26.6" in out.getvalue() and "right: 8 8 3" in out.getvalue()

@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import click
 
 from star_mlx.cli.baseline import baseline
+from star_mlx.cli.compare import compare
 from star_mlx.cli.doctor import doctor
 from star_mlx.cli.evaluate import evaluate
+from star_mlx.cli.export import export
 from star_mlx.cli.export_data import export_data
 from star_mlx.cli.generate import generate
 from star_mlx.cli.grade import grade
@@ -19,11 +21,15 @@ from star_mlx.cli.import_gguf import import_gguf
 from star_mlx.cli.init_task import init_task
 from star_mlx.cli.ledger import ledger
 from star_mlx.cli.loop import loop
+from star_mlx.cli.pull import pull
+from star_mlx.cli.push import push
 from star_mlx.cli.rationalize import rationalize
+from star_mlx.cli.report import report
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
 from star_mlx.cli.train import train
 from star_mlx.cli.try_ import try_
+from star_mlx.cli.watch import watch
 from star_mlx.types import StarError
 
 __all__ = ["main"]
@@ -63,14 +69,20 @@ def cli(context: click.Context) -> None:
 
 _COMMANDS = (
     loop,
+    watch,
     baseline,
     evaluate,
     generate,
     rationalize,
     export_data,
+    export,
     train,
     show,
     ledger,
+    compare,
+    report,
+    push,
+    pull,
     try_,
     tasks,
     init_task,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from star_mlx.cli.loop import run_on_screen, track_option
 from star_mlx.cli.recipe_options import Given, recipe_options
 
 
@@ -21,6 +23,7 @@ from star_mlx.cli.recipe_options import Given, recipe_options
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of direct and sft.")
 @click.option("--problems", type=click.IntRange(min=1), help="How many to train on.")
+@track_option
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def baseline(
@@ -29,6 +32,7 @@ def baseline(
     kind: str,
     steps: int | None,
     problems: int | None,
+    track: Sequence[str],
     plain: bool,
     as_json: bool,
 ) -> None:
@@ -42,9 +46,8 @@ def baseline(
         raise click.UsageError("give a RUN, or --task or --recipe")
     from star_mlx import baseline as baselines
     from star_mlx import loop
-    from star_mlx.cli.loop import run_on_screen
 
     recipe = baselines.recipe(given.load(run), kind, run=run, steps=steps, problems=problems)
     name = f"{recipe.task.name}-{kind}"
     folder = run / "baselines" / kind if run else loop.choose_run(Path("runs"), name)
-    run_on_screen(recipe, folder, plain, as_json)
+    run_on_screen(recipe, folder, plain, as_json, track)

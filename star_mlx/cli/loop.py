@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,28 @@ from star_mlx.cli.settings import WithSettings
 
 if TYPE_CHECKING:
     from star_mlx.recipe import Recipe
+
+
+def _trackers(
+    context: click.Context, _: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    from star_mlx.trackers import chosen
+
+    return () if context.resilient_parsing or not values else chosen(values)
+
+
+def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --track, whose value is the names of trackers that can be used."""
+    return click.option(
+        "--track",
+        multiple=True,
+        metavar="TRACKER",
+        envvar="STAR_MLX_TRACK",
+        show_envvar=True,
+        callback=_trackers,
+        help="Also tell an experiment tracker of the run: wandb, trackio, tensorboard, mlflow or "
+        "none; several separated by commas.",
+    )(command)
 
 
 @click.command(cls=WithSettings)
@@ -28,6 +51,7 @@ if TYPE_CHECKING:
     default=None,
     help="Whether failures are tried again with the answer as a hint.",
 )
+@track_option
 @click.option("--dry-run", is_flag=True, help="Print the whole recipe and its schedule, and exit.")
 @click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -35,6 +59,7 @@ def loop(
     given: Given,
     run: Path | None,
     rationalize: bool | None,
+    track: Sequence[str],
     dry_run: bool,
     plain: bool,
     as_json: bool,
@@ -49,21 +74,27 @@ def loop(
         if dry_run:
             _show(settled, as_json)
         else:
-            run_on_screen(settled, run, plain, as_json)
+            run_on_screen(settled, run, plain, as_json, track)
     except KeyboardInterrupt:
         _stopped(run)
 
 
-def run_on_screen(recipe: Recipe, run: Path | None, plain: bool, as_json: bool) -> None:
-    """Run a recipe in a run folder, a new one by default, with its events on the screen."""
+def run_on_screen(
+    recipe: Recipe, run: Path | None, plain: bool, as_json: bool, track: Sequence[str]
+) -> None:
+    """Run a recipe in a run folder, a new one by default, with its events on the screen and told
+    to the trackers."""
     from star_mlx import loop as loops
-    from star_mlx import prepare, tui
+    from star_mlx import prepare, trackers, tui
 
     prepare.open_task(recipe)  # what is wrong with it is said before anything is loaded
     folder = run or loops.choose_run(Path("runs"), recipe.task.name)
     try:
-        with tui.screen(json=as_json, plain=plain) as screen:
-            loops.run(recipe, folder, screen)
+        with (
+            tui.screen(json=as_json, plain=plain) as screen,
+            trackers.open_trackers(track, folder, screen) as emit,
+        ):
+            loops.run(recipe, folder, emit)
     except KeyboardInterrupt:
         _stopped(folder)
 

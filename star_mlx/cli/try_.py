@@ -1,8 +1,9 @@
-"""``star-mlx try``: ask what a run has trained."""
+"""``star-mlx try``: ask what a run has trained, or what was pulled."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,14 +18,30 @@ import click
     metavar="N",
     help="Whose model to ask: an iteration's number (0 is the base), best or last.",
 )
+@click.option(
+    "--model",
+    metavar="DIR",
+    help="Where the base of a pulled adapter is, if it is not on the Hub.",
+)
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run Python code that comes with the base of a pulled adapter.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Everything about the answer, as JSON.")
-def try_(run: Path, question: str, iteration: str, as_json: bool) -> None:
-    """Ask a run's model a question, such as '7 8 + 4 5'; it shows its rationale and answer."""
-    from star_mlx import measure, store
-    from star_mlx.loop import ask
+def try_(
+    run: Path,
+    question: str,
+    iteration: str,
+    model: str | None,
+    trust_remote_code: bool,
+    as_json: bool,
+) -> None:
+    """Ask a run's model a question, such as '7 8 + 4 5'; it shows its rationale and answer.
 
-    number = measure.which(store.read(run), iteration).number
-    asked = ask(run, question, iteration=number)
+    RUN may also be a folder that `star-mlx pull` fetched.
+    """
+    asked = _ask(run, question, iteration, model, trust_remote_code)
     if as_json:
         import json
 
@@ -42,3 +59,23 @@ def try_(run: Path, question: str, iteration: str, as_json: bool) -> None:
     right = asked["correct"]
     verdict = "" if gold is None else ", right" if right else f", wrong: it is {harmless(gold)}"
     click.echo(f"{who} answers {harmless(answer)}{verdict}")
+
+
+def _ask(
+    run: Path, question: str, iteration: str, model: str | None, trust_remote_code: bool
+) -> dict[str, Any]:
+    from star_mlx.share import asked
+
+    if asked.is_pulled(run):
+        return asked.ask(
+            run, question, iteration=iteration, model=model, trust_remote_code=trust_remote_code
+        )
+    from star_mlx import measure, store
+    from star_mlx.loop import ask
+
+    number = measure.which(store.read(run), iteration).number
+    if model is not None or trust_remote_code:
+        raise click.UsageError(
+            "a run has its own base: --model and --trust-remote-code are for pulled folders"
+        )
+    return ask(run, question, iteration=number)

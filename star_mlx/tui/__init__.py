@@ -10,8 +10,9 @@ import sys
 
 from rich.console import Console
 
+from star_mlx.state import RunState
 from star_mlx.tui.live import LiveScreen
-from star_mlx.tui.plain import JsonScreen, PlainScreen
+from star_mlx.tui.plain import JsonScreen, PlainScreen, once, plain_console
 from star_mlx.tui.progress import ProgressBar
 from star_mlx.tui.tables import class_table, summary, summary_table
 
@@ -22,8 +23,10 @@ __all__ = [
     "ProgressBar",
     "class_table",
     "screen",
+    "show_once",
     "summary",
     "summary_table",
+    "watching",
 ]
 
 
@@ -31,6 +34,20 @@ def screen(*, json: bool = False, plain: bool = False) -> LiveScreen | PlainScre
     """The screen for standard output: JSON if asked for, live where a terminal can show it."""
     if json:
         return JsonScreen(sys.stdout)
-    if plain or not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        return PlainScreen(sys.stdout)
-    return LiveScreen(Console())
+    return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(Console())
+
+
+def watching(*, plain: bool = False) -> LiveScreen | PlainScreen:
+    """The screen of one who looks on, by its ``show``: it has all the time there is to draw."""
+    return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(Console(), share=1.0)
+
+
+def show_once(state: RunState, *, plain: bool = False) -> None:
+    """Print how a run stands to standard output."""
+    bare = plain or _bare()
+    once(state, plain_console(sys.stdout) if bare else Console(highlight=False))
+
+
+def _bare() -> bool:
+    """Whether standard output is no terminal that can be drawn on."""
+    return not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown")

@@ -9,10 +9,21 @@ from types import TracebackType
 from typing import IO, Any
 
 from rich.console import Console
+from rich.text import Text
 
-from star_mlx.state import RunState
+from star_mlx.remaining import about, phase_left, seconds_left
+from star_mlx.state import RunState, changes
 from star_mlx.text import DOING, describe, duration, harmless, rate
-from star_mlx.tui.tables import class_cell, classes_of, dev_cell, summary
+from star_mlx.tui.tables import (
+    Metrics,
+    change,
+    class_cell,
+    classes_of,
+    dev_cell,
+    kept,
+    loss,
+    summary,
+)
 from star_mlx.types import (
     Event,
     IterationFinished,
@@ -45,13 +56,17 @@ class PlainScreen:
         for line in self._lines(event):
             print(line, file=self._file, flush=True)
 
+    def show(self, state: RunState) -> None:
+        """Tell what is new in a state."""
+        for event in changes(self._state, state):
+            self(event)
+        self._state.idle = state.idle
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if self._state.metrics and not isinstance(error, BrokenPipeError):
-            console = Console(
-                file=self._file, width=WIDTH, no_color=True, force_terminal=False, highlight=False
-            )
+            console = plain_console(self._file)
             console.print()
             console.print(summary(self._state.metrics, WIDTH))
             if self._state.finished:
@@ -66,12 +81,12 @@ class PlainScreen:
         if isinstance(event, Progress):
             return self._progress(event)
         if isinstance(event, IterationFinished):
-            return [iteration_line(event.metrics)]
+            return [iteration_line(event.metrics, self._state.metrics)]
         if isinstance(event, Notice):
             text = harmless(event.text)
             return [f"warning: {text}" if event.level == "warning" else text]
         if isinstance(event, RunFinished):
-            return [f"finished in {duration(event.seconds)}: {event.reason}"]
+            return [f"finished in {duration(event.seconds)}: {harmless(event.reason)}"]
         return []
 
     def _progress(self, event: Progress) -> list[str]:
@@ -80,7 +95,7 @@ class PlainScreen:
         if event.done >= event.total or waited < 10 or (more * 10 < event.total and waited < 60):
             return []
         self._told = (now, event.done)
-        return [f"iteration {event.iteration}: {progress_text(event)}"]
+        return [progress_text(self._state, event)]
 
 
 class JsonScreen:
@@ -99,8 +114,34 @@ class JsonScreen:
         return None
 
 
+def plain_console(file: IO[str]) -> Console:
+    """A console that writes no codes, whatever the environment says."""
+    return Console(file=file, width=WIDTH, no_color=True, force_terminal=False, highlight=False)
+
+
+def once(state: RunState, console: Console) -> None:
+    """Print how a run stands: what it is, its iterations, what it is at."""
+    lines = started(RunStarted(state.run, state.recipe, state.model))
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+    console.print()
+    if state.metrics:
+        console.print(summary(state.metrics, console.width))
+    else:
+        console.print("no iteration is finished yet")
+    said = [f"{notice.level}: {notice.text}" for notice in state.notices]
+    if at := state.at:
+        said.append(progress_text(state, at))
+        said += memory(state)
+    if state.idle:
+        said.append(state.idle)
+    if done := state.finished:
+        said += [f"finished in {duration(done.seconds)}: {done.reason}", farewell(state)]
+    if said:
+        console.print(Text("\n" + "\n".join(map(harmless, said))), soft_wrap=True)
+
+
 def started(event: RunStarted) -> list[str]:
-    task = event.recipe.get("task", {}).get("name", "")
+    task = harmless(str(event.recipe.get("task", {}).get("name", "")))
     what = [task, ", ".join(describe(event.model)), f"seed {event.recipe.get('seed', 0)}"]
     lines = [f"run {event.run}: {'; '.join(what)}"]
     if event.completed:
@@ -113,34 +154,65 @@ def phase_line(event: PhaseStarted) -> str:
     return f"iteration {event.iteration}: {DOING[event.phase]}, {event.total} {unit}"
 
 
-def progress_text(at: Progress) -> str:
-    """``"training 40 of 120 steps, 2.1/s, 4100 tokens/s, loss 0.312, 38 s left"``."""
-    unit = "steps" if at.phase == "train" else "problems"
-    parts = [f"{DOING[at.phase]} {at.done} of {at.total} {unit}"]
+def progress_text(state: RunState, at: Progress) -> str:
+    """``"iteration 2: training 40 of 120 steps, 2.1 steps/s, 4100 tokens/s, loss 0.312, 38 s left,
+    run: ~3 min left"``."""
+    parts = [f"{DOING[at.phase]} {at.done} of {at.total} {_unit(at)}", *rates(at)]
+    if rest := phase_left(state):
+        parts.append(f"{duration(rest)} left")
+    if (left := seconds_left(state)) is not None:
+        parts.append(f"run: {about(left)} left")
+    return f"iteration {at.iteration}: {', '.join(parts)}"
+
+
+def rates(at: Progress) -> list[str]:
+    """What a phase does in a second, and the loss of its last step."""
+    parts = []
     if speed := rate(at.done, at.seconds):
-        parts.append(f"{speed}/s")
+        parts.append(f"{speed} {_unit(at)}/s")
     if tokens := rate(at.tokens, at.seconds):
         parts.append(f"{tokens} tokens/s")
     if at.loss is not None:
         parts.append(f"loss {at.loss:.3f}")
-    if at.done and at.seconds > 0:
-        parts.append(f"{duration(at.seconds / at.done * (at.total - at.done))} left")
-    return ", ".join(parts)
+    return parts
 
 
-def iteration_line(line: Mapping[str, Any]) -> str:
+def memory(state: RunState) -> list[str]:
+    """``["memory 412 MB, peak 530 MB"]``; empty where nothing is known."""
+    if not state.peak:
+        return []
+    now = f"memory {_bytes(state.held)}, " if state.held else "memory "
+    return [f"{now}peak {_bytes(state.peak)}"]
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _unit(at: Progress) -> str:
+    return "steps" if at.phase == "train" else "problems"
+
+
+def iteration_line(line: Mapping[str, Any], metrics: Metrics = ()) -> str:
+    """An iteration in a line; ``metrics`` has those before it."""
+    before = [other for other in metrics if other["iteration"] < line["iteration"]]
     parts = []
     if "problems" in line:
-        kept = line.get("kept", line.get("examples", 0))
         parts = [
             f"{line['problems']} problems",
             f"{line.get('solved', 0)} solved",
             f"{line.get('rationalized', 0)} rationalized",
-            f"{kept} kept",
-            f"{line.get('train', {}).get('steps', 0)} steps",
+            f"{kept(line)} kept",
         ]
+        words = {"newly_solved": "newly solved", "forgotten": "forgotten"}
+        parts += [f"{line[key]} {word}" for key, word in words.items() if key in line]
+        parts.append(f"{line.get('train', {}).get('steps', 0)} steps")
+        if last_loss := loss(line):
+            parts.append(f"loss {last_loss}")
     if "eval" in line:
-        parts.append(f"dev {dev_cell(line)} %")
+        points = change(before, line)
+        against = f" ({points} against the best before)" if points else ""
+        parts.append(f"dev {dev_cell(line)} %{against}")
         by_class = line["eval"]["by_class"]
         if names := classes_of([line]):
             cells = [f"{harmless(name)}: {class_cell(by_class[name], False)}" for name in names]

@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from star_mlx.evaluate import wilson
 from star_mlx.statistics import Paired
 from star_mlx.text import harmless, percent
+from star_mlx.tui.colours import BAD, GOOD
 
 Metrics = Sequence[Mapping[str, Any]]
 Classes = Literal["intervals", "percent", "none"]
+Heads = Literal["long", "short", "few"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How roomy an iteration table is: how much of the accuracy by class is in it, how long its
+    headers are (with ``few`` it has only what matters most), blanks beside a column."""
+
+    classes: Classes
+    heads: Heads
+    space: int = 0
+
+
+FORMS = (  # the roomiest first
+    Form("intervals", "long", 1),
+    Form("intervals", "long"),
+    Form("percent", "long", 1),
+    Form("percent", "long"),
+    Form("percent", "short"),
+    Form("none", "long", 1),
+    Form("none", "long"),
+    Form("none", "short"),
+    Form("none", "few"),
+)
+COLUMNS = {  # long and short headers
+    "problems": ("problems", "prob-\nlems"),
+    "solved": ("solved\ndirectly", "solved"),
+    "rationalized": ("ratio-\nnalized", "ratio-\nnalized"),
+    "kept": ("kept", "kept"),
+    "newly_solved": ("newly\nsolved", "new-\nly"),
+    "forgotten": ("for-\ngotten", "for-\ngot"),
+    "steps": ("steps", "steps"),
+    "loss": ("last\nloss", "loss"),
+    "dev": ("dev %\n[95%]", "dev %\n[95%]"),
+    "change": ("against\nbest", "vs\nbest"),
+}
+FEW = ("kept", "dev", "change")
 
 
 def summary(metrics: Metrics, width: int) -> RenderableType:
@@ -24,13 +65,12 @@ def summary(metrics: Metrics, width: int) -> RenderableType:
     said = [Text(line) for line in remarks(metrics)]
     if said:
         said.insert(0, Text())
-    wide = summary_table(metrics, classes="intervals")
-    if not classes_of(metrics) or fits(wide, width):
-        return Group(wide, *said)
-    narrow = summary_table(metrics, classes="percent")
-    if not fits(narrow, width):
-        narrow = summary_table(metrics, classes="none")
-    return Group(narrow, Text(), class_table(metrics, width), *said)
+    table, form = iteration_table(metrics, width)
+    if not classes_of(metrics) or form.classes == "intervals":
+        return Group(table, *said)
+    if form.classes == "percent":  # the second one has it all
+        table, _ = iteration_table(metrics, width, classes=False)
+    return Group(table, Text(), class_table(metrics, width), *said)
 
 
 def remarks(metrics: Metrics) -> list[str]:
@@ -53,21 +93,41 @@ def remarks(metrics: Metrics) -> list[str]:
     return lines
 
 
-def summary_table(metrics: Metrics, *, classes: Classes = "percent") -> Table:
-    """One row an iteration; ``classes`` says how much of the accuracy by class is in it."""
-    table = _table(space=0 if classes == "percent" else 1)
+def iteration_table(
+    metrics: Metrics, width: int, *, last: int | None = None, classes: bool = True
+) -> tuple[Table, Form]:
+    """The roomiest table that is no wider than ``width``, of the ``last`` iterations or of all."""
+    for form in FORMS:
+        if not classes and form.classes != "none":
+            continue
+        table = summary_table(metrics, form, last=last)
+        if fits(table, width):
+            return table, form
+    return table, form
+
+
+def summary_table(metrics: Metrics, form: Form, *, last: int | None = None) -> Table:
+    """One row an iteration, of the ``last`` ones or of all."""
+    table = _table(space=form.space)
     table.add_column("iter", justify="right", style="bold")
-    for header in ("problems", "solved", "ratio-\nnalized", "kept", "steps"):
-        table.add_column(header, justify="right")
-    table.add_column("dev %\n[95%]", justify="right", style="green", min_width=12)
-    names = classes_of(metrics) if classes != "none" else []
+    names = FEW if form.heads == "few" else tuple(COLUMNS)
     for name in names:
-        table.add_column(Text(harmless(name)), justify="right", style="cyan", min_width=3)
-    table.add_column("s", justify="right", style="dim")
-    for line in metrics:
+        head = COLUMNS[name][form.heads != "long"]
+        table.add_column(head, justify="right", style="bold" if name == "dev" else "")
+    classes = classes_of(metrics) if form.classes != "none" else []
+    for name in classes:
+        table.add_column(Text(harmless(name)), justify="right", min_width=3)
+    if form.heads != "few":
+        table.add_column("s", justify="right")
+    first = 0 if last is None else max(0, len(metrics) - last)
+    for index in range(first, len(metrics)):
+        line = metrics[index]
+        cells: list[str | Text] = [_cell(name, metrics[:index], line) for name in names]
         by_class = line.get("eval", {}).get("by_class", {})
-        cells = [class_cell(by_class.get(name), classes == "intervals") for name in names]
-        table.add_row(*_cells(line), *cells, _seconds(line))
+        cells += [class_cell(by_class.get(n), form.classes == "intervals") for n in classes]
+        if form.heads != "few":
+            cells.append(f"{sum(line.get('seconds', {}).values()):.0f}")
+        table.add_row(str(line["iteration"]), *cells)
     return table
 
 
@@ -79,7 +139,7 @@ def class_table(metrics: Metrics, width: int) -> Table:
     across = _table(title)
     across.add_column("iter", justify="right", style="bold")
     for name in names:
-        across.add_column(Text(harmless(name)), justify="right", style="cyan")
+        across.add_column(Text(harmless(name)), justify="right")
     for line in lines:
         cells = [class_cell(line["eval"]["by_class"].get(name), True) for name in names]
         across.add_row(str(line["iteration"]), *cells)
@@ -100,7 +160,7 @@ def _classes_down(lines: Metrics, names: Sequence[str], width: int, title: str) 
     down = _table(title)
     down.add_column("class", overflow="fold")
     for line in lines[-room:]:
-        down.add_column(f"iter {line['iteration']}", justify="right", style="cyan", no_wrap=True)
+        down.add_column(f"iter {line['iteration']}", justify="right", no_wrap=True)
     for name in names:
         cells = [class_cell(line["eval"]["by_class"].get(name), True) for line in lines[-room:]]
         down.add_row(Text(harmless(name)), *cells)
@@ -119,8 +179,13 @@ def class_cell(entry: Mapping[str, int] | None, interval: bool) -> str:
     """``"98 [93-99]"``, or ``"98"``."""
     if not entry or not entry["n"]:
         return ""
-    low, high = wilson(entry["correct"], entry["n"])
-    share = percent(entry["correct"] / entry["n"])
+    return _share(entry["correct"], entry["n"], interval)
+
+
+@cache
+def _share(correct: int, n: int, interval: bool) -> str:
+    low, high = wilson(correct, n)
+    share = percent(correct / n)
     return f"{share} [{100 * low:.0f}-{100 * high:.0f}]" if interval else share
 
 
@@ -132,20 +197,53 @@ def dev_cell(line: Mapping[str, Any]) -> str:
     return f"{percent(entry['accuracy'], 1)} [{100 * low:.0f}-{100 * high:.0f}]"
 
 
+def change(before: Metrics, line: Mapping[str, Any]) -> str:
+    """Dev accuracy against the best of the iterations before, in points: ``"+3.2"``; empty where
+    there is nothing to compare."""
+    earlier = [other["eval"]["accuracy"] for other in before if "eval" in other]
+    if "eval" not in line or not earlier:
+        return ""
+    points = round(100 * (line["eval"]["accuracy"] - max(earlier)), 1)
+    return f"{points:+.1f}" if points else "0.0"
+
+
+def kept(line: Mapping[str, Any]) -> int | str:
+    """The size of the training set; empty for the base."""
+    size: int | str = line.get("kept", line.get("examples", ""))
+    return size
+
+
+def loss(line: Mapping[str, Any]) -> str:
+    """The loss over the last tenth of the steps, in nats a token; empty where none was taken."""
+    value = line.get("train", {}).get("last_loss")
+    return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
 def fits(table: Table, width: int) -> bool:
-    """Whether the table needs no more columns than that."""
-    return Console(width=10_000).measure(table).maximum <= width
+    """Whether a table of plain cells needs no more columns than that.
+
+    As ``Console.measure`` has it, but some twenty times as fast: it is asked at every drawing.
+    """
+    lines = ([str(column.header), *map(str, column.cells)] for column in table.columns)
+    widths = (max(cell_len(line) for cell in cells for line in cell.split("\n")) for cells in lines)
+    least = (column.min_width or 0 for column in table.columns)
+    between = (table.padding[1] + 1) * (len(table.columns) - 1)
+    return sum(map(max, widths, least)) + between <= width
 
 
-def _cells(line: Mapping[str, Any]) -> list[str]:
-    kept = line.get("kept", line.get("examples", ""))
-    steps = line.get("train", {}).get("steps", "")
-    numbers = [line.get("problems", ""), line.get("solved", ""), line.get("rationalized", "")]
-    return [str(line["iteration"]), *map(str, numbers), str(kept), str(steps), dev_cell(line)]
-
-
-def _seconds(line: Mapping[str, Any]) -> str:
-    return f"{sum(line.get('seconds', {}).values()):.0f}"
+def _cell(name: str, before: Metrics, line: Mapping[str, Any]) -> str | Text:
+    if name == "kept":
+        return str(kept(line))
+    if name == "steps":
+        return str(line.get("train", {}).get("steps", ""))
+    if name == "loss":
+        return loss(line)
+    if name == "dev":
+        return dev_cell(line)
+    if name == "change":
+        points = change(before, line)
+        return Text(points, style={"+": f"bold {GOOD}", "-": BAD}.get(points[:1], ""))
+    return str(line.get(name, ""))
 
 
 def _table(title: str | None = None, space: int = 1) -> Table:

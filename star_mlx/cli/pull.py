@@ -1,0 +1,40 @@
+"""``star-mlx pull``: what was pushed, back from the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("name", metavar="USER/NAME[@REVISION]")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The folder to write: new, or empty [default: pulled/USER--NAME].",
+)
+@click.option("--json", "as_json", is_flag=True, help="What was fetched, as JSON.")
+def pull(name: str, out: Path | None, as_json: bool) -> None:
+    """Fetch what `star-mlx push` sent, check it, and say how to try it.
+
+    Only data is fetched, no code, and every file must have the hash that its push recorded.
+    """
+    from star_mlx.share.pull import pull as fetch
+    from star_mlx.text import harmless
+
+    done = fetch(name, out)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps({**asdict(done), "folder": str(done.folder)}))
+        return
+    where = "fetched to" if done.fresh else "is already in"
+    number = "" if done.iteration is None else f", iteration {done.iteration}"
+    click.echo(harmless(f"{done.repo_id}{number}, commit {done.commit}"))
+    click.echo(harmless(f"{where} {done.folder}: {len(done.files)} files"))
+    if "adapters.safetensors" in done.files:
+        click.echo(f"next: star-mlx try {shlex.quote(str(done.folder))} QUESTION")

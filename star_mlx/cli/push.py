@@ -1,0 +1,141 @@
+"""``star-mlx push``: a run to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from star_mlx.export import FORMATS
+
+if TYPE_CHECKING:
+    from star_mlx.share.push import Pushed
+    from star_mlx.types import Event
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("repo", metavar="USER/NAME")
+@click.option(
+    "--iteration",
+    default="best",
+    show_default=True,
+    metavar="N",
+    help="Whose adapter: a number, best or last.",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FORMATS),
+    help="What to send; may be given several times. By default mlx, at the root, and peft beside "
+    "it where PEFT has a place for the adapter.",
+)
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option(
+    "--revision", metavar="BRANCH", help="The branch, made if there is none [default: main]."
+)
+@click.option("--pr", is_flag=True, help="Open a pull request instead of a commit to main.")
+@click.option(
+    "--dataset",
+    is_flag=True,
+    help="Send the rationales the run kept too, to the data set USER/NAME-rationales.",
+)
+@click.option(
+    "--dataset-format",
+    type=click.Choice(["jsonl", "parquet"]),
+    default="jsonl",
+    show_default=True,
+    help="The form of that data set.",
+)
+@click.option(
+    "--license", "license_id", metavar="ID", help="The license [default: that of the base]."
+)
+@click.option("--no-samples", is_flag=True, help="Show no dev problems with answers in the card.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="What was sent, as JSON.")
+def push(
+    run: Path,
+    repo: str,
+    iteration: str,
+    formats: tuple[str, ...],
+    private: bool,
+    revision: str | None,
+    pr: bool,
+    dataset: bool,
+    dataset_format: Any,
+    license_id: str | None,
+    no_samples: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Send a RUN's adapter to the Hugging Face Hub, with a model card made from the run.
+
+    One commit, or none where the repository holds all of it already. The token is that of HF_TOKEN
+    or of `hf auth login`.
+    """
+    from star_mlx.share import push as share
+
+    done = share.push(
+        run, repo,
+        iteration=iteration, formats=formats or share.DEFAULT, private=private, revision=revision,
+        pr=pr, dry_run=dry_run, dataset=dataset, dataset_format=dataset_format,
+        license_id=license_id, samples=not no_samples, emit=_tell,
+    )  # fmt: skip
+    if as_json:
+        import json
+
+        click.echo(json.dumps(done.as_json()))
+        return
+    from star_mlx.text import harmless
+
+    for part in (done.dataset, done):
+        if part is not None:
+            click.echo(harmless("\n".join(_lines(part))))
+    if done.commit and not pr:
+        at = f"@{revision}" if revision else ""
+        click.echo(f"next: star-mlx pull {done.repo_id}{at}")
+
+
+def _tell(event: Event) -> None:
+    """Notices go to standard error: standard output may be JSON."""
+    from star_mlx.text import harmless
+    from star_mlx.types import Notice
+
+    if isinstance(event, Notice):
+        click.echo(harmless(event.text), err=True)
+
+
+def _lines(done: Pushed) -> list[str]:
+    """What was sent, or would be, for a person."""
+    kind = "data set" if done.kind == "dataset" else "repository"
+    if done.dry_run:
+        there = {True: "exists", False: "would be made", None: "could not be looked up"}
+        lines = [f"would send to {done.url} (the {kind} {there[done.exists]}):"]
+        lines += [f"  {_size(n):>9}  {name}{_note(done, name)}" for name, n in done.sizes.items()]
+        return [*lines, *(f"  {'':>9}  {name} (deleted)" for name in done.deleted)]
+    if done.pull_request:
+        made = "opened" if done.commit else "is open with this already"
+        return [f"pull request {made}: {done.pull_request}"]
+    if done.commit is None:
+        return [f"{done.url} holds all of this already: no commit was made"]
+    total = sum(done.sizes[name] for name in done.changed)
+    lines = [f"made the {kind} {done.repo_id}"] if not done.exists else []
+    lines += [f"sent {len(done.changed)} of {len(done.sizes)} files, {_size(total)}"]
+    if done.deleted:
+        lines += [f"deleted {', '.join(done.deleted)}"]
+    return [*lines, f"commit {done.commit}", done.url]
+
+
+def _note(done: Pushed, name: str) -> str:
+    return "" if name in done.changed else " (as it is there)"
+
+
+def _size(n: float) -> str:
+    """Bytes in three digits or so."""
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} GB"

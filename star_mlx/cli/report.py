@@ -1,0 +1,50 @@
+"""``star-mlx report``: a page of a run, or of several beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where to write it [default: report/ in the RUN, or with several runs "
+    "report-with-others/ in the first].",
+)
+@click.option(
+    "--samples-bytes",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="About how much of the page attempts may take; 0 leaves them out [default: 1200000].",
+)
+@click.option("--open", "open_it", is_flag=True, help="Open the page in the web browser.")
+def report(
+    runs: tuple[Path, ...], out: Path | None, samples_bytes: int | None, open_it: bool
+) -> None:
+    """Write a report of a RUN, or of several beside each other: one page that needs no network,
+    and its charts as SVG and PNG.
+
+    It has the accuracy with intervals and paired tests, yields, the ledger, training curves,
+    seconds and tokens, the quality of the rationales, a browser of attempts, and the recipe.
+    An earlier report in its place is replaced. A run that is being written can be reported on.
+    """
+    from datetime import datetime, timezone
+
+    from star_mlx import report as reports
+    from star_mlx.text import harmless
+
+    size = reports.SAMPLES_BYTES if samples_bytes is None else samples_bytes
+    folder = out or reports.folder(runs)
+    page, *files = reports.write(runs, folder, datetime.now(timezone.utc), size)
+    click.echo(harmless(str(page)))
+    click.echo(harmless(f"{len(files)} files of charts in {folder / 'charts'}"))
+    if open_it:
+        import webbrowser
+
+        if not webbrowser.open(page.resolve().as_uri()):
+            click.echo("no web browser was found: open the page yourself", err=True)

@@ -1,0 +1,157 @@
+"""Adapters in the forms that other programs load, each with what shows that it is the same.
+
+Importing it imports nothing heavy; ``export`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from star_mlx.types import Emit, ModelError
+
+if TYPE_CHECKING:
+    from star_mlx.export.source import Source, Written
+
+Format = Literal["mlx", "peft", "fused", "gguf", "gguf-lora"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+GGUF_KINDS = ("F32", "F16", "Q8_0", "Q4_0")
+GATE_PROBLEMS, GATE_CHANGED = 100, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export left: ``files`` of ``folder`` by name, what to know of them (``notes``), and
+    where they were made the content of ``parity.json`` and ``gate.json``."""
+
+    format: Format
+    run: str
+    iteration: int
+    folder: Path
+    files: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    parity: Mapping[str, Any] | None = None
+    gate: Mapping[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def export(
+    run: Path,
+    iteration: str,
+    format: Format,
+    out: Path,
+    *,
+    verify: bool = False,
+    force: bool = False,
+    quantize: int | None = None,
+    kind: str = "F16",
+    gate_problems: int = GATE_PROBLEMS,
+    gate_share: float = GATE_CHANGED,
+    emit: Emit = lambda event: None,
+) -> Exported:
+    """Write the model of a run's iteration to the new folder ``out``, whole or not at all.
+
+    Args:
+        run: the run folder.
+        iteration: a number, ``best`` or ``last``.
+        format: see ``docs/export.md``.
+        out: a folder that does not exist or is empty.
+        verify: compare with torch (and PEFT), which must be installed; ``peft`` and ``fused`` only.
+        force: write also what differs by more than is allowed.
+        quantize: bits a weight of ``fused``; None for float32.
+        kind: the type of the matrices of ``gguf``, of ``GGUF_KINDS``.
+        gate_problems: how many dev problems a quantized ``fused`` is tried on.
+        gate_share: the share of its greedy outputs that may differ from the adapter's.
+        emit: called with every event.
+
+    Raises:
+        StarError: no such run or iteration, an adapter the format has no place for, a model that
+            differs by too much from what was trained, or a folder that cannot be written.
+    """
+    out = out.expanduser().absolute()
+    partial = _partial(out)
+    from star_mlx.export import prompt
+    from star_mlx.export.mlx_format import write_json
+    from star_mlx.export.source import source
+
+    found = source(run, iteration)
+    asked = prompt.asking(found)
+    with _whole(partial, out):
+        if format == "peft":
+            from star_mlx.export import peft_format
+
+            written = peft_format.write(found, asked, partial, verify, force, emit)
+        elif format == "fused":
+            from star_mlx.export import fused
+
+            limits = fused.Limits(gate_problems, gate_share)
+            written = fused.write(found, asked, partial, quantize, limits, verify, force, emit)
+        else:
+            written = _plain(format, found, partial, kind)
+        write_json(partial / "prompt.json", prompt.as_json(found, asked))
+    names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    return Exported(
+        format, str(run), found.iteration, out, tuple(names),
+        written.notes, written.parity, written.gate,
+    )  # fmt: skip
+
+
+def _plain(format: Format, found: Source, folder: Path, kind: str) -> Written:
+    """The formats that compare nothing."""
+    from star_mlx.export import mlx_format
+    from star_mlx.export.source import Written
+
+    if format == "mlx":
+        return mlx_format.write(found, folder)
+    if format == "gguf":
+        from star_mlx.export import gguf_model
+
+        gguf_model.write(found, folder, kind)
+    else:
+        from star_mlx.export import gguf_lora
+
+        gguf_lora.write(found, folder)
+    return Written()
+
+
+def _partial(out: Path) -> Path:
+    """The name that the folder has until it is whole, where ``out`` is free to be written."""
+    try:
+        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    except OSError as error:
+        raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
+    if taken:
+        raise ModelError(f"{out} exists and is not an empty folder: give another --out")
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():
+        raise ModelError(f"{partial} is left of another export: delete it if none is running")
+    return partial
+
+
+@contextmanager
+def _whole(partial: Path, out: Path) -> Iterator[None]:
+    """A folder that is filled under another name, flushed to the disk and renamed; removed where
+    anything fails."""
+    from star_mlx.files import flush_folder
+
+    try:
+        partial.mkdir(parents=True)
+        yield
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        os.replace(partial, out)
+        flush_folder(out.parent)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise

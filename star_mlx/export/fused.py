@@ -1,0 +1,185 @@
+"""The adapter added into the base's weights: a model that needs no adapter.
+
+In float32 it computes what the adapter did on the base, which is checked. Quantized again it does
+not, since the small changes of an adapter are rounded away with the rest: so it is tried on dev
+problems before it is written (``gate.py``).
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from star_mlx.engine import blas
+
+blas.load()  # before the first import of mlx
+import mlx.core as mx  # noqa: E402
+import mlx.nn as nn  # noqa: E402
+from mlx.utils import tree_flatten  # noqa: E402
+from mlx_lm.utils import save_model  # noqa: E402
+
+from star_mlx.engine.adapter import Switch  # noqa: E402
+from star_mlx.engine.resolve import Found  # noqa: E402
+from star_mlx.export import gate, torch_model, verify  # noqa: E402
+from star_mlx.export.gate import Limits  # noqa: E402
+from star_mlx.export.mlx_format import copy_tokenizer, write_json  # noqa: E402
+from star_mlx.export.prompt import Asking  # noqa: E402
+from star_mlx.export.source import Source, Written  # noqa: E402
+from star_mlx.export.weights import tensors  # noqa: E402
+from star_mlx.types import Emit, ModelError  # noqa: E402
+
+BOUND, TORCH_BOUND = 1e-4, 5e-3  # largest difference of a logit: read again by mlx, and by torch
+GROUP = 64  # weights that share a scale, where the base is not quantized
+_QUANTIZATION = ("quantization", "quantization_config")
+
+
+def write(
+    source: Source,
+    asked: Asking,
+    folder: Path,
+    bits: int | None,
+    limits: Limits,
+    verify: bool,
+    force: bool,
+    emit: Emit,
+) -> Written:
+    """Write the fused model with its tokenizer, and parity.json, or gate.json where quantized.
+
+    Raises:
+        ModelError: it differs by too much from the adapter on its base.
+    """
+    if bits is None:
+        return _dense(source, asked, folder, verify, force, emit)
+    _quantized(source, folder, bits)
+    found = gate.run(source, asked, folder, bits, limits, emit)
+    write_json(folder / "gate.json", found)
+    gate.judge(found, force)
+    note = f"quantized again to {bits} bits: it is not exactly what was trained"
+    return Written((note, *_forced(found["passed"])), gate=found)
+
+
+def _dense(
+    source: Source, asked: Asking, folder: Path, wanted: bool, force: bool, emit: Emit
+) -> Written:
+    """Float32, read again from its files and compared; by torch too where ``wanted``."""
+    if wanted:
+        torch_model.check("torch", "transformers")
+    start = time.perf_counter()
+    texts = verify.rows(source, asked)
+    trusted, number = source.trust_remote_code, source.iteration
+    with verify.in_float32(source.base, trusted) as model:
+        switch = Switch(model, lambda size: True)
+        switch.use(source.adapter)
+        save(source, model, folder)
+        switch.off()
+        verify.adapted(model, source)
+        ours = verify.of_mlx(model)
+        with verify.in_float32(Found("fused", folder), trusted) as read:
+            difference = verify.compare(texts, ours, verify.of_mlx(read), number, emit)
+        found = verify.entry(source, difference, BOUND, "mlx with the adapter", "mlx, fused", start)
+        verify.judge(found, "the fused model", force)
+        if wanted:
+            start = time.perf_counter()
+            theirs = torch_model.logits(torch_model.base(folder))
+            difference = verify.compare(texts, ours, theirs, number, emit)
+            other = verify.entry(
+                source, difference, TORCH_BOUND, "mlx with the adapter", "torch, fused", start
+            )
+            verify.judge(other, "what torch makes of the fused model", force)
+            keys = ("compared", "max_abs_logit_difference", "equal_argmax", "bound",
+                    "within_bound", "seconds")  # fmt: skip
+            found["torch"] = {key: other[key] for key in keys}
+    write_json(folder / "parity.json", found)
+    return Written(_forced(found["within_bound"]), parity=found)
+
+
+def _forced(good: bool) -> tuple[str, ...]:
+    return () if good else ("it was refused, and written because of --force",)
+
+
+def save(source: Source, model: nn.Module, folder: Path) -> None:
+    """Write a float32 model with the base's configuration and tokenizer: mlx-lm and transformers
+    both load it."""
+    names = {name for name, _ in tree_flatten(model.parameters())}
+    _save(source, model, folder, _plain(source.base_config, names))
+
+
+def _plain(config: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The base's config.json without quantization; what mlx-lm and transformers have different
+    defaults for is said."""
+    kept = {key: value for key, value in config.items() if key not in _QUANTIZATION}
+    if isinstance(inner := kept.get("text_config"), dict):
+        kept["text_config"] = {k: v for k, v in inner.items() if k not in _QUANTIZATION}
+    else:
+        kept.setdefault("tie_word_embeddings", not any("lm_head" in name for name in names))
+    kept.pop("dtype", None)
+    return {**kept, "torch_dtype": "float32"}
+
+
+def _save(source: Source, model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    try:
+        save_model(folder, model)
+    except RuntimeError as error:
+        raise ModelError(f"{folder} cannot be written: {' '.join(str(error).split())}") from error
+    write_json(folder / "config.json", dict(sorted(config.items())))
+    copy_tokenizer(source, folder, "generation_config.json")
+
+
+def _quantized(source: Source, folder: Path, bits: int) -> None:
+    """Fuse in float32, then quantize what the base has quantized, or all that can be."""
+    config = source.base_config
+    kinds = (config.get(key) for key in _QUANTIZATION)
+    had: dict[str, Any] = next((kind for kind in kinds if isinstance(kind, dict)), {})
+    if had.get("mode", "affine") != "affine" or (had and "group_size" not in had):
+        raise ModelError(
+            f"{source.base.name} is quantized in another way than mlx's affine one, which this "
+            "cannot do again: leave --quantize out"
+        )
+    common = {"group_size": int(had.get("group_size", GROUP)), "bits": bits, "mode": "affine"}
+    settings: dict[str, Any] = dict(common)
+    with verify.in_float32(source.base, source.trust_remote_code) as model:
+        stored = {name[:-7] for name in tensors(source.base.folder) if name.endswith(".scales")}
+        Switch(model, lambda size: True).use(source.adapter)
+        names = {name for name, _ in tree_flatten(model.parameters())}
+        nn.quantize(model, class_predicate=_chooser(common, had, stored, settings))
+        model.set_dtype(_dtype(config))
+        mx.eval(model.parameters())
+        dense = _plain(config, names)
+        dense["torch_dtype"] = config.get("torch_dtype") or config.get("dtype") or "float32"
+        _save(source, model, folder, {**dense, **dict.fromkeys(_QUANTIZATION, settings)})
+    del model
+    gc.collect()
+    mx.clear_cache()
+
+
+def _chooser(
+    common: Mapping[str, Any], had: Mapping[str, Any], stored: set[str], settings: dict[str, Any]
+) -> Any:
+    """How to quantize each module; what differs from ``common`` is entered in ``settings``.
+
+    A module for which the base has finer settings of its own (an 8-bit embedding) keeps them.
+    """
+
+    def choose(path: str, module: nn.Module) -> Any:
+        if not hasattr(module, "to_quantized") or (stored and path not in stored):
+            return False
+        own = had.get(path)
+        chosen = dict(common)
+        if isinstance(own, dict) and own.get("bits", 0) > common["bits"]:
+            chosen = {"group_size": own["group_size"], "bits": own["bits"], "mode": "affine"}
+        if module.weight.shape[-1] % chosen["group_size"]:
+            return False
+        if chosen != common:
+            settings[path] = chosen
+        return chosen
+
+    return choose
+
+
+def _dtype(config: Mapping[str, Any]) -> mx.Dtype:
+    name = str(config.get("torch_dtype") or config.get("dtype") or "")
+    return {"float16": mx.float16, "bfloat16": mx.bfloat16}.get(name, mx.float32)

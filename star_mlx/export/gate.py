@@ -1,0 +1,116 @@
+"""Is a model that was quantized again still the one that was trained? Tried on dev problems."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from star_mlx import prepare
+from star_mlx.evaluate import wilson
+from star_mlx.export.prompt import Asking
+from star_mlx.export.source import Source
+from star_mlx.passes import At
+from star_mlx.passes import judge as judged
+from star_mlx.statistics import paired
+from star_mlx.types import Completion, Emit, Engine, ModelError, PhaseStarted, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model must keep to: on ``problems`` of dev, a share ``changed`` of its greedy outputs
+    at most may differ, and McNemar's test must not find it worse at the 5% level."""
+
+    problems: int
+    changed: float
+
+
+def run(
+    source: Source, asked: Asking, folder: Path, bits: int, limits: Limits, emit: Emit
+) -> dict[str, Any]:
+    """What gate.json says: the adapter on its base and the model in ``folder``, asked the same."""
+    from star_mlx.engine import open_engine
+
+    problems = asked.task.problems("dev")[: limits.problems]
+    engine: Engine = prepare.open_engine(asked.recipe)
+    before = _answers(engine, source.adapter, asked, problems, source.iteration, emit)
+    del engine
+    gc.collect()  # one model at a time
+    engine = open_engine(
+        str(folder),
+        trust_remote_code=source.trust_remote_code,
+        max_memory=asked.recipe.max_memory,
+    )
+    after = _answers(engine, None, asked, problems, source.iteration, emit)
+    verdicts = [_verdicts(asked, problems, made) for made in (before, after)]
+    pair = paired(*verdicts)
+    changed = sum(a.token_ids != b.token_ids for a, b in zip(before, after, strict=True))
+    share = changed / len(problems) if problems else 0.0
+    return {
+        "problems": len(problems),
+        "bits": bits,
+        "adapter": _accuracy(verdicts[0]),
+        "fused": _accuracy(verdicts[1]),
+        "paired": pair.as_json(),
+        "words": pair.words("the fused model", "the adapter on its base"),
+        "changed": changed,
+        "changed_share": round(share, 6),
+        "changed_limit": limits.changed,
+        "passed": pair.verdict != "worse" and share <= limits.changed,
+    }
+
+
+def judge(found: dict[str, Any], force: bool) -> None:
+    """Refuse what did not pass, unless forced.
+
+    Raises:
+        ModelError: it did not; the text says what to use instead.
+    """
+    if not found["passed"] and not force:
+        raise ModelError(
+            f"quantized again to {found['bits']} bits it does not pass: {found['words']}; "
+            f"{found['changed']} of {found['problems']} greedy outputs changed, where "
+            f"{100 * found['changed_limit']:g}% may. Nothing was written: use --format fused "
+            "without --quantize, or the adapter itself (--format mlx); --force writes it all the "
+            "same"
+        )
+
+
+def _answers(
+    engine: Engine,
+    adapter: Path | None,
+    asked: Asking,
+    problems: Sequence[Problem],
+    iteration: int,
+    emit: Emit,
+) -> list[Completion]:
+    prefix, prompts = asked.prompts.batch(problems, hinted=False, few_shot=asked.few_shot)
+    emit(PhaseStarted(iteration, "evaluate", len(problems)))
+    return engine.generate(
+        prompts,
+        replace(asked.decoding, temperature=0.0),
+        prefix=prefix,
+        adapter=adapter,
+        seeds=[0] * len(prompts),
+        progress=At(emit, iteration, "evaluate", 0, len(prompts), 0, 0.0, engine.memory),
+    )
+
+
+def _accuracy(verdicts: dict[str, bool]) -> dict[str, Any]:
+    right, n = sum(verdicts.values()), len(verdicts)
+    low, high = wilson(right, n)
+    return {
+        "n": n,
+        "correct": right,
+        "accuracy": round(right / n, 6) if n else 0.0,
+        "ci95": [round(low, 4), round(high, 4)],
+    }
+
+
+def _verdicts(
+    asked: Asking, problems: Sequence[Problem], made: Sequence[Completion]
+) -> dict[str, bool]:
+    pairs = zip(problems, made, strict=True)
+    return {p.id: judged(asked.task, p, c, hinted=False).correct for p, c in pairs}

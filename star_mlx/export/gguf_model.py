@@ -1,0 +1,227 @@
+"""A base with an adapter added to its weights, as one GGUF file that llama.cpp reads.
+
+Every matrix is widened to float32 (the values that mlx computes with), the adapter is added, and
+the sum is stored in the type asked for, one matrix at a time. Vectors stay F32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from star_mlx.engine.resolve import Found
+from star_mlx.export import gguf_names as names
+from star_mlx.export import gguf_vocab, weights
+from star_mlx.export.source import Source
+from star_mlx.types import ModelError
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+KINDS = {"F32": 0, "F16": 1, "Q8_0": 7, "Q4_0": 2}  # llama.cpp's file types (llama_ftype)
+FLOAT = np.dtype(np.float32)
+BLOCK = 32  # weights of a row that share a scale in Q8_0 and Q4_0
+ENDS = ("embed_tokens", "lm_head")  # kept in Q8_0 in a Q4_0 file, as they matter most
+
+
+def write(source: Source, out: Path, kind: str = "F16") -> list[Path]:
+    """Write ``RUN-NNN-KIND.gguf`` into the folder ``out``.
+
+    ``kind`` is the type of the matrices: F32, F16, Q8_0 or Q4_0.
+
+    Raises:
+        ModelError: another kind, no llama base, a tokenizer that llama.cpp has no equal of, an
+            adapter that does not fit, or the file cannot be written. Nothing is left behind.
+    """
+    path = out / f"{names.stem(source)}-{kind}.gguf"
+    names.check(source.base_config)
+    convert(source.base, path, kind, weights.read(source.adapter), title=names.stem(source))
+    return [path]
+
+
+def convert(
+    base: Found, path: Path, kind: str, adapter: weights.Adapter | None, title: str
+) -> None:
+    """Write a base, with an adapter where one is given, to the file ``path``; see ``write``."""
+    if kind not in KINDS:
+        raise ModelError(f"GGUF files of the type {kind!r} cannot be written: {', '.join(KINDS)}")
+    model = _load(base.folder)
+    metadata = {
+        "general.type": "model",
+        "general.name": title,
+        "general.file_type": KINDS[kind],
+        "general.quantization_version": 2,  # of ggml's blocks
+        **model.metadata,
+    }
+    changes = {module.name: module for module in adapter.modules} if adapter else {}
+    _check_fit(changes, model.weights)
+    scale = adapter.scale if adapter else 0.0
+    gguf = names.package()
+    types = {name: _type(name, array.shape, kind) for name, array in model.weights.items()}
+    with names.writing(path, metadata) as writer:
+        for name, array in model.weights.items():
+            kept = gguf.GGMLQuantizationType[types[name]]
+            block, size = gguf.GGML_QUANT_SIZES[kept]
+            bytes_ = array.size // block * size
+            writer.add_tensor_info(model.names[name], array.shape, FLOAT, bytes_, kept)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name in list(model.weights):
+            values = np.array(model.weights.pop(name))  # computed here, and let go
+            module = name.rpartition(".")[0]
+            if module in changes and values.ndim == 2:
+                values = fused(values, changes[module], scale)
+            values = names.permute(values, model.heads.get(name, 0))
+            writer.write_tensor_data(_packed(values, types[name], name))
+
+
+def fused(weight: Array, change: weights.Module, scale: float) -> Array:
+    """A weight (out, in) with an adapter's product added; with DoRA, its rows' norms set."""
+    product: Any = (np.float32(scale) * change.b.T) @ change.a.T
+    total: Array = weight + product
+    if change.magnitude is not None:
+        norms: Any = np.linalg.norm(total, axis=1)
+        total *= (change.magnitude / norms)[:, None]
+    return total
+
+
+def _check_fit(changes: Mapping[str, weights.Module], have: Mapping[str, Any]) -> None:
+    for name, change in changes.items():
+        weight = have.get(f"{name}.weight")
+        wanted = (change.b.shape[1], change.a.shape[0])
+        if weight is None or weight.shape != wanted:
+            shape = None if weight is None else list(weight.shape)
+            raise ModelError(f"the adapter does not fit: {name} is {list(wanted)}, not {shape}")
+
+
+def _type(name: str, shape: tuple[int, ...], kind: str) -> str:
+    if len(shape) == 1:
+        return "F32"
+    if kind in ("Q8_0", "Q4_0") and shape[1] % BLOCK:
+        return "F16"
+    return "Q8_0" if kind == "Q4_0" and any(end in name for end in ENDS) else kind
+
+
+def _packed(values: Array, kind: str, name: str) -> Any:
+    gguf = names.package()
+    if kind != "F32":  # F16 itself, and the scales of blocks
+        most = float(np.abs(values).max(initial=0))
+        if not most <= float(np.finfo(np.float16).max):
+            raise ModelError(f"{name} has weights of {most:g}, over half precision: use F32")
+    return gguf.quants.quantize(np.ascontiguousarray(values), gguf.GGMLQuantizationType[kind])
+
+
+# --------------------------------------------------------------------------- the base
+
+
+@dataclass(frozen=True, slots=True)
+class _Llama:
+    """A base: metadata; weights by mlx's names, not yet computed; their names in the file; and
+    how many heads' rows are reordered."""
+
+    metadata: dict[str, Any]
+    weights: dict[str, Any]
+    names: dict[str, str]
+    heads: dict[str, int]
+
+
+def _load(folder: Path) -> _Llama:
+    from star_mlx.engine import blas
+
+    blas.load()  # before the first import of mlx
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+    from mlx_lm.utils import load_model, load_tokenizer
+
+    from star_mlx.engine.load import widen
+
+    model, config = load_model(folder, lazy=True)
+    args = model.args
+    metadata = _shape(args)
+    tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
+    metadata |= gguf_vocab.metadata(folder, tokenizer, args.vocab_size)
+    widen(model)
+    have: dict[str, Any] = dict(tree_flatten(model.parameters()))
+    called = {name: _named(name) for name in have}
+    heads = {
+        name: names.heads_of(to, args.num_attention_heads, args.num_key_value_heads)
+        for name, to in called.items()
+    }
+    factors = _rope_factors(args)
+    if factors is not None:
+        have["rope_freqs.weight"] = mx.array(factors)
+        called["rope_freqs.weight"] = "rope_freqs.weight"
+    return _Llama(metadata, have, called, heads)
+
+
+def _named(name: str) -> str:
+    module, _, leaf = name.rpartition(".")
+    return f"{names.tensor(module)}.{leaf}"
+
+
+def _head(args: Any) -> int:
+    return int(args.head_dim or args.hidden_size // args.num_attention_heads)
+
+
+def _shape(args: Any) -> dict[str, Any]:
+    """What a GGUF file says of a llama's shape, from what mlx-lm understood of config.json.
+
+    Raises:
+        ModelError: something of it that llama.cpp's llama does not do, or not in the same way.
+    """
+    kind, scaling = _scaling(args)
+    if set(args.layer_types) != {"full_attention"}:
+        raise ModelError("the base's layers attend in sliding windows: no llama to llama.cpp")
+    if args.rope_traditional or kind not in ("default", "linear", "llama3"):
+        kind = "traditional" if args.rope_traditional else kind
+        raise ModelError(f"the base's rotary embedding is {kind!r}, which GGUF has no place for")
+    if not args.max_position_embeddings:
+        raise ModelError("the base's config.json names no max_position_embeddings")
+    return {
+        "llama.vocab_size": int(args.vocab_size),
+        "llama.context_length": int(args.max_position_embeddings),
+        "llama.embedding_length": int(args.hidden_size),
+        "llama.block_count": int(args.num_hidden_layers),
+        "llama.feed_forward_length": int(args.intermediate_size),
+        "llama.attention.head_count": int(args.num_attention_heads),
+        "llama.attention.head_count_kv": int(args.num_key_value_heads),
+        "llama.attention.key_length": _head(args),
+        "llama.attention.value_length": _head(args),
+        "llama.attention.layer_norm_rms_epsilon": float(args.rms_norm_eps),
+        "llama.rope.dimension_count": _head(args),
+        "llama.rope.freq_base": float(args.rope_theta),
+        **(
+            {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": scaling["factor"]}
+            if kind == "linear"
+            else {}
+        ),
+    }
+
+
+def _scaling(args: Any) -> tuple[str, dict[str, float]]:
+    found = dict(args.rope_scaling or {})
+    kind = str(found.get("type") or found.get("rope_type") or "default")
+    numbers = {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
+    return kind, numbers
+
+
+def _rope_factors(args: Any) -> Array | None:
+    """What Llama 3.1's scaling divides each frequency by (its reference code), or None.
+
+    By ``factor`` where its wavelength is over original / low positions, by 1 where it is under
+    original / high, and by what lies between in between.
+    """
+    kind, scaling = _scaling(args)
+    if kind != "llama3":
+        return None
+    low, high = scaling.get("low_freq_factor", 1.0), scaling.get("high_freq_factor", 4.0)
+    original = scaling.get("original_max_position_embeddings", 8192.0)
+    head = _head(args)
+    wavelength = 2 * np.pi * args.rope_theta ** (np.arange(0, head, 2) / head)
+    smooth = np.clip((original / wavelength - low) / (high - low), 0, 1)
+    factors = 1 / ((1 - smooth) / scaling["factor"] + smooth)
+    return factors.astype(np.float32)

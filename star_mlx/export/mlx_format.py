@@ -1,0 +1,39 @@
+"""The adapter as mlx-lm itself loads it, with the tokenizer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from star_mlx.export.source import Source, Written
+from star_mlx.export.weights import CONFIG, WEIGHTS
+
+TOKENIZER = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.tiktoken",
+    "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+
+
+def write(source: Source, folder: Path) -> Written:
+    """Copy the adapter's two files and the tokenizer's."""
+    for name in (WEIGHTS, CONFIG):
+        shutil.copyfile(source.adapter / name, folder / name)
+    copy_tokenizer(source, folder)
+    return Written((f"it fits the base {source.base.name} alone; prompt.json says how to ask it",))
+
+
+def copy_tokenizer(source: Source, folder: Path, *more: str) -> None:
+    """Copy the tokenizer's files of the base as they are, and ``more`` by name."""
+    for pattern in (*TOKENIZER, *more):
+        for path in source.base.folder.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file that a person can read."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))

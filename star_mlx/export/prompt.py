@@ -1,0 +1,104 @@
+"""How a run asks its problems: whoever uses its model must ask likewise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from star_mlx import prepare
+from star_mlx.export.source import Source
+from star_mlx.passes import measuring
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import Recipe
+from star_mlx.types import Decoding, Problem, Question, RunError, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The prompts an iteration was measured with, and how it was decoded.
+
+    ``few_shot`` says whether the few-shot prompt stood in front; ``text`` is the base's tokenizer
+    (``engine.text.Text``).
+    """
+
+    recipe: Recipe
+    task: Task
+    prompts: Prompts
+    few_shot: bool
+    decoding: Decoding
+    text: Any
+
+    def prompt(self, problem: Problem) -> str:
+        """The whole prompt of a problem."""
+        return self.prompts.generation(problem, hinted=False, few_shot=self.few_shot)
+
+
+def asking(source: Source) -> Asking:
+    """How the run of an adapter asks, without loading its model.
+
+    Raises:
+        StarError: the prompt file or the data it was drawn from is gone or has changed.
+    """
+    from star_mlx.engine import blas
+
+    blas.load()  # before the first import of mlx
+    from mlx_lm.utils import load_config, load_tokenizer
+
+    from star_mlx.engine.text import Text
+
+    run = source.record.path
+    recipe = prepare.resume_recipe(run)
+    task, plain = prepare.open_task(recipe)
+    trusted = {"trust_remote_code": True} if source.trust_remote_code else {}
+    ends = load_config(source.base.folder).get("eos_token_id")  # also of generation_config.json
+    text = Text(load_tokenizer(source.base.folder, trusted, eos_token_ids=ends))
+    prompts = prepare.in_template(recipe, plain, cast(Any, text))
+    if prompts.digest() != source.record.recipe["provenance"]["prompts_sha256"]:
+        raise RunError(
+            f"the few-shot prompt of {run} has changed since it was made: restore its prompt file"
+        )
+    # as student.Student.few_shot
+    few_shot = not prompts.zero_shot and recipe.star.options().few_shot(source.iteration)
+    return Asking(recipe, task, prompts, few_shot, measuring(recipe, prompts), text)
+
+
+def as_json(source: Source, asked: Asking) -> dict[str, Any]:
+    """What prompt.json says.
+
+    In ``template`` stand ``{question}`` and, where the examples have choices, ``{choice A}`` and so
+    on; the prompt is that, behind ``few_shot`` where ``few_shot_used``.
+    """
+    prompts, decoding = asked.prompts, asked.decoding
+    choices = next((shot.question.choices for shot in prompts.examples), ())
+    question = Question("{question}", tuple((k, f"{{choice {k}}}") for k, _ in choices))
+    template = prompts.generation(Problem("", question, ""), hinted=False)
+    return {
+        "task": asked.task.name,
+        "base": {
+            "name": source.base.name,
+            "revision": source.base.revision,
+            "hash": source.base_hash,
+        },
+        "iteration": source.iteration,
+        "chat": prompts.chat is not None,
+        "system": prompts.system,
+        "template": template,
+        "few_shot_used": asked.few_shot,
+        "few_shot": prompts.few_shot(hinted=False),
+        "examples": [
+            {
+                "question": prompts.task.ask(shot.question),
+                "completion": prompts.completion(
+                    None if prompts.direct else shot.rationale, shot.answer
+                ),
+            }
+            for shot in prompts.examples
+        ],
+        "stop": list(decoding.stop),
+        "end_tokens": sorted(asked.text.eos),
+        "decoding": {
+            key: value
+            for key, value in asdict(decoding).items()
+            if key in ("max_tokens", "temperature", "top_p")
+        },
+    }

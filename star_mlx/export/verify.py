@@ -1,0 +1,173 @@
+"""Does an exported model compute what was trained? Logits on a run's own prompts, side by side.
+
+Both models are computed in float32 on the CPU, on all positions of the first dev problems as the
+run asks them, with the completions it has for them where those are short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from star_mlx.engine import blas
+
+blas.load()  # before the first import of mlx
+import mlx.core as mx  # noqa: E402
+import mlx.nn as nn  # noqa: E402
+
+from star_mlx.engine.adapter import Switch  # noqa: E402
+from star_mlx.engine.load import load  # noqa: E402
+from star_mlx.engine.resolve import Found  # noqa: E402
+from star_mlx.export import torch_model, weights  # noqa: E402
+from star_mlx.export.prompt import Asking  # noqa: E402
+from star_mlx.export.source import Source  # noqa: E402
+from star_mlx.export.torch_model import Logits  # noqa: E402
+from star_mlx.files import json_lines  # noqa: E402
+from star_mlx.record import iteration_folder  # noqa: E402
+from star_mlx.types import Emit, ModelError, PhaseStarted, Progress  # noqa: E402
+
+PROMPTS, COMPLETION = 20, 64  # how many; a completion of more tokens is left out
+PACKAGES = ("star-mlx", "mlx", "mlx-lm", "torch", "transformers", "peft")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two models' logits lie apart: the largest difference of one logit, and at how many of
+    the positions both have the same largest."""
+
+    prompts: int
+    positions: int
+    largest: float
+    equal: int
+
+
+def rows(source: Source, asked: Asking) -> list[list[int]]:
+    """Token ids of prompts as the run asks them, with its short completions."""
+    problems = asked.task.problems("dev")[: asked.recipe.evaluate.dev][:PROMPTS]
+    file = iteration_folder(source.record.path, source.iteration) / "eval.jsonl"
+    made = {row["id"]: row["token_ids"] for row in json_lines(file)}
+    found = []
+    for problem in problems:
+        completion = made.get(problem.id, [])
+        ids = asked.text.prompt(asked.prompt(problem))
+        found.append(ids + (completion if len(completion) <= COMPLETION else []))
+    return found
+
+
+def compare(
+    texts: Sequence[Sequence[int]], ours: Logits, theirs: Logits, iteration: int, emit: Emit
+) -> Difference:
+    """The difference over all positions of all texts. A NaN makes ``largest`` NaN."""
+    emit(PhaseStarted(iteration, "evaluate", len(texts)))
+    start, positions, equal, largest = time.perf_counter(), 0, 0, np.float32(0)
+    for done, ids in enumerate(texts, 1):
+        a, b = ours(ids), theirs(ids)
+        if a.shape != b.shape:
+            raise ModelError(f"the models have logits of shapes {a.shape} and {b.shape}")
+        largest = np.maximum(largest, np.abs(a - b).max())
+        equal += int((a.argmax(-1) == b.argmax(-1)).sum())
+        positions += len(ids)
+        seconds = time.perf_counter() - start
+        emit(Progress(iteration, "evaluate", done, len(texts), positions, seconds))
+    return Difference(len(texts), positions, float(largest), equal)
+
+
+def judge(found: dict[str, Any], what: str, force: bool) -> None:
+    """Refuse what differs by more than its bound, unless forced.
+
+    Raises:
+        ModelError: it does.
+    """
+    if not found["within_bound"] and not force:
+        raise ModelError(
+            f"{what} differs from what was trained: by up to "
+            f"{found['max_abs_logit_difference']:.2g} in a logit on {found['prompts']} prompts, "
+            f"where {found['bound']:g} is allowed; nothing was written (--force writes it all the "
+            "same)"
+        )
+
+
+def peft(source: Source, asked: Asking, folder: Path, bound: float, emit: Emit) -> dict[str, Any]:
+    """The adapter on mlx against the PEFT adapter in ``folder`` on torch, on the same base."""
+    from star_mlx.export import fused, peft_format
+
+    start = time.perf_counter()
+    texts = rows(source, asked)
+    names = set(weights.arrays(folder / peft_format.WEIGHTS))
+    plain = folder / "base.partial"
+    with in_float32(source.base, source.trust_remote_code) as model:
+        fused.save(source, model, plain)
+        theirs = torch_model.with_adapter(torch_model.base(plain), folder, names)
+        adapted(model, source)
+        difference = compare(
+            texts, of_mlx(model), torch_model.logits(theirs), source.iteration, emit
+        )
+    del theirs
+    shutil.rmtree(plain)
+    return entry(source, difference, bound, "mlx with the adapter", "torch with peft", start)
+
+
+def entry(
+    source: Source, found: Difference, bound: float, ours: str, theirs: str, start: float
+) -> dict[str, Any]:
+    """What parity.json says."""
+    return {
+        "compared": [ours, theirs],
+        "dtype": "float32",
+        "prompts": found.prompts,
+        "positions": found.positions,
+        "max_abs_logit_difference": found.largest,
+        "equal_argmax": found.equal / found.positions if found.positions else 1.0,
+        "bound": bound,
+        "within_bound": found.largest <= bound,  # not where it is NaN
+        "base": {
+            "name": source.base.name,
+            "revision": source.base.revision,
+            "hash": source.base_hash,
+        },
+        "iteration": source.iteration,
+        "adapter_sha256": _sha256(source.adapter / weights.WEIGHTS),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+@contextmanager
+def in_float32(base: Found, trust_remote_code: bool) -> Iterator[nn.Module]:
+    """A model on the CPU, which is float32 there whatever it is stored in."""
+    with mx.stream(mx.cpu):
+        yield load(base, trust_remote_code=trust_remote_code).model
+
+
+def adapted(model: nn.Module, source: Source) -> None:
+    """Put the adapter on a bare base, as layers of its own."""
+    Switch(model, lambda size: False).use(source.adapter)
+
+
+def of_mlx(model: nn.Module) -> Logits:
+    """Token ids -> logits of an mlx model."""
+
+    def logits(ids: Sequence[int]) -> Any:
+        return np.array(model(mx.array([list(ids)]))[0].astype(mx.float32))
+
+    return logits
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,157 @@
+"""The samples as the page's script reads them: plain data in JSON that cannot leave its element."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from star_mlx.pairs import class_order
+from star_mlx.problems import Known, as_text
+from star_mlx.record import iteration_folder
+from star_mlx.report.difference import operations
+from star_mlx.report.gather import Run
+from star_mlx.report.parts import cut, label
+from star_mlx.report.samples import KINDS, Selection, Shown
+
+COLUMNS = (
+    "run",  # its number
+    "split",
+    "iteration",
+    "hinted",
+    "kind",
+    "problem",  # its number
+    "answer",
+    "text",
+    "leftOut",  # characters
+    "remark",
+    "direct",  # [number of the attempt compared with, operations], of a hinted one; or null
+    "before",  # the same, with the earlier iteration that attempted the problem
+)
+COMPARED = 6_000_000  # pairs of words that are compared in one report
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A run with what is shown of its attempts."""
+
+    run: Run
+    known: Known
+    selection: Selection
+
+
+def data(groups: Sequence[Group]) -> dict[str, Any]:
+    """What the script is given: the attempts, their problems, and what can be filtered by."""
+    problems: dict[tuple[str, str, str, str], int] = {}
+    attempts: list[list[Any]] = []
+    compare = _Differences()
+    for number, group in enumerate(groups):
+        prompts = _prompts(group)
+        first = len(attempts)
+        direct, before = compare.of(group.selection.shown)
+        for place, shown in enumerate(group.selection.shown):
+            key = _problem(shown, group.known, prompts)
+            index = problems.setdefault(key, len(problems))
+            links = [_moved(links.get(place), first) for links in (direct, before)]
+            attempts.append([
+                number, shown.split, shown.iteration, shown.hinted, shown.kind, index,
+                shown.answer, shown.text, shown.left_out, shown.remark, *links,
+            ])  # fmt: skip
+    return {
+        "columns": list(COLUMNS),
+        "runs": [label(group.run.label) for group in groups],
+        "kinds": [kind for kind in KINDS if any(row[4] == kind for row in attempts)],
+        "splits": list(dict.fromkeys(row[1] for row in attempts)),
+        "iterations": sorted({row[2] for row in attempts}),
+        "classes": sorted({key[3] for key in problems} - {""}, key=class_order),
+        "problems": [list(key) for key in problems],
+        "attempts": attempts,
+    }
+
+
+def _moved(link: tuple[int, str] | None, first: int) -> list[Any] | None:
+    return None if link is None else [link[0] + first, link[1]]
+
+
+def script_json(value: Any) -> str:
+    """JSON for a script element: nothing in it can end the element or begin a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _problem(shown: Shown, known: Known, prompts: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Its id, question, right answer and class, as far as they are known."""
+    problem = (known.train if shown.split == "train" else known.dev).get(shown.id)
+    id = label(shown.id, 120)
+    if problem:
+        gold = cut(problem.answer, 200)[0]
+        return id, cut(as_text(problem.question))[0], gold, label(problem.group)
+    prompt = prompts.get(shown.id, "") if shown.split == "train" else ""
+    return id, cut(prompt)[0], "", ""
+
+
+def _prompts(group: Group) -> dict[str, str]:
+    """The prompts that the problems shown were trained with, where their questions are not to be
+    had."""
+    if group.known.task:
+        return {}
+    wanted = {shown.id for shown in group.selection.shown if shown.split == "train"}
+    found: dict[str, str] = {}
+    for line in group.run.iterations:
+        file = iteration_folder(group.run.record.path, line["iteration"]) / "examples.jsonl"
+        if not file.is_file():
+            continue
+        with open(file, "rb") as rows:
+            for row in rows:
+                if wanted and (found_id := _id(row)) in wanted:
+                    found[found_id] = str(json.loads(row).get("prompt", ""))
+                    wanted.discard(found_id)
+    return found
+
+
+def _id(row: bytes) -> str:
+    """The id of an example, which stands first in its row."""
+    begins = b'{"id":"'
+    if row.startswith(begins) and b"\\" not in (text := row[len(begins) :].partition(b'"')[0]):
+        return text.decode("utf-8", "replace")
+    return str(json.loads(row)["id"])
+
+
+class _Differences:
+    """Compares texts word by word, until that has been enough work for one report."""
+
+    def __init__(self) -> None:
+        self._left = COMPARED
+
+    def of(
+        self, shown: Sequence[Shown]
+    ) -> tuple[dict[int, tuple[int, str]], dict[int, tuple[int, str]]]:
+        """For the attempts that have one: the direct attempt of the same iteration, and the same
+        kind of attempt in the iteration before; each its place, and what differs."""
+        direct: dict[int, tuple[int, str]] = {}
+        before: dict[int, tuple[int, str]] = {}
+        last: dict[tuple[str, str, bool], int] = {}
+        for place, one in enumerate(shown):
+            if one.hinted:
+                other = last.get((one.split, one.id, False))
+                if other is not None and shown[other].iteration == one.iteration:
+                    self._enter(direct, shown, place, other)
+            key = (one.split, one.id, one.hinted)
+            previous = last.get(key)
+            if previous is not None and shown[previous].iteration < one.iteration:
+                self._enter(before, shown, place, previous)
+            if previous is None or shown[previous].iteration < one.iteration:
+                last[key] = place  # of several samples the first
+        return direct, before
+
+    def _enter(
+        self, links: dict[int, tuple[int, str]], shown: Sequence[Shown], place: int, other: int
+    ) -> None:
+        old, new = shown[other].text, shown[place].text
+        if old != new:
+            self._left -= (len(old.split()) + 1) * (len(new.split()) + 1)
+        if self._left > 0 and (found := operations(old, new)) is not None:
+            links[place] = other, found

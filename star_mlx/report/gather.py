@@ -1,0 +1,244 @@
+"""Run folders -> what their report speaks of, as plain data. Nothing is locked, nothing written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from star_mlx import ledger, pairs, record
+from star_mlx.files import json_lines
+from star_mlx.recipe_file import leaves, shown
+from star_mlx.record import RunRecord, iteration_folder
+from star_mlx.types import RunError
+
+NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
+POINTS = 200  # a curve has no more
+TRAINED = ("direct", "sft")  # the baselines with an adapter of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a run is measured against: its ``eval`` entry and who was right on dev."""
+
+    name: str
+    eval: Mapping[str, Any]
+    verdicts: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The ledger as a picture: ``states`` has a row a problem, sorted by when it was first solved,
+    and a column an iteration; uint8 (problems, iterations). ``totals`` is the ledger's."""
+
+    ids: tuple[str, ...]
+    iterations: tuple[int, ...]
+    states: np.ndarray[Any, np.dtype[np.uint8]]
+    totals: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What the optimizer steps of an iteration came to: (step, loss, gradient norm)."""
+
+    iteration: int
+    points: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that is shown of a run but its texts. ``metrics`` are in order; ``verdicts`` are of dev,
+    by iteration; ``grid`` is None for a baseline; ``notes`` say what could not be read."""
+
+    record: RunRecord
+    label: str
+    metrics: tuple[Mapping[str, Any], ...]
+    verdicts: Mapping[int, Mapping[str, bool]]
+    baselines: tuple[Baseline, ...]
+    curves: tuple[Curve, ...]
+    grid: Grid | None
+    results: tuple[tuple[str, Mapping[str, Any]], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> list[Mapping[str, Any]]:
+        """The metrics lines with a dev accuracy."""
+        return [line for line in self.metrics if line.get("eval")]
+
+    @property
+    def iterations(self) -> list[Mapping[str, Any]]:
+        """The metrics lines of the iterations, without the base."""
+        return [line for line in self.metrics if line["iteration"] > 0]
+
+
+def runs(paths: Sequence[Path]) -> list[Run]:
+    """Read runs, each once.
+
+    Raises:
+        RunError: no run, one without a finished iteration, or one that is damaged.
+    """
+    unique = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    records = [record.read(path) for path in unique]
+    for one in records:
+        if not one.metrics:
+            raise RunError(
+                f"{one.path} has no finished iteration yet: report on it when star-mlx loop has "
+                "finished one"
+            )
+    named = labels(records)
+    return [_run(one, name) for one, name in zip(records, named, strict=True)]
+
+
+def _run(one: RunRecord, name: str) -> Run:
+    metrics = tuple(sorted(one.metrics, key=lambda line: line["iteration"]))
+    numbers = [line["iteration"] for line in metrics]
+    verdicts = {n: found for n in numbers if (found := pairs.dev_verdicts(one, n))}
+    results, notes = _results(one.path)
+    missing = [line["iteration"] for line in metrics if "eval" in line and not verdicts.get(
+        line["iteration"]
+    )]  # fmt: skip
+    if missing:
+        listed = ", ".join(map(str, missing))
+        notes.append(f"eval.jsonl is missing in iteration {listed}: no paired tests with it")
+    return Run(
+        record=one,
+        label=name,
+        metrics=metrics,
+        verdicts=verdicts,
+        baselines=_baselines(one, metrics),
+        curves=tuple(curve for n in numbers if (curve := _curve(one.path, n)).points),
+        grid=None if one.recipe.get("baseline") else _grid(one.path),
+        results=results,
+        notes=tuple(notes),
+    )
+
+
+# --------------------------------------------------------------------------- names
+
+
+def labels(records: Sequence[RunRecord]) -> list[str]:
+    """What to call the runs: their folders' names, as much of the path as tells them apart, and
+    what differs between their recipes where that is one thing."""
+    names = _short_names([one.path for one in records])
+    differing = differences(records)
+    if len({_rationalizes(one) for one in records}) > 1:
+        with_or_without = ("without rationalization", "with rationalization")
+        said = [with_or_without[_rationalizes(one)] for one in records]
+    elif len(differing) == 1:
+        [(key, values)] = differing.items()
+        said = [f"{key}={value}" for value in values]
+    else:
+        return names
+    return [f"{what} ({name})" for what, name in zip(said, names, strict=True)]
+
+
+def _rationalizes(one: RunRecord) -> bool:
+    return bool(one.recipe.get("star", {}).get("rationalize", True))
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    whole = [path.resolve() for path in paths]
+    longest = max(len(path.parts) for path in whole)
+    for count in range(1, longest + 1):
+        names = ["/".join(path.parts[-count:]) for path in whole]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Recipe key -> its value in each run, for what is not the same in all, without provenance."""
+    flat = [leaves({k: v for k, v in one.recipe.items() if k != "provenance"}) for one in records]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    rows = {key: [shown(v[key]) if key in v else "(not set)" for v in flat] for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}
+
+
+# --------------------------------------------------------------------------- parts of a run
+
+
+def _baselines(one: RunRecord, metrics: Sequence[Mapping[str, Any]]) -> tuple[Baseline, ...]:
+    """The base without examples, and those of RUN/baselines that are measured."""
+    found = []
+    for line in metrics:
+        if entry := line.get("zero_shot"):
+            right = pairs.dev_verdicts(one, line["iteration"], zero_shot=True)
+            found.append(Baseline("zero-shot", entry, right))
+    for kind in TRAINED:
+        folder = one.path / "baselines" / kind
+        if (folder / "recipe.yaml").is_file():
+            other = record.read(folder)
+            lines = [line for line in other.metrics if line["iteration"] and "eval" in line]
+            if lines:
+                right = pairs.dev_verdicts(other, lines[-1]["iteration"])
+                found.append(Baseline(kind, lines[-1]["eval"], right))
+    return tuple(found)
+
+
+def _curve(path: Path, number: int) -> Curve:
+    """The optimizer steps of an iteration, averaged over neighbours where they are many."""
+    rows = [
+        (float(row["step"]), float(row["loss"]), float(row["gradient_norm"]))
+        for row in json_lines(iteration_folder(path, number) / "train.jsonl")
+    ]
+    size = max(1, -(-len(rows) // POINTS))
+    groups = [rows[first : first + size] for first in range(0, len(rows), size)]
+    return Curve(number, tuple(_mean(group) for group in groups))
+
+
+def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    step, loss, norm = (sum(values) / len(rows) for values in zip(*rows, strict=True))
+    return step, loss, norm
+
+
+def _grid(path: Path) -> Grid:
+    found = ledger.read(path)
+    iterations = tuple(tally.iteration for tally in found.iterations)
+    column = {number: i for i, number in enumerate(iterations)}
+    states = np.full((len(found.problems), len(iterations)), NOT_ATTEMPTED, dtype=np.uint8)
+    for row, history in zip(states, found.problems.values(), strict=True):
+        for numbers, state in (
+            (history.attempted, NOT_SOLVED),
+            (history.hinted, BY_HINT),
+            (history.direct, DIRECT),
+        ):
+            row[[column[number] for number in numbers]] = state
+    order = _order(states)
+    ids = list(found.problems)
+    return Grid(tuple(ids[i] for i in order), iterations, states[order], found.totals())
+
+
+def _order(states: np.ndarray[Any, np.dtype[np.uint8]]) -> list[int]:
+    """Rows by their first direct solution, then their first by hint, then how often directly."""
+    if not states.size:
+        return list(range(len(states)))
+    direct, hinted = states == DIRECT, states == BY_HINT
+    never = states.shape[1]
+    first = np.where(direct.any(axis=1), direct.argmax(axis=1), never)
+    hint = np.where(hinted.any(axis=1), hinted.argmax(axis=1), never)
+    return [int(i) for i in np.lexsort((-direct.sum(axis=1), hint, first))]
+
+
+_RESULT = {
+    "of", "split", "iteration", "n", "accuracy", "ci95", "against", "classes", "by_class",
+    "parse_failures",
+}  # fmt: skip
+
+
+def _results(path: Path) -> tuple[tuple[tuple[str, Mapping[str, Any]], ...], list[str]]:
+    """The files of RUN/results in order of time, and what is to be said of others there."""
+    found, notes = [], []
+    for file in sorted((path / "results").glob("*.json")):
+        try:
+            result = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            result = None
+        if isinstance(result, dict) and result.keys() >= _RESULT:
+            found.append((file.name, result))
+        else:
+            notes.append(f"results/{file.name} is no result of star-mlx evaluate: left out")
+    return tuple(found), notes

@@ -1,0 +1,69 @@
+"""What a report is put together from: tables, charts, and numbers as words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from star_mlx.evaluate import wilson
+from star_mlx.text import harmless, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LONGEST = 2000  # characters of a foreign text that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, the heads of its columns, and rows whose first cell is their head."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture, what it shows in a title and some sentences, and its numbers."""
+
+    name: str  # of its files
+    title: str
+    caption: str
+    figure: Figure
+    table: Table
+
+
+def cut(text: str, longest: int = LONGEST) -> tuple[str, int]:
+    """The beginning of a foreign text, made harmless, and how many characters are left out."""
+    return harmless(text[:longest]), max(0, len(text) - longest)
+
+
+def label(text: str, longest: int = 60) -> str:
+    """A foreign text as one short line."""
+    shown, left_out = cut(text.replace("\n", " "), longest)
+    return shown + "…" * bool(left_out)
+
+
+def share(correct: float, n: int) -> str:
+    """``"46.2% [41.9–50.6]"``, with Wilson's 95% interval."""
+    if not n:
+        return ""
+    low, high = wilson(correct, n)
+    return f"{percent(correct / n, 1)}% [{100 * low:.1f}–{100 * high:.1f}]"
+
+
+def measured(entry: Mapping[str, Any] | None) -> str:
+    """The accuracy of an ``eval`` entry with its interval; empty where there is none."""
+    return share(entry["correct"], entry["n"]) if entry else ""
+
+
+def whole(number: Any) -> str:
+    """A count with its thousands set off; empty where there is none."""
+    return "" if number is None else f"{number:,}"
+
+
+def decimal(number: Any, digits: int = 3) -> str:
+    """A number with so many digits behind the point; empty where there is none."""
+    return "" if number is None else f"{number:,.{digits}f}"

@@ -1,0 +1,160 @@
+"""What a report says in sentences and tables beside its charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from star_mlx import findings, pairs
+from star_mlx.problems import Known, data_hash
+from star_mlx.recipe_file import leaves, shown
+from star_mlx.record import RunRecord
+from star_mlx.report.gather import Run, differences
+from star_mlx.report.parts import Table, label, measured, whole
+from star_mlx.statistics import Paired, paired
+from star_mlx.types import RunError
+
+BASE = "iteration 0 (the base)"
+
+
+def sentences(run: Run) -> list[str]:
+    """What came of a run: what it is measured against, its best and last iteration, and how these
+    compare."""
+    lines = [
+        f"{one.name}: {measured(one.eval)} of n = {whole(one.eval['n'])} on dev"
+        for one in run.baselines
+    ]
+    best, last = run.record.best, run.record.last
+    marks = {"the base": 0, "the best on dev": best, "the last": last}
+    by_number = {line["iteration"]: line["eval"] for line in run.measured}
+    for number in sorted({0, best, last} & by_number.keys()):
+        said = ", ".join(mark for mark, of in marks.items() if of == number)
+        entry = by_number[number]
+        accuracy = f"{measured(entry)} of n = {whole(entry['n'])}"
+        lines.append(f"iteration {number} ({said}): {accuracy} on dev")
+    for number in dict.fromkeys((best, last)):
+        lines += _compared(run, number)
+    return lines
+
+
+def _compared(run: Run, number: int) -> list[str]:
+    """An iteration with the base, the one before, the best before it, and the baselines."""
+    if number == 0 or number not in run.verdicts:
+        return []
+    new = run.verdicts[number]
+    others: dict[str, Mapping[str, bool]] = {}
+    for other in against(run, number):
+        others[_name(other)] = run.verdicts[other]
+    others |= {one.name: one.verdicts for one in run.baselines if one.verdicts}
+    return [paired(old, new).words(_name(number), name) for name, old in others.items()]
+
+
+def against(run: Run, number: int) -> list[int]:
+    """The iterations that one is compared with: the base, the one before it, the best before it."""
+    earlier = [line for line in run.measured if line["iteration"] < number]
+    earlier = [line for line in earlier if line["iteration"] in run.verdicts]
+    if not earlier:
+        return []
+    best = RunRecord(run.record.path, {}, [dict(line) for line in earlier]).best
+    numbers = [0] if 0 in run.verdicts else []
+    return sorted({*numbers, earlier[-1]["iteration"], best})
+
+
+def tests(runs: Sequence[Run]) -> Table | None:
+    """Every iteration's paired tests."""
+    rows = []
+    for run in runs:
+        for number in run.verdicts:
+            for other in against(run, number):
+                pair = paired(run.verdicts[other], run.verdicts[number])
+                if pair.n:
+                    rows.append((label(run.label), _name(number), _name(other), *_cells(pair)))
+    heads = ("run", "model", "against", "n", "more right", "fewer", "p", "verdict")
+    caption = "Paired tests on dev: exact McNemar, two-sided, not corrected for their number"
+    return Table(caption, heads, tuple(rows)) if rows else None
+
+
+def _cells(pair: Paired) -> tuple[str, ...]:
+    counts = (whole(pair.n), whole(pair.better), whole(pair.worse))
+    return (*counts, pairs.p_text(pair.p), pair.verdict)
+
+
+def _name(number: int) -> str:
+    return f"iteration {number}" if number else BASE
+
+
+def between(runs: Sequence[Run], known: Sequence[Known]) -> list[str]:
+    """The best of every other run against the best of the first."""
+    lines: list[str] = []
+    for run, problems in list(zip(runs, known, strict=True))[1:]:
+        try:
+            sides = [
+                pairs.side(one.record, "best", label(one.label, 200)) for one in (runs[0], run)
+            ]
+            found = pairs.compared(sides[0], sides[1], known[0], problems)
+        except RunError as error:
+            lines.append(f"not compared: {error}")
+        else:
+            lines += [found.words(), *found.warnings]
+    return lines
+
+
+def results(run: Run) -> list[tuple[str, list[str]]]:
+    """The measurements of a run, each the name of its file and what it found."""
+    return [
+        (name, [*findings.report({**result, "against": []}), *_worded(result)])
+        for name, result in run.results
+    ]
+
+
+def _worded(result: Mapping[str, Any]) -> list[str]:
+    return [str(pair["words"]) for pair in result["against"] if "words" in pair]
+
+
+def summary(run: Run) -> Table:
+    """A run in one table, a row an iteration."""
+    keys = ("problems", "solved", "rationalized", "examples")
+    rows = []
+    for line in run.metrics:
+        seconds = sum(line.get("seconds", {}).values())
+        steps = whole(line.get("train", {}).get("steps"))
+        counts = tuple(whole(line.get(key)) for key in keys)
+        entry = line.get("eval")
+        n = whole(entry["n"]) if entry else ""
+        rows.append((str(line["iteration"]), *counts, steps, measured(entry), n, f"{seconds:,.0f}"))
+    heads = ("iteration", "problems", "solved", "by hint", "kept", "steps", "dev [95%]", "n", "s")
+    return Table(f"Iterations of {label(run.label)}", heads, tuple(rows))
+
+
+def recipe_differences(runs: Sequence[Run]) -> Table | None:
+    """What is not the same in the recipes of the runs."""
+    found = differences([run.record for run in runs])
+    if not found:
+        return None
+    heads = ("setting", *(label(run.label) for run in runs))
+    rows = tuple((label(k), *(label(v, 200) for v in values)) for k, values in found.items())
+    return Table("What differs between the recipes", heads, rows)
+
+
+def provenance(runs: Sequence[Run]) -> Table | None:
+    """Versions and hashes, a column a run."""
+    flat = [leaves(run.record.recipe.get("provenance", {})) for run in runs]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    rows = tuple(
+        (label(k), *(label(shown(v[k]), 200) if k in v else "" for v in flat)) for k in keys
+    )
+    heads = ("what", *(label(run.label) for run in runs))
+    return Table("Versions, base and hashes", heads, rows) if rows else None
+
+
+def lacking(run: Run, known: Known) -> list[str]:
+    """What the report could not have."""
+    lines = list(run.notes)
+    if known.why_not:
+        lines.append(
+            "the problems' questions and classes are not shown, but the prompts that were trained "
+            f"on: {known.why_not}"
+        )
+    if data_hash(run.record) is None:
+        lines.append("the recipe has no hash of the data (provenance.data_sha256)")
+    return lines

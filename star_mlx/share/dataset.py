@@ -1,0 +1,132 @@
+"""The rationales that a run kept, as a data set with its card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from star_mlx import store
+from star_mlx.files import json_line, json_lines
+from star_mlx.record import iteration_folder
+from star_mlx.share.card import PAPER
+from star_mlx.share.facts import Facts
+from star_mlx.share.folder import CARD, write_manifest
+from star_mlx.share.markdown import code, fence, inline, table
+from star_mlx.types import RunError
+
+Format = Literal["jsonl", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+COLUMNS = {  # name -> what it is
+    "id": "the problem",
+    "iteration": "the iteration that kept it",
+    "source": "`direct`, or `rationalized` with the answer as a hint",
+    "prompt": "what it was trained on after: the question without any hint, unless `hint_shown`",
+    "completion": "the rationale and the answer, as the model wrote them",
+    "hint_shown": "whether the prompt shows the hint",
+}
+
+
+def build(
+    run: Path, repo_id: str, folder: Path, facts: Facts, *, form: Format, license_id: str | None
+) -> int:
+    """Fill the empty ``folder`` with the kept rationales of every iteration, and a card; how many.
+
+    Raises:
+        RunError: the run kept none, or ``form`` needs a package that is not there.
+    """
+    rows = kept(run)
+    if not rows:
+        raise RunError(f"{run} kept no rationale, so there is no data set to share")
+    (folder / "data").mkdir()
+    write(rows, folder / f"data/train.{form}", form)
+    text = card(facts, repo_id, rows, form=form, license_id=license_id)
+    (folder / CARD).write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_manifest(folder, {"rows": len(rows)})
+    return len(rows)
+
+
+def kept(run: Path) -> list[dict[str, Any]]:
+    """What each iteration kept itself, in order; what was carried over stands once."""
+    found = []
+    for line in store.read(run).metrics:
+        number = line["iteration"]
+        for row in json_lines(iteration_folder(run, number) / "examples.jsonl"):
+            if row["iteration"] == number:
+                found.append({name: row[name] for name in COLUMNS})
+    return found
+
+
+def write(rows: Sequence[Mapping[str, Any]], file: Path, form: Format) -> None:
+    """Write rows as JSON lines or Parquet; the same rows give the same bytes."""
+    if form == "jsonl":
+        file.write_bytes(b"".join(map(json_line, rows)))
+        return
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise RunError(
+            "Parquet needs a package: pip install 'star-mlx[data]', or give --dataset-format jsonl"
+        ) from None
+    columns = {name: [_valid(row[name]) for row in rows] for name in COLUMNS}
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+
+
+def _valid(value: Any) -> Any:
+    """Text that UTF-8 has a form for."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
+def card(
+    facts: Facts,
+    repo_id: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    form: Format,
+    license_id: str | None,
+) -> str:
+    """The text of the data set's README.md."""
+    from huggingface_hub import DatasetCardData
+
+    task = facts.recipe["task"]["name"]
+    own = "apache-2.0" if task == "arithmetic" else "unknown"  # sums are made by star-mlx itself
+    data = DatasetCardData(
+        license=license_id or own,
+        annotations_creators=["machine-generated"],
+        task_categories=["text-generation"],
+        size_categories=[_size(len(rows))],
+        source_datasets=[f"extended|{facts.dataset}"] if facts.dataset else None,
+        pretty_name=repo_id.rsplit("/", 1)[-1],
+        tags=["star-mlx", "STaR", "rationales", "reasoning", "synthetic", task],
+        configs=[{"config_name": "default", "data_files": f"data/train.{form}"}],
+    )
+    by = Counter((row["iteration"], row["source"]) for row in rows)
+    counts = [(number, source, n) for (number, source), n in sorted(by.items())]
+    of = f" ([{facts.dataset}](https://hf.co/datasets/{facts.dataset}))" if facts.dataset else ""
+    base = f"[{facts.base.id}](https://hf.co/{facts.base.id})" if facts.base.id else None
+    parts = [
+        f"# {inline(repo_id.rsplit('/', 1)[-1])}",
+        f"Rationales that {base or code(facts.base.name)} and the adapters trained on it wrote, "
+        f"and that [STaR]({PAPER}) kept because they end in the right answer, for the train "
+        f"problems of the task {inline(task)}{of}. A machine wrote them: a right answer does not "
+        "show that the steps to it are right.",
+        table(("iteration", "source", "rationales"), counts),
+        "## Columns",
+        table(("column", "what it is"), [(f"`{name}`", text) for name, text in COLUMNS.items()]),
+        "## A row",
+        fence(json_line(rows[0]).decode(), "json"),
+        "The license of the questions is that of the data they are from."
+        if own == "unknown"
+        else "",
+    ]
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _size(n: int) -> str:
+    """The Hub's name for so many rows."""
+    names = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+    return next((name for i, name in enumerate(names) if n < 10 ** (3 + i)), "n>10M")

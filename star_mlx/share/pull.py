@@ -1,0 +1,134 @@
+"""``pull``: what ``push`` sent, back in a folder, checked.
+
+Only data is fetched: no code and no pickle, whatever else the repository holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star_mlx import hub
+from star_mlx.engine.resolve import HUB_ID
+from star_mlx.share.facts import sha256
+from star_mlx.share.folder import CARD, MANIFEST, RECIPE
+from star_mlx.types import RunError
+
+SUFFIXES = (".json", ".jsonl", ".yaml", ".safetensors", ".gguf", ".txt", ".md", ".png", ".parquet")
+NAMES = ("*.jinja", "*.model", "*.tiktoken")  # a tokenizer's, and a chat template's
+ALLOWED = (*(f"*{suffix}" for suffix in SUFFIXES), *NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Where it is now; ``fresh`` is false where the folder held it already."""
+
+    folder: Path
+    repo_id: str
+    commit: str
+    files: tuple[str, ...]
+    iteration: int | None
+    fresh: bool
+
+
+def pull(name: str, out: Path | None = None) -> Pulled:
+    """Fetch ``user/name[@revision]`` into the folder ``out``, by default ``pulled/user--name``.
+
+    Raises:
+        HubError: it cannot be fetched, or a file is not what its manifest says.
+        RunError: ``out`` holds something else, or cannot be written.
+    """
+    repo_id, _, revision = name.partition("@")
+    if not HUB_ID.fullmatch(repo_id):
+        raise hub.HubError(f"{name}: write the repository as user/name, or user/name@revision")
+    out = out or Path("pulled") / repo_id.replace("/", "--")
+    from huggingface_hub import snapshot_download
+
+    with hub.failures(
+        hub.HubError, repo_id, revision or None, instead="copy the folder from where it is"
+    ):
+        found = Path(
+            snapshot_download(repo_id, revision=revision or None, allow_patterns=list(ALLOWED))
+        )
+    manifest = _manifest(repo_id, found)
+    files = _wanted(found)
+    _check(repo_id, found, manifest)
+    fresh = not _same(out, found, files)
+    if fresh:
+        _copy(found, files, out)
+    number = manifest.get("iteration")
+    return Pulled(
+        out, repo_id, found.name, tuple(files), number if isinstance(number, int) else None, fresh
+    )
+
+
+def _manifest(repo_id: str, found: Path) -> dict[str, Any]:
+    """What the repository says it holds."""
+    try:
+        values = json.loads((found / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(values["files"], dict):
+            raise KeyError
+    except OSError:
+        raise hub.HubError(
+            f"{repo_id} has no {MANIFEST}: it is not from `star-mlx push`; mlx_lm can load an "
+            "adapter of its form"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise hub.HubError(f"{repo_id}: {MANIFEST} is damaged: it lists no files") from None
+    return dict(values)
+
+
+def _wanted(found: Path) -> list[str]:
+    """The files that are allowed, in order; the snapshot may hold others from another tool."""
+    names = [p.relative_to(found) for p in found.rglob("*") if p.is_file()]
+    allowed = [n for n in names if any(n.match(pattern) for pattern in ALLOWED)]
+    return sorted(n.as_posix() for n in allowed)
+
+
+def _check(repo_id: str, found: Path, manifest: dict[str, Any]) -> None:
+    """Whether every listed file is there and has its hash; the card may have been edited."""
+    for name, wanted in sorted(manifest["files"].items()):
+        if name == CARD or not any(Path(name).match(pattern) for pattern in ALLOWED):
+            continue
+        if Path(name).is_absolute() or ".." in Path(name).parts or not (found / name).is_file():
+            raise hub.HubError(f"{repo_id} lacks {name}, which its {MANIFEST} lists")
+        if sha256(found / name) != wanted:
+            raise hub.HubError(
+                f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the push"
+            )
+    if RECIPE in manifest["files"] and (found / "adapters.safetensors").is_file():
+        config = found / "adapter_config.json"
+        try:
+            fits = isinstance(json.loads(config.read_text(encoding="utf-8")), dict)
+        except (OSError, ValueError):
+            fits = False
+        if not fits:
+            raise hub.HubError(f"{repo_id}: adapter_config.json is missing or damaged")
+
+
+def _same(out: Path, found: Path, files: list[str]) -> bool:
+    """Whether ``out`` holds exactly these files already."""
+    if not out.is_dir():
+        return False
+    have = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    return have == files and all(sha256(out / n) == sha256(found / n) for n in files)
+
+
+def _copy(found: Path, files: list[str], out: Path) -> None:
+    """Copy the files from the cache to the new folder ``out``, whole or not at all."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunError(f"{out} exists and holds something else: give another --out")
+    partial = out.with_name(out.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        for name in files:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found / name, partial / name)
+        os.replace(partial, out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(f"{out} cannot be written: {error.strerror or error}") from None

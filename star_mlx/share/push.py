@@ -1,0 +1,176 @@
+"""``push``: a run's adapter, with its card and its record, to a repository of the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from star_mlx import hub
+from star_mlx.engine.resolve import HUB_ID
+from star_mlx.share import dataset as rationales
+from star_mlx.share import folder, license, remote
+from star_mlx.share.folder import DEFAULT, Export
+from star_mlx.share.remote import Kind, Target
+from star_mlx.types import Emit
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did, or with ``dry_run`` would do.
+
+    ``commit`` is None where the repository held all of it already. ``exists`` says whether the
+    repository did before, None where the Hub could not be asked. ``sizes`` are of all the files in
+    bytes; ``changed`` and ``deleted`` name what the commit changes.
+    """
+
+    repo_id: str
+    kind: Kind
+    url: str
+    exists: bool | None
+    sizes: Mapping[str, int]
+    changed: tuple[str, ...]
+    deleted: tuple[str, ...] = ()
+    commit: str | None = None
+    pull_request: str | None = None
+    dry_run: bool = False
+    dataset: Pushed | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def push(
+    run: Path,
+    repo_id: str,
+    *,
+    formats: Sequence[str] = DEFAULT,
+    iteration: str = "best",
+    private: bool = False,
+    revision: str | None = None,
+    pr: bool = False,
+    dry_run: bool = False,
+    dataset: bool = False,
+    dataset_format: rationales.Format = "jsonl",
+    license_id: str | None = None,
+    samples: bool = True,
+    export: Export | None = None,
+    emit: Emit = lambda event: None,
+) -> Pushed:
+    """Send an iteration of a run to the Hub, in one commit; what is there already is not sent.
+
+    The token is that of ``HF_TOKEN`` or of the login.
+
+    Args:
+        run: the run folder.
+        repo_id: ``user/name``; made if there is none.
+        formats: what to send, as ``star_mlx.export`` writes them; see ``folder.build``.
+        iteration: a number, ``best`` or ``last``.
+        private: whether a new repository is private.
+        revision: the branch, made if there is none; by default main.
+        pr: open a pull request instead of a commit to main.
+        dry_run: only say what would be sent.
+        dataset: send the kept rationales too, to the data set ``repo_id-rationales``.
+        license_id: the license; by default the base's.
+        samples: whether the card shows some dev problems with answers.
+        export: writes a format; by default ``star_mlx.export.export``.
+
+    Raises:
+        StarError: no such run or iteration, nothing known of the base's license, or the Hub
+            refuses, fails or cannot be reached: then the repository is as it was.
+    """
+    _check(repo_id, revision, pr)
+    from star_mlx.export.source import source
+
+    found = source(run, iteration)
+    with hub.writing(repo_id):
+        api = _login(dry_run)
+    licensed = license.of(found.base, license_id, fetch=not dry_run)
+    target = Target(repo_id, "model", revision, pr)
+    data = Target(f"{repo_id}-rationales", "dataset", revision, pr) if dataset else None
+    state = _looked(api, target, private, dry_run)
+    with TemporaryDirectory(prefix="star-mlx-") as scratch:
+        place, rows = Path(scratch) / "model", Path(scratch) / "dataset"
+        place.mkdir()
+        facts = folder.build(
+            run, repo_id, place, licensed,
+            iteration=str(found.iteration), formats=formats, samples=samples,
+            dataset=data.repo_id if data else None, export=export, emit=emit,
+        )  # fmt: skip
+        other = None
+        if data is not None:
+            rows.mkdir()
+            rationales.build(run, data.repo_id, rows, facts, form=dataset_format,
+                             license_id=license_id)  # fmt: skip
+            there = _looked(api, data, private, dry_run)
+            message = "The rationales that a STaR run kept (star-mlx)"
+            other = _sent(api, data, there, rows, message, private, dry_run)
+        message = f"Iteration {found.iteration} of a STaR run (star-mlx)"
+        done = _sent(api, target, state, place, message, private, dry_run)
+    return replace(done, dataset=other)
+
+
+def _check(repo_id: str, revision: str | None, pr: bool) -> None:
+    if not HUB_ID.fullmatch(repo_id):
+        raise hub.HubError(f"{repo_id}: write the repository as user/name")
+    if pr and revision is not None:
+        raise hub.HubError("a pull request is opened against main: leave --revision or --pr out")
+
+
+def _login(dry_run: bool) -> HfApi:
+    """The client, with the token of ``HF_TOKEN`` or of the login."""
+    from huggingface_hub import HfApi, get_token
+
+    if get_token() is None and not dry_run:
+        raise hub.HubError(f"you are not logged in to the Hub: {hub.LOGIN}, or set HF_TOKEN")
+    return HfApi(library_name="star-mlx")
+
+
+def _looked(api: HfApi, target: Target, private: bool, dry_run: bool) -> remote.State | None:
+    """What the repository holds; None where a dry run cannot ask."""
+    try:
+        with hub.writing(target.repo_id, target.revision, left="nothing was sent"):
+            state = remote.look(api, target)
+    except hub.HubError:
+        if dry_run:
+            return None
+        raise
+    if private:
+        remote.refuse_public(target, state)
+    return state
+
+
+def _sent(
+    api: HfApi,
+    target: Target,
+    state: remote.State | None,
+    place: Path,
+    message: str,
+    private: bool,
+    dry_run: bool,
+) -> Pushed:
+    """Send a folder, or say what would be sent."""
+    files = folder.files(place)
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    exists = None if state is None else state.exists
+    if dry_run or state is None:
+        plan = remote.Plan(tuple(files), ())
+        if state is not None:
+            with hub.writing(target.repo_id, target.revision):
+                plan = remote.changes(api, target, state, files)
+        return Pushed(
+            target.repo_id, target.kind, target.url, exists, sizes, plan.add, plan.delete,
+            dry_run=True,
+        )  # fmt: skip
+    with hub.writing(target.repo_id, target.revision, left="nothing was sent"):
+        remote.prepare(api, target, state, private=private)
+    done = remote.send(api, target, files, message)
+    return Pushed(
+        target.repo_id, target.kind, target.url, exists, sizes, done.plan.add, done.plan.delete,
+        commit=done.commit if done.made else None, pull_request=done.pull_request,
+    )  # fmt: skip

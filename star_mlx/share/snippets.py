@@ -1,0 +1,201 @@
+"""How to load what is in a repository: the code of the card, which tests run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from star_mlx.share.facts import Base, Facts
+from star_mlx.share.markdown import fence
+
+MLX = """\
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from mlx_lm import generate, load
+{imports}
+folder = Path(snapshot_download({repo!r}))
+{base}
+model, tokenizer = load({load}, adapter_path=str(folder))
+{prompt}
+text = generate(model, tokenizer, prompt=prompt, max_tokens={max_tokens})
+for stop in {stops!r}:
+    text = text.split(stop)[0]
+print(text)
+"""
+
+PEFT = """\
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = Path(snapshot_download({repo!r}))
+base = {base!r}{comment}
+tokenizer = AutoTokenizer.from_pretrained(base{at})
+model = AutoModelForCausalLM.from_pretrained(base{at}, dtype="float32")
+model = PeftModel.from_pretrained(model, str(folder / "peft"))
+{prompt}
+ids = tokenizer(prompt, return_tensors="pt"{special})
+out = model.generate(**ids, max_new_tokens={max_tokens}, do_sample=False)
+text = tokenizer.decode(out[0][ids["input_ids"].shape[1]:], skip_special_tokens=True)
+for stop in {stops!r}:
+    text = text.split(stop)[0]
+print(text)
+"""
+
+PLAIN = "prompt = {asked!r}"
+FEW_SHOT = 'prompt = (folder / "run/prompt.txt").read_bytes().decode() + {asked!r}'
+CHAT = """\
+turns = json.loads((folder / "run/turns.json").read_text(encoding="utf-8"))
+turns = [{{"role": role, "content": text}} for role, text in turns]
+turns.append({{"role": "user", "content": {asked!r}}})
+prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)"""
+
+DEQUANTIZED = "base-in-full-precision"
+
+
+def section(facts: Facts, repo_id: str, formats: Sequence[str], notes: Sequence[str]) -> str:
+    """The part of the card on how to load what is there; ``notes`` say what is not."""
+    lines = ["## How to use it", *notes]
+    if "mlx" in formats:
+        lines += [
+            "With star-mlx, which finds the base, asks as above and reads the answer:",
+            fence(tried(facts, repo_id), "sh"),
+            "With mlx-lm:",
+            fence(mlx(facts, repo_id), "python"),
+        ]
+    if "peft" in formats:
+        lines += [f"With PEFT: {_precision(facts.base)}", fence(peft(facts, repo_id), "python")]
+    lines += _llama_cpp(facts, repo_id, formats)
+    return "\n\n".join(lines)
+
+
+def tried(facts: Facts, repo_id: str) -> str:
+    """The commands that fetch it and ask it."""
+    folder = "pulled/" + repo_id.replace("/", "--")
+    model = "" if facts.base.id or facts.base.tiny else " --model FOLDER-OF-THE-BASE"
+    question = "'" + facts.asking.question.replace("'", "'\\''").replace("\n", " ") + "'"
+    return f"star-mlx pull {repo_id}\nstar-mlx try {folder} {question}{model}\n"
+
+
+def mlx(facts: Facts, repo_id: str) -> str:
+    """Python that loads it with mlx-lm and asks it."""
+    base, how = facts.base, facts.asking
+    imports = "import json\n" if how.turns is not None else ""
+    where, load = "", ""
+    if base.id:
+        at = f", revision={base.revision!r}" if base.revision else ""
+        load = f"{base.id!r}{at}"
+    elif base.tiny:
+        imports += "from star_mlx.engine.resolve import TINY\n"
+        where, load = "base = str(TINY)", "base"
+    else:
+        where, load = f"base = {base.name!r}  # the folder of the base, wherever it is", "base"
+    return (
+        MLX.format(
+            imports=imports,
+            repo=repo_id,
+            base=where,
+            load=load,
+            prompt=_prompt(facts),
+            max_tokens=how.max_tokens,
+            stops=list(how.stop),
+        )
+        .replace("\n\n\nfolder", "\n\nfolder")
+        .replace("\n\nmodel,", "\nmodel,")
+    )
+
+
+def peft(facts: Facts, repo_id: str) -> str:
+    """Python that loads it with PEFT and asks it."""
+    base, how = facts.base, facts.asking
+    text = PEFT.format(
+        repo=repo_id,
+        base=base.id if _whole(base) else DEQUANTIZED,
+        comment="" if _whole(base) else "  # made from the base as said above",
+        at=f", revision={base.revision!r}" if _whole(base) and base.revision else "",
+        prompt=_prompt(facts),
+        special=", add_special_tokens=False" if how.turns is not None else "",
+        max_tokens=how.max_tokens,
+        stops=list(how.stop),
+    )
+    return "import json\n" * (how.turns is not None) + text
+
+
+def in_full(base: Base) -> str:
+    """The commands that make the folder ``DEQUANTIZED`` of the base, for PEFT and llama.cpp."""
+    fetched = ""
+    if base.id:
+        at = f" --revision {base.revision}" if base.revision else ""
+        path = DEQUANTIZED if _whole(base) else "base"
+        fetched = f"hf download {base.id}{at} --local-dir {path}\n"
+    elif base.tiny:
+        path = "\"$(python -c 'from star_mlx.engine.resolve import TINY; print(TINY)')\""
+    else:
+        path = "FOLDER-OF-THE-BASE"
+    if _whole(base):
+        return fetched
+    return f"{fetched}mlx_lm.convert --hf-path {path} --dequantize --mlx-path {DEQUANTIZED}\n"
+
+
+def _whole(base: Base) -> bool:
+    """Whether transformers can load the base as it is on the Hub."""
+    return base.id is not None and (base.bits or 16) >= 16
+
+
+def _precision(base: Base) -> str:
+    if _whole(base):
+        return "the base as it is."
+    return (
+        "it takes the base in full precision. The adapter was trained on the values of this very "
+        "base, so take these, and not the model that it may have been quantized from:\n\n"
+        + fence(in_full(base), "sh")
+    )
+
+
+def _prompt(facts: Facts) -> str:
+    how = facts.asking
+    shape = CHAT if how.turns is not None else FEW_SHOT if how.few_shot else PLAIN
+    return shape.format(asked=how.asked)
+
+
+def _llama_cpp(facts: Facts, repo_id: str, formats: Sequence[str]) -> list[str]:
+    """Shell commands that ask it with llama.cpp, by what is there to load."""
+    how = facts.asking
+    ask = (
+        f"-f prompt.txt -n {how.max_tokens} --temp 0 -no-cnv --no-display-prompt"
+        if how.turns is None
+        else f"-p {json.dumps(how.asked)} -n {how.max_tokens} --temp 0"
+    )
+    fetch = f"hf download {repo_id} --local-dir adapter\n"
+    if how.turns is None:
+        front = "cat adapter/run/prompt.txt; " if how.few_shot else ""
+        shown = how.asked.replace("\\", "\\\\").replace("%", "%%").replace("'", "'\\''")
+        shown = shown.replace("\n", "\\n")
+        fetch += f"{{ {front}printf '{shown}'; }} > prompt.txt\n"
+    if "gguf" in formats:
+        return [
+            "With llama.cpp, the base and the adapter in one file:",
+            fence(f"{fetch}llama-cli -m adapter/gguf/*.gguf {ask}\n", "sh"),
+        ]
+    if "gguf-lora" in formats:
+        lora = "adapter/gguf-lora/*.gguf"
+        made = ""
+    elif "peft" in formats:
+        lora = "adapter.gguf"
+        made = (
+            f"python llama.cpp/convert_lora_to_gguf.py --base {DEQUANTIZED} "
+            f"--outfile {lora} adapter/peft\n"
+        )
+    else:
+        return []
+    base = f"python llama.cpp/convert_hf_to_gguf.py {DEQUANTIZED} --outfile base.gguf\n"
+    return [
+        "With llama.cpp, the base as a GGUF file and the adapter beside it:",
+        fence(
+            f"{fetch}{in_full(facts.base)}{base}{made}llama-cli -m base.gguf --lora {lora} {ask}\n",
+            "sh",
+        ),
+    ]

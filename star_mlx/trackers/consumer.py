@@ -1,0 +1,204 @@
+"""Events -> trackers, none of which can stop a run."""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from star_mlx.files import json_lines
+from star_mlx.record import iteration_folder
+from star_mlx.text import harmless
+from star_mlx.trackers import flat, kept
+from star_mlx.trackers.tracker import Row, Steps, Tracked, Tracker
+from star_mlx.types import (
+    Emit,
+    Event,
+    IterationFinished,
+    Notice,
+    Phase,
+    PhaseStarted,
+    Progress,
+    RunFinished,
+    RunStarted,
+    Sampled,
+)
+
+EVERY = 5.0  # seconds between two deliveries of optimizer steps, at most
+MANY = 300  # optimizer steps that are delivered at once, at most
+SAMPLES = 100  # attempts shown of an iteration, at most
+
+
+class Trackers:
+    """Called with a run's events: hands each on to ``emit`` and tells the trackers what it means.
+
+    A tracker that raises is left out from then on, with one warning through ``emit``. How far each
+    one was told is kept in the run folder, so that a resumed run goes on there.
+    """
+
+    def __init__(
+        self,
+        trackers: Mapping[str, Callable[[], Tracker]],
+        folder: Path,
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make, self._folder, self._emit, self._clock = trackers, folder, emit, clock
+        self._kept = kept.read(folder) if trackers else {}
+        self._open: dict[str, Tracker] = {}
+        self._trained: dict[int, int] = {}  # finished iteration -> its optimizer steps
+        self._steps: list[tuple[int, Mapping[str, float]]] = []  # not delivered yet
+        self._delivered = clock()
+        self._phase: Phase = "evaluate"
+        self._last: Progress | None = None  # the optimizer step before, of this training
+        self._samples: dict[int, list[Row]] = {}
+
+    def __enter__(self) -> Trackers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._finish(done=kind is None)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunFinished):  # it stays the last event: what fails is said before
+            self._finish(done=True)
+        self._emit(event)
+        if isinstance(event, RunStarted):
+            self._start(event)
+        elif not self._open:
+            return
+        elif isinstance(event, PhaseStarted):
+            self._phase, self._last = event.phase, None
+        elif isinstance(event, Progress) and event.phase == "train":
+            self._step(event)
+        elif isinstance(event, Sampled):
+            rows = self._samples.setdefault(event.iteration, [])
+            if len(rows) < SAMPLES:
+                rows.append(flat.sample(event, self._phase))
+        elif isinstance(event, IterationFinished):
+            self._iteration(event.metrics)
+
+    def _start(self, event: RunStarted) -> None:
+        config = {**event.recipe, "base": dict(event.model)}
+        for name, make in self._make.items():
+            self._open[name] = make()
+            entry = self._kept.setdefault(name, {"iteration": -1, "step": 0})
+            self._tell(name, partial(self._begin, name, Tracked(self._folder, config, entry)))
+        for line in event.completed:
+            self._iteration(line)
+
+    def _begin(self, name: str, run: Tracked) -> None:
+        self._open[name].start(run)
+        kept.write(self._folder, self._kept)
+
+    def _step(self, event: Progress) -> None:
+        before, self._last = self._last, event
+        tokens = event.tokens - (before.tokens if before else 0)
+        seconds = event.seconds - (before.seconds if before else 0.0)
+        values = {
+            "step/loss": event.loss,
+            "step/gradient_norm": event.gradient_norm,
+            "step/tokens_per_second": tokens / seconds if seconds > 0 else None,
+        }
+        step = self._before(event.iteration) + event.done
+        self._steps.append((step, {k: v for k, v in values.items() if v is not None}))
+        waited = self._clock() - self._delivered
+        if event.done >= event.total or waited >= EVERY or len(self._steps) >= MANY:
+            self._deliver()
+
+    def _before(self, iteration: int) -> int:
+        """The optimizer steps of all iterations before."""
+        return sum(steps for number, steps in self._trained.items() if number < iteration)
+
+    def _deliver(self) -> None:
+        steps, self._steps, self._delivered = self._steps, [], self._clock()
+        for name in list(self._open):
+            self._tell(name, partial(self._training, name, steps))
+
+    def _training(self, name: str, steps: Steps) -> None:
+        """Tell of the steps that were not told of before: a training that was cut off is done
+        again from its beginning, and comes to the same."""
+        if new := [row for row in steps if row[0] > self._kept[name]["step"]]:
+            self._open[name].steps(new)
+            self._kept[name]["step"] = new[-1][0]
+            kept.write(self._folder, self._kept)
+
+    def _iteration(self, line: Mapping[str, Any]) -> None:
+        number = line["iteration"]
+        self._trained[number] = line.get("train", {}).get("steps", 0)
+        self._deliver()
+        rows = self._samples.pop(number, [])
+        for name in list(self._open):
+            if number > self._kept[name]["iteration"]:
+                self._tell(name, partial(self._finished, name, line, rows))
+
+    def _finished(self, name: str, line: Mapping[str, Any], rows: Sequence[Row]) -> None:
+        """Tell of a finished iteration; also of its training, where that was not seen."""
+        tracker, number = self._open[name], line["iteration"]
+        if self._kept[name]["step"] < self._before(number + 1):
+            self._training(name, self._stored(number))
+        if rows:
+            tracker.samples(number, rows)
+        adapter = iteration_folder(self._folder, number) / "adapter"
+        if adapter.is_dir():
+            tracker.artifact(number, adapter)
+        tracker.metrics(number, flat.numbers(line))
+        self._kept[name]["iteration"] = number
+        kept.write(self._folder, self._kept)
+
+    def _stored(self, iteration: int) -> Steps:
+        """The optimizer steps of an iteration as the run folder has them."""
+        before = self._before(iteration)
+        rows = json_lines(iteration_folder(self._folder, iteration) / "train.jsonl")
+        return [
+            (
+                before + row["step"],
+                {"step/loss": row["loss"], "step/gradient_norm": row["gradient_norm"]},
+            )
+            for row in rows
+        ]
+
+    def _finish(self, done: bool) -> None:
+        self._deliver()
+        for name, tracker in list(self._open.items()):
+            self._tell(name, partial(tracker.finish, done))
+        self._open.clear()
+
+    def _tell(self, name: str, call: Callable[[], None]) -> None:
+        try:
+            with _quiet():
+                call()
+        except Exception as error:  # libraries and networks fail in any way; a run outlives them
+            tracker = self._open.pop(name)
+            with _quiet(), suppress(Exception):  # it failed already: it is only let go of
+                tracker.finish(False)
+            text = " ".join(harmless(str(error)).split())[:300] or type(error).__name__
+            self._emit(Notice("warning", f"{name} failed and is left out from here on: {text}"))
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what a library prints. It is never closed: a library may hold on to it."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+_NOWHERE = _Nowhere()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Standard output may be JSON lines and the terminal a live screen: libraries print nowhere."""
+    with redirect_stdout(_NOWHERE), redirect_stderr(_NOWHERE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # their makers' business
+        yield

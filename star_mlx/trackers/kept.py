@@ -1,0 +1,38 @@
+"""``RUN/trackers.json``: which run each tracker has for this one, and what it was told already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from star_mlx.files import replace
+from star_mlx.types import RunError
+
+Kept = dict[str, dict[str, Any]]  # by the tracker's name
+
+
+def read(run: Path) -> Kept:
+    """What is kept of a run; empty where nothing is.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = _path(run)
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: {"iteration": -1, "step": 0, **entry} for name, entry in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise RunError(
+            f"{path} cannot be read: it is damaged. Without it the trackers begin new runs"
+        ) from None
+
+
+def write(run: Path, kept: Kept) -> None:
+    replace(_path(run), json.dumps(kept, indent=1).encode() + b"\n")
+
+
+def _path(run: Path) -> Path:
+    return run / "trackers.json"

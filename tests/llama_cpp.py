@@ -1,0 +1,122 @@
+"""llama.cpp itself, prebuilt in the wheel of xllamacpp, which is fetched once and run apart.
+
+It is not installed beside this project's packages: it stands in ``.downloads`` (or the folder
+that STAR_MLX_DOWNLOADS names), and a process of its own loads it, so that its threads and mlx's do
+not meet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.downloads import folder
+
+WHEEL = "xllamacpp==2026.10.11549"  # llama.cpp b11549
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Token ids of texts, special tokens read as such, and of prompts' greedy continuations."""
+
+    ids: list[list[int]]
+    continuations: list[list[int]]
+
+
+def ask(
+    model: Path,
+    *,
+    lora: Path | None = None,
+    texts: Sequence[str] = (),
+    prompts: Sequence[str] = (),
+    tokens: int = 0,
+    half_cache: bool = False,
+) -> Answer:
+    """Load a GGUF file, with an adapter where one is given, and ask it.
+
+    Args:
+        texts: to tokenize, without what stands before a prompt.
+        prompts: to continue greedily, by at most so many ``tokens``, till an end token.
+        half_cache: keep keys and values in half precision, as llama.cpp does by default.
+    """
+    job = {
+        "model": str(model), "lora": lora and str(lora), "texts": list(texts),
+        "prompts": list(prompts), "tokens": tokens, "half_cache": half_cache,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(installed())}, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, f"llama.cpp ended {done.returncode}:\n{done.stderr[-3000:]}"
+    return Answer(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def installed() -> Path:
+    """The folder that holds the package; where it cannot be fetched the test fails, unless
+    STAR_MLX_OFFLINE=1 asks to skip it."""
+    place = folder() / WHEEL.replace("==", "-")
+    if place.is_dir():
+        return place
+    if os.environ.get("STAR_MLX_OFFLINE") == "1":
+        pytest.skip(f"{place.name} is not in {place.parent}, and STAR_MLX_OFFLINE=1")
+    part = place.with_name(f"{place.name}.{os.getpid()}")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary",
+               ":all:", "--target", str(part), WHEEL]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}", pytrace=False)
+    os.replace(part, place)
+    return place
+
+
+# --------------------------------------------------------------------------- the other process
+
+
+def _answer(job: dict[str, Any]) -> dict[str, list[list[int]]]:
+    import urllib.request
+
+    import xllamacpp
+
+    kinds = xllamacpp.ggml_type
+    params = xllamacpp.CommonParams()
+    params.model.path = job["model"]
+    params.n_ctx, params.n_parallel, params.n_gpu_layers, params.warmup = 2048, 1, 0, False
+    kept = kinds.GGML_TYPE_F16 if job["half_cache"] else kinds.GGML_TYPE_F32
+    params.cache_type_k = params.cache_type_v = kept
+    if Path(job["model"]).stat().st_size < 32 << 20:  # threads would wait more than work
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    if job["lora"]:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(job["lora"], 1.0)]
+    server = xllamacpp.Server(params)  # on the loopback interface, at a port of its own
+
+    def post(path: str, **body: Any) -> dict[str, Any]:
+        data = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(server.listening_address + path, data, headers)
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)  # type: ignore[no-any-return]
+
+    return {
+        "ids": [
+            post("/tokenize", content=text, add_special=False, parse_special=True)["tokens"]
+            for text in job["texts"]
+        ],
+        "continuations": [
+            post("/completion", prompt=prompt, n_predict=job["tokens"], temperature=0,
+                 samplers=["top_k"], top_k=1, cache_prompt=False, return_tokens=True)["tokens"]
+            for prompt in job["prompts"]
+        ],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(json.dumps(_answer(json.load(sys.stdin))), flush=True)
+    os._exit(0)  # the server's own end takes seconds
