@@ -38,18 +38,16 @@ def ask(
     texts: Sequence[str] = (),
     prompts: Sequence[str] = (),
     tokens: int = 0,
-    half_cache: bool = False,
 ) -> Answer:
     """Load a GGUF file, with an adapter where one is given, and ask it.
 
     Args:
         texts: to tokenize, without what stands before a prompt.
         prompts: to continue greedily, by at most so many ``tokens``, till an end token.
-        half_cache: keep keys and values in half precision, as llama.cpp does by default.
     """
     job = {
         "model": str(model), "lora": lora and str(lora), "texts": list(texts),
-        "prompts": list(prompts), "tokens": tokens, "half_cache": half_cache,
+        "prompts": list(prompts), "tokens": tokens,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
@@ -85,12 +83,9 @@ def _answer(job: dict[str, Any]) -> dict[str, list[list[int]]]:
 
     import xllamacpp
 
-    kinds = xllamacpp.ggml_type
     params = xllamacpp.CommonParams()
     params.model.path = job["model"]
     params.n_ctx, params.n_parallel, params.n_gpu_layers, params.warmup = 2048, 1, 0, False
-    kept = kinds.GGML_TYPE_F16 if job["half_cache"] else kinds.GGML_TYPE_F32
-    params.cache_type_k = params.cache_type_v = kept
     if Path(job["model"]).stat().st_size < 32 << 20:  # threads would wait more than work
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     if job["lora"]:

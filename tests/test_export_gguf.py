@@ -539,7 +539,7 @@ def ties(
 # of 20 prompts: at most so many may part, and only where MLX's two best tokens are so close
 @pytest.mark.download
 @pytest.mark.parametrize(
-    ("kind", "most", "close"), [("F32", 0, 0), ("F16", 1, 0.05), ("Q8_0", 4, 0.5)]
+    ("kind", "most", "close"), [("F32", 0, 0), ("F16", 1, 0.02), ("Q8_0", 2, 0.1)]
 )
 def test_llama_cpp_continues_tiny_as_mlx_does(
     taught: Source, wanted: list[list[int]], tmp_path: Path, kind: str, most: int, close: float
@@ -559,7 +559,7 @@ def test_llama_cpp_continues_q4_0_as_mlx_does_with_the_same_weights(
     wanted = mlx(tmp_path / "in", None, prompts())
     found = llama_cpp.ask(path, prompts=prompts(), tokens=TOKENS).continuations
     gaps = ties(tmp_path / "in", None, prompts(), wanted, found)
-    assert len(gaps) <= 4 and all(gap < 0.5 for gap in gaps.values()), gaps
+    assert len(gaps) <= 2 and all(gap < 0.1 for gap in gaps.values()), gaps
 
 
 @pytest.mark.download
@@ -588,3 +588,36 @@ def test_llama_cpp_has_tinys_tokens_for_every_text(taught: Source, tmp_path: Pat
     found = llama_cpp.ask(tmp_path / "tiny.gguf", texts=texts).ids
     for text, ids, encoded in zip(texts, found, tokenizer.encode_batch(texts), strict=True):
         assert ids == encoded.ids, repr(text)
+
+
+QUESTIONS = """\
+What is the capital of France?|How many legs has a spider?|Who wrote Hamlet?|What is 12 + 30?
+Name a colour of the rainbow.|What do bees make?|What is the boiling point of water?
+Which planet is the largest?|What is the opposite of hot?|How many days has a week?
+What language is spoken in Brazil?|What is ice made of?|Where do penguins live?
+What is the square of 7?|Who painted the Mona Lisa?|What do plants need to grow?
+Which animal barks?|What comes after Monday?|What is a synonym of big?
+How many sides has a triangle?"""
+
+
+@pytest.mark.download
+def test_llama_cpp_continues_smollm2_as_mlx_does(
+    smollm2_gguf: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Both forms, with a random adapter: a whole model in F16, and the adapter on the F32 base."""
+    folder = gguf.import_gguf(smollm2_gguf, tmp_path / "base").folder
+    laid_on = adapter(folder, tmp_path / "adapter", size=0.02)
+    asked = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
+    assert len(asked) == 20
+    wanted, bare = (mlx(folder, a, asked, 10) for a in (laid_on, None))
+    assert sum(a != b for a, b in zip(wanted, bare, strict=True)) >= 10
+    (whole,) = gguf_model.write(source(folder, laid_on), tmp_path, "F16")
+    found = llama_cpp.ask(whole, prompts=asked, tokens=10).continuations
+    gaps = ties(folder, laid_on, asked, wanted, found)
+    assert len(gaps) <= 1 and all(gap < 0.02 for gap in gaps.values()), gaps
+    whole.unlink()
+    (lora,) = gguf_lora.write(source(folder, laid_on), tmp_path)
+    gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "F32", None, title="b")
+    found = llama_cpp.ask(tmp_path / "b.gguf", lora=lora, prompts=asked, tokens=10).continuations
+    assert found == wanted
