@@ -95,7 +95,9 @@ def read(path: Path) -> Ledger:
     """
     record = store.read(path)
     if record.last and (kind := record.recipe.get("baseline")):
-        raise RunError(f"{path} is the baseline {kind}: it attempts no problem, so it has no ledger")
+        raise RunError(
+            f"{path} is the baseline {kind}: it attempts no problem, so it has no ledger"
+        )
     problems: dict[str, History] = {}
     tallies = []
     for number in sorted(line["iteration"] for line in record.metrics):

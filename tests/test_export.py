@@ -66,8 +66,9 @@ def names(folder: Path) -> list[str]:
 
 def test_mlx_is_the_adapter_the_tokenizer_and_the_prompt(plain: Path, tmp_path: Path) -> None:
     done = export(plain, "1", "mlx", tmp_path / "out")
-    assert list(done.files) == names(tmp_path / "out") == [
-        "adapter_config.json", "adapters.safetensors", "prompt.json",
+    assert list(done.files) == [
+        "adapter_config.json", "adapters.safetensors", "prompt.json", "run/manifest.json",
+        "run/metrics.jsonl", "run/prompt.txt", "run/prompts.yaml", "run/recipe.yaml",
         "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     for name in ("adapter_config.json", "adapters.safetensors"):
@@ -76,6 +77,22 @@ def test_mlx_is_the_adapter_the_tokenizer_and_the_prompt(plain: Path, tmp_path: 
     base = resolve.TINY / "tokenizer.json"
     assert (tmp_path / "out/tokenizer.json").read_bytes() == base.read_bytes()
     assert names(tmp_path) == ["out"]
+
+
+def test_a_gguf_adapter_comes_with_its_base_where_that_is_asked_for(
+    plain: Path, tmp_path: Path
+) -> None:
+    from gguf import GGUFReader
+
+    alone = export(plain, "1", "gguf-lora", tmp_path / "alone")
+    both = export(plain, "1", "gguf-lora", tmp_path / "both", with_base=True, kind="F32")
+    assert set(both.files) - set(alone.files) == {"base-F32.gguf"}
+    base = GGUFReader(tmp_path / "both/base-F32.gguf")
+    [lora] = [GGUFReader(p) for p in (tmp_path / "both").glob("*-lora.gguf")]
+    adapted = {tensor.name.removesuffix(".lora_a") for tensor in lora.tensors}
+    assert {name for name in adapted if not name.endswith(".lora_b")} <= {
+        tensor.name for tensor in base.tensors
+    }
 
 
 def test_prompt_json_says_how_the_run_asked(plain: Path, tmp_path: Path) -> None:
@@ -458,6 +475,7 @@ def test_the_command_prints_what_was_written_and_measured(
         (["nope", "--format", "mlx"], "nope is not a run folder"),
         (["nope"], "Missing option '--format'"),
         (["nope", "--format", "onnx"], "'onnx' is not one of"),
+        (["nope", "--format", "mlx", "--with-base"], "--with-base is for --format gguf-lora"),
         (["nope", "--format", "mlx", "--verify"], "--verify compares --format peft and fused"),
         (["nope", "--format", "peft", "--quantize", "4"], "--quantize is for --format fused"),
         (["nope", "--format", "fused", "--quantize", "7"], "'7' is not one of"),

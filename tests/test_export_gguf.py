@@ -621,3 +621,28 @@ def test_llama_cpp_continues_smollm2_as_mlx_does(
     gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "F32", None, title="b")
     found = llama_cpp.ask(tmp_path / "b.gguf", lora=lora, prompts=asked, tokens=10).continuations
     assert found == wanted
+
+
+@pytest.mark.download
+@pytest.mark.parametrize("pre", ["smollm", "gpt-2", "llama-bpe", "default", "SentencePiece"])
+def test_llama_cpp_has_the_bases_tokens(
+    tmp_path: Path,
+    pieces: Any,  # noqa: F811
+    pre: str,
+) -> None:
+    """Of bases that were imported, and so have their tokenizers in Hugging Face's form."""
+    from tokenizers import Tokenizer
+
+    spm = pre == "SentencePiece"
+    wanted = sentencepiece_metadata(pieces) if spm else {"tokenizer.ggml.pre": pre}
+    write_gguf(tmp_path / "a.gguf", "Q8_0", wanted)
+    folder = gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "in").folder
+    gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "Q8_0", None, title="b")
+    texts = [text for text in strings() if "\0" not in text]
+    texts += ["x<s>y <s> z", "the<user> the", "1234567 it's IT'S\r\n\r\n  x"]
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
+    for text, ids, want in zip(
+        texts, llama_cpp.ask(tmp_path / "b.gguf", texts=texts).ids, encoded, strict=True
+    ):
+        assert ids == want.ids, repr(text)

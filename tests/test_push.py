@@ -646,3 +646,27 @@ def test_what_is_really_exported_is_pushed_pulled_and_tells_nothing_of_the_machi
     shutil.rmtree(out, ignore_errors=True)
     assert star("pull", NAME, "--out", out).code == 0
     assert star("try", out, "7 8 + 4 5").code == 0
+
+
+def test_a_run_on_a_base_in_a_folder_is_shared_without_its_place(star, hub, place, tmp_path):
+    from star_mlx import loop
+    from star_mlx.engine.resolve import TINY
+    from star_mlx.recipe import load
+
+    base = shutil.copytree(TINY, tmp_path / "somewhere/my-base")
+    (base / "README.md").unlink()
+    few = [*small_run.SMALL, "star.iterations=1", "star.problems=10", "evaluate.dev=4"]
+    recipe = load(None, task="arithmetic", model=str(base), overrides=few)
+    loop.run(recipe, tmp_path / "run", lambda event: None)
+    share = ("push", tmp_path / "run", NAME, "--iteration", "1")
+    assert "license of the base" in star(*share, fast=False).line
+    done = star(*share, "--license", "mit", fast=False)
+    assert done.code == 0, done.err
+    files = tree(hub)
+    assert b"somewhere" not in b"".join(files.values())
+    assert b"base_model" not in files["README.md"] and b"`my-base`" in files["README.md"]
+    out = place / "of-a-folder"
+    shutil.rmtree(out, ignore_errors=True)
+    assert star("pull", NAME, "--out", out).code == 0
+    assert "give its place with --model" in star("try", out, "7 8 + 4 5").line
+    assert star("try", out, "7 8 + 4 5", "--model", base).code == 0

@@ -50,7 +50,13 @@ if TYPE_CHECKING:
     type=click.Choice(GGUF_KINDS),
     default=GGUF_KINDS[1],
     show_default=True,
-    help="gguf: the type of the matrices.",
+    help="gguf, and --with-base: the type of the matrices.",
+)
+@click.option(
+    "--with-base",
+    is_flag=True,
+    help="gguf-lora: also the base it goes on, as a GGUF file, for one that was not imported from "
+    "such a file.",
 )
 @click.option(
     "--quantize",
@@ -80,6 +86,7 @@ def export(
     out: Path,
     verify: bool,
     kind: str,
+    with_base: bool,
     quantize: str | None,
     gate_problems: int,
     gate_changed: float,
@@ -94,6 +101,8 @@ def export(
         raise click.UsageError(f"--verify compares --format peft and fused, not {form}")
     if quantize and form != "fused":
         raise click.UsageError(f"--quantize is for --format fused, not {form}")
+    if with_base and form != "gguf-lora":
+        raise click.UsageError(f"--with-base is for --format gguf-lora, not {form}")
     if verify and quantize:
         raise click.UsageError("--quantize is tried by answers, not by logits: leave --verify out")
     from star_mlx import tui
@@ -102,7 +111,7 @@ def export(
     with tui.ProgressBar() as emit:
         done = write(
             run, iteration, form, out, verify=verify, force=force,
-            quantize=int(quantize) if quantize else None, kind=kind,
+            quantize=int(quantize) if quantize else None, kind=kind, with_base=with_base,
             gate_problems=gate_problems, gate_share=gate_changed, emit=emit,
         )  # fmt: skip
     if as_json:

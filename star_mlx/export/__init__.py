@@ -52,6 +52,7 @@ def export(
     force: bool = False,
     quantize: int | None = None,
     kind: str = "F16",
+    with_base: bool = False,
     gate_problems: int = GATE_PROBLEMS,
     gate_share: float = GATE_CHANGED,
     emit: Emit = lambda event: None,
@@ -67,6 +68,7 @@ def export(
         force: write also what differs by more than is allowed.
         quantize: bits a weight of ``fused``; None for float32.
         kind: the type of the matrices of ``gguf``, of ``GGUF_KINDS``.
+        with_base: write the base beside a ``gguf-lora`` too, as a GGUF file of that ``kind``.
         gate_problems: how many dev problems a quantized ``fused`` is tried on.
         gate_share: the share of its greedy outputs that may differ from the adapter's.
         emit: called with every event.
@@ -94,8 +96,12 @@ def export(
             limits = fused.Limits(gate_problems, gate_share)
             written = fused.write(found, asked, partial, quantize, limits, verify, force, emit)
         else:
-            written = _plain(format, found, partial, kind)
+            written = _plain(format, found, partial, kind, with_base)
         write_json(partial / "prompt.json", prompt.as_json(found, asked))
+        if format == "mlx":  # `star-mlx try` asks such a folder, as one that was pulled
+            from star_mlx.share import folder
+
+            folder.carry(run, str(found.iteration), partial)
     names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     return Exported(
         format, str(run), found.iteration, out, tuple(names),
@@ -103,21 +109,22 @@ def export(
     )  # fmt: skip
 
 
-def _plain(format: Format, found: Source, folder: Path, kind: str) -> Written:
+def _plain(format: Format, found: Source, folder: Path, kind: str, with_base: bool) -> Written:
     """The formats that compare nothing."""
     from star_mlx.export import mlx_format
     from star_mlx.export.source import Written
 
     if format == "mlx":
         return mlx_format.write(found, folder)
-    if format == "gguf":
-        from star_mlx.export import gguf_model
+    from star_mlx.export import gguf_lora, gguf_model
 
+    if format == "gguf":
         gguf_model.write(found, folder, kind)
     else:
-        from star_mlx.export import gguf_lora
-
         gguf_lora.write(found, folder)
+        if with_base:
+            base = folder / f"base-{kind}.gguf"
+            gguf_model.convert(found.base, base, kind, None, title=found.base.folder.name)
     return Written()
 
 

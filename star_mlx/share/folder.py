@@ -90,18 +90,21 @@ def _exporter() -> Export:
 
 def _export(write: Export, run: Path, facts: Facts, format: str, folder: Path, emit: Emit) -> None:
     """Write a format to its place: MLX at the root, each other in a folder of its name."""
-    if format != "mlx":
-        write(run, str(facts.iteration), format, folder / format, emit=emit)
-        return
-    apart = folder / ".mlx"
+    apart = folder / (".mlx" if format == "mlx" else format)
     write(run, str(facts.iteration), format, apart, emit=emit)
-    for path in sorted(apart.iterdir()):
-        os.replace(path, folder / path.name)
-    apart.rmdir()
-    asked = folder / "prompt.json"
-    if asked.is_file() and facts.base.id is None:  # it names the base by its place on this machine
+    if facts.base.id is None:
+        _unplace(apart / "prompt.json", facts.base.name)
+    if format == "mlx":
+        for path in sorted(apart.iterdir()):
+            os.replace(path, folder / path.name)
+        apart.rmdir()
+
+
+def _unplace(asked: Path, name: str) -> None:
+    """Give a base that is a folder its name instead of its place on this machine."""
+    if asked.is_file():
         values = json.loads(asked.read_text(encoding="utf-8"))
-        values["base"]["name"] = facts.base.name
+        values["base"]["name"] = name
         text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
         asked.write_bytes(text.encode("utf-8", "backslashreplace"))
 
@@ -182,7 +185,9 @@ def write_manifest(folder: Path, said: Mapping[str, Any]) -> None:
     A later push deletes what an earlier one listed and it does not; a pull compares the hashes.
     """
     (folder / "run").mkdir(exist_ok=True)
-    hashes = {name: sha256(path) for name, path in files(folder).items() if name != CARD}
+    hashes = {
+        name: sha256(path) for name, path in files(folder).items() if name not in (CARD, MANIFEST)
+    }
     text = json.dumps({"format": 1, **said, "files": hashes}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
