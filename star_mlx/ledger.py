@@ -91,7 +91,8 @@ def read(path: Path) -> Ledger:
     time.
 
     Raises:
-        RunError: not a run folder, a trained baseline, or the attempts of a finished iteration are missing or damaged.
+        RunError: not a run folder, a trained baseline, or the attempts of a finished iteration are
+            missing or damaged.
     """
     record = store.read(path)
     if record.last and (kind := record.recipe.get("baseline")):
