@@ -40,8 +40,11 @@ def test_every_command_of_the_readme_is_understood(line, tmp_path, monkeypatch):
         arguments += [] if "--dry-run" in arguments else ["--dry-run"]
     if arguments[0] == "loop" and "--help" in arguments:
         arguments = ["loop", "--help"]
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     result = CliRunner().invoke(cli, arguments)
-    if "runs/" in line:
+    if arguments[0] == "pull":
+        assert isinstance(result.exception, StarError) and arguments[1] in str(result.exception)
+    elif "runs/" in line or "pulled/" in line:
         text = str(result.exception)
         assert type(result.exception).__name__ in ("RunError", "RecipeError"), text
     elif files := [a for a in arguments if re.search(r"\.(csv|jsonl|yaml)$", a)]:
