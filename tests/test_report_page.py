@@ -17,7 +17,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -68,6 +68,12 @@ def opened(browser, pages):
         for log in ("browser", "performance"):
             browser.get_log(log)
         browser.get(pages[name])
+        WebDriverWait(browser, 60).until(  # on a busy machine `get` may be back before
+            lambda b: (
+                b.execute_script("return document.readyState + location.href")
+                == f"complete{pages[name]}"
+            )
+        )
         return browser
 
     return open_

@@ -36,6 +36,7 @@ from star_mlx.record import iteration_folder  # noqa: E402
 from star_mlx.types import Emit, ModelError, PhaseStarted, Progress  # noqa: E402
 
 PROMPTS, COMPLETION = 20, 64  # how many; a completion of more tokens is left out
+POSITIONS = 6000  # in all, so that long few-shot prompts do not make it a matter of an hour
 PACKAGES = ("star-mlx", "mlx", "mlx-lm", "torch", "transformers", "peft")
 
 
@@ -60,6 +61,8 @@ def rows(source: Source, asked: Asking) -> list[list[int]]:
         completion = made.get(problem.id, [])
         ids = asked.text.prompt(asked.prompt(problem))
         found.append(ids + (completion if len(completion) <= COMPLETION else []))
+        if sum(map(len, found)) >= POSITIONS:
+            break
     return found
 
 
