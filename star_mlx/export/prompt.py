@@ -74,11 +74,7 @@ def as_json(source: Source, asked: Asking) -> dict[str, Any]:
     template = prompts.generation(Problem("", question, ""), hinted=False)
     return {
         "task": asked.task.name,
-        "base": {
-            "name": source.base.name,
-            "revision": source.base.revision,
-            "hash": source.base_hash,
-        },
+        "base": source.base_told,
         "iteration": source.iteration,
         "chat": prompts.chat is not None,
         "system": prompts.system,

@@ -34,6 +34,13 @@ class Source:
         return str(self.record.recipe["provenance"]["base"]["hash"])
 
     @property
+    def base_told(self) -> dict[str, Any]:
+        """The base as an exported file names it: a folder without its place."""
+        revision = self.base.revision
+        name = self.base.name if revision else Path(self.base.name).name
+        return {"name": name, "revision": revision, "hash": self.base_hash}
+
+    @property
     def trust_remote_code(self) -> bool:
         """Whether the run trusts Python code that came with the base."""
         return bool(self.record.recipe["model"].get("trust_remote_code"))

@@ -132,11 +132,7 @@ def entry(
         "equal_argmax": found.equal / found.positions if found.positions else 1.0,
         "bound": bound,
         "within_bound": found.largest <= bound,  # not where it is NaN
-        "base": {
-            "name": source.base.name,
-            "revision": source.base.revision,
-            "hash": source.base_hash,
-        },
+        "base": source.base_told,
         "iteration": source.iteration,
         "adapter_sha256": _sha256(source.adapter / weights.WEIGHTS),
         "versions": {name: _version(name) for name in PACKAGES},

@@ -92,21 +92,10 @@ def _export(write: Export, run: Path, facts: Facts, format: str, folder: Path, e
     """Write a format to its place: MLX at the root, each other in a folder of its name."""
     apart = folder / (".mlx" if format == "mlx" else format)
     write(run, str(facts.iteration), format, apart, emit=emit)
-    if facts.base.id is None:
-        _unplace(apart / "prompt.json", facts.base.name)
     if format == "mlx":
         for path in sorted(apart.iterdir()):
             os.replace(path, folder / path.name)
         apart.rmdir()
-
-
-def _unplace(asked: Path, name: str) -> None:
-    """Give a base that is a folder its name instead of its place on this machine."""
-    if asked.is_file():
-        values = json.loads(asked.read_text(encoding="utf-8"))
-        values["base"]["name"] = name
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        asked.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_record(facts: Facts, folder: Path) -> None:
