@@ -24,7 +24,7 @@ PROMPTS = [f"Input: {'7 ' * (5 * i % 11)}{i}\n" for i in range(17)]
 GREEDY = Decoding(max_tokens=10, stop=(), batch_size=4)
 ALL, NONE = 1, 1 << 40  # scores from which on numpy is worth it: always, never
 FEW = settings(max_examples=8, deadline=None, derandomize=True, database=None)
-EVERY = settings(FEW, max_examples=50)
+EVERY = settings(FEW, max_examples=30)
 
 
 @pytest.fixture(scope="module")
