@@ -123,8 +123,7 @@ def test_the_template_of_a_choice_has_its_choices() -> None:
     task, prompts = prepare.open_task(recipe)
     text: Any = SimpleNamespace(eos={2})
     asked = prompt.Asking(recipe, task, prompts, True, measuring(recipe, prompts), text)
-    base = SimpleNamespace(name="b", revision=None)
-    source: Any = SimpleNamespace(base=base, base_hash="h", iteration=1)
+    source: Any = SimpleNamespace(base_told={"name": "b"}, iteration=1)
     template = prompt.as_json(source, asked)["template"]
     assert "{question}" in template and "(A) {choice A}\n" in template and "{choice E}" in template
 
