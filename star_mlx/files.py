@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from star_mlx.types import RunError
+from star_mlx.types import ModelError, RunError
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -76,3 +78,46 @@ def flush_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def partial_folder(out: Path, work: str) -> Path:
+    """The name that a model's folder has until it is whole, where ``out`` is free to be written;
+    ``work`` is what writes it, in a word.
+
+    Raises:
+        ModelError: ``out`` exists and is not an empty folder, or other work was left half done.
+    """
+    try:
+        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    except OSError as error:
+        raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
+    if taken:
+        raise ModelError(f"{out} exists and is not an empty folder: give another --out")
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():
+        raise ModelError(f"{partial} is left of another {work}: delete it if none is running")
+    return partial
+
+
+@contextmanager
+def whole_folder(partial: Path, out: Path) -> Iterator[None]:
+    """A folder that is filled under the name ``partial``, flushed to the disk and renamed; removed
+    where anything fails.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    try:
+        partial.mkdir(parents=True)
+        yield
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        os.replace(partial, out)
+        flush_folder(out.parent)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise

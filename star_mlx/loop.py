@@ -159,11 +159,27 @@ def attempt(
     adapter = record.adapter(number)
     engine = engine or prepare.open_engine(recipe)
     prompt_set = prepare.in_template(recipe, prompt_set, engine)
+    return answers(recipe, task, prompt_set, engine, problems, number, adapter, hinted=hinted)
+
+
+def answers(
+    recipe: Recipe,
+    task: Task,
+    prompts: Prompts,
+    engine: Engine,
+    problems: Sequence[Problem],
+    number: int,
+    adapter: Path | None,
+    *,
+    hinted: bool = False,
+) -> list[Attempt]:
+    """Attempt problems with an adapter, None for the base, as iteration ``number`` of a run does;
+    ``prompts`` are in the template that the recipe asks for."""
     few_shot = recipe.star.options().few_shot(number)
-    prefix, asked = prompt_set.batch(problems, hinted=hinted, few_shot=few_shot)
+    prefix, asked = prompts.batch(problems, hinted=hinted, few_shot=few_shot)
     completions = engine.generate(
         asked,
-        decoding(recipe, prompt_set),
+        decoding(recipe, prompts),
         prefix=prefix,
         adapter=adapter,
         seeds=[recipe.seed] * len(problems),

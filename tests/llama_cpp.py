@@ -7,6 +7,7 @@ not meet.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -25,10 +26,12 @@ WHEEL = "xllamacpp==2026.10.11549"  # llama.cpp b11549
 
 @dataclass(frozen=True)
 class Answer:
-    """Token ids of texts, special tokens read as such, and of prompts' greedy continuations."""
+    """Token ids of texts, special tokens read as such, and of prompts' greedy continuations; and
+    these as text."""
 
     ids: list[list[int]]
     continuations: list[list[int]]
+    completions: list[str]
 
 
 def ask(
@@ -75,10 +78,41 @@ def installed() -> Path:
     return place
 
 
+def program(folder: Path) -> None:
+    """Write ``llama-completion`` into a folder: the wheel has no programs.
+
+    It takes those options of llama.cpp's own that a card's commands give, and no others, and
+    stands for it where each has the value that a card gives.
+    """
+    path = folder / "llama-completion"
+    root = Path(__file__).resolve().parents[1]
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(root)!r})\n"
+        "from tests.llama_cpp import complete\ncomplete(sys.argv[1:])\n"
+    )
+    path.chmod(0o755)
+
+
+def complete(arguments: Sequence[str]) -> None:
+    """What ``llama-completion`` does with these options, as llama.cpp's ``common/arg.cpp`` (b11434)
+    reads them: -bf takes a file as it is, --no-escape leaves its backslashes alone."""
+    options = argparse.ArgumentParser(prog="llama-completion", allow_abbrev=False)
+    options.add_argument("-m", type=Path, required=True)
+    options.add_argument("--lora", type=Path)
+    options.add_argument("-bf", type=Path, required=True)
+    options.add_argument("-n", type=int, required=True)
+    options.add_argument("--temp", choices=["0"], required=True)
+    for flag in ("--no-escape", "-no-cnv", "--no-display-prompt"):
+        options.add_argument(flag, action="store_true", required=True)
+    given = options.parse_args(arguments)
+    prompt = given.bf.read_bytes().decode()
+    print(ask(given.m, lora=given.lora, prompts=[prompt], tokens=given.n).completions[0])
+
+
 # --------------------------------------------------------------------------- the other process
 
 
-def _answer(job: dict[str, Any]) -> dict[str, list[list[int]]]:
+def _answer(job: dict[str, Any]) -> dict[str, list[Any]]:
     import urllib.request
 
     import xllamacpp
@@ -99,17 +133,19 @@ def _answer(job: dict[str, Any]) -> dict[str, list[list[int]]]:
         with urllib.request.urlopen(request) as response:
             return json.load(response)  # type: ignore[no-any-return]
 
+    said = [
+        post("/completion", prompt=prompt, n_predict=job["tokens"], temperature=0,
+             samplers=["top_k"], top_k=1, cache_prompt=False, return_tokens=True)
+        for prompt in job["prompts"]
+    ]  # fmt: skip
     return {
         "ids": [
             post("/tokenize", content=text, add_special=False, parse_special=True)["tokens"]
             for text in job["texts"]
         ],
-        "continuations": [
-            post("/completion", prompt=prompt, n_predict=job["tokens"], temperature=0,
-                 samplers=["top_k"], top_k=1, cache_prompt=False, return_tokens=True)["tokens"]
-            for prompt in job["prompts"]
-        ],
-    }  # fmt: skip
+        "continuations": [one["tokens"] for one in said],
+        "completions": [one["content"] for one in said],
+    }
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -19,7 +20,7 @@ from star_mlx.share import card as cards
 from star_mlx.share import dataset, facts, folder, license, snippets
 from star_mlx.share.markdown import code, fence, inline, table
 from star_mlx.share.metadata import License
-from star_mlx.types import RunError
+from star_mlx.types import Question, RunError
 from tests import hub_writing, small_run
 
 MIT = License("mit")
@@ -74,7 +75,7 @@ def test_the_metadata_is_what_the_hub_takes_and_says_split_and_n(known):
 
 def test_a_base_of_the_hub_is_named_with_its_commit_as_an_adapters_base(known):
     commit = "a" * 40
-    base = facts.Base("org/base", "org/base", commit, "h", 16, 135_000_000)
+    base = facts.Base("org/base", "org/base", commit, "h", 16, 135_000_000, "llama")
     on_hub = dataclasses.replace(known, base=base)
     data = front(card(on_hub))
     assert (data["base_model"], data["base_model_relation"]) == ("org/base", "adapter")
@@ -314,12 +315,12 @@ def test_a_form_that_the_adapter_has_no_place_in_is_left_out_or_refused(run, tmp
 
 
 def test_an_exported_folder_can_be_given_what_try_needs(run, tmp_path):
-    from star_mlx.share import asked
+    from star_mlx.share import asked, pulled
 
     exporter(run, "2", "mlx", tmp_path / "out", emit=print)
-    assert not asked.is_pulled(tmp_path / "out")
+    assert not pulled.is_pulled(tmp_path / "out")
     folder.carry(run, "last", tmp_path / "out")
-    assert asked.is_pulled(tmp_path / "out")
+    assert pulled.is_pulled(tmp_path / "out")
     found = asked.ask(tmp_path / "out", "7 8 + 4 5")
     assert (found["iteration"], found["gold"]) == (2, "1 2 3")
 
@@ -327,28 +328,45 @@ def test_an_exported_folder_can_be_given_what_try_needs(run, tmp_path):
 # --------------------------------------------------------------------------- the snippets
 
 TURNS = (("system", "s"), ("user", "it's `1`\n"), ("assistant", "{2}"))
-HUB = facts.Base("org/base", "org/base", "a" * 40, "h", 4, 1000)
-FOLDER = facts.Base("base", None, None, "h", 16, None)
+HUB = facts.Base("org/base", "org/base", "a" * 40, "h", 4, 1000, "llama")
+FOLDER = facts.Base("base", None, None, "h", 16, None, "mistral")
+POSED = Question("it's {3} 100%\n\\n `x`", (("A", "one's"), ("B", "{question}")))
 
 
 @pytest.mark.parametrize("base", [None, HUB, dataclasses.replace(HUB, bits=16), FOLDER])
 @pytest.mark.parametrize("turns", [None, (), TURNS])
 @pytest.mark.parametrize("shapes", [("mlx", "peft"), ("mlx", "gguf-lora"), ("mlx", "gguf")])
 def test_the_snippets_are_python_and_shell_for_every_base_and_prompt(known, base, turns, shapes):
-    asked = dataclasses.replace(known.asking, turns=turns, asked="it's {3} 100%\n\\n `x`\n")
+    asked = dataclasses.replace(known.asking, turns=turns, posed=POSED, asked="it's {3}\n `x`\n")
     made = dataclasses.replace(known, base=base or known.base, asking=asked)
     text = snippets.section(made, "user/name", shapes, [])
     for code_block in re.findall(r"^`{3,}python\n(.*?)^`{3,}$", text, re.S | re.M):
         compile(code_block, "snippet", "exec")
     shell = re.findall(r"^`{3,}sh\n(.*?)^`{3,}$", text, re.S | re.M)
-    assert len(shell) >= 2, "star-mlx's and llama.cpp's"
     for code_block in shell:
         subprocess.run(["sh", "-n"], input=code_block, text=True, check=True)
-    if turns is None and (lines := [s for s in shell if "> prompt.txt" in s]):
-        [printed] = [line for line in lines[0].splitlines() if "> prompt.txt" in line]
-        put = printed.split("printf")[1].rsplit(";", 1)[0]
-        done = subprocess.run(["sh", "-c", f"printf{put}"], capture_output=True, text=True)
-        assert done.stdout == asked.asked
+    [llama_cpp] = [code_block for code_block in shell if "llama-completion" in code_block]
+    assert ("add_bos_token=bool:false" in llama_cpp) == (turns is not None)
+
+
+def test_the_prompt_for_llama_cpp_is_put_together_as_it_was_trained(known, tmp_path):
+    asked = dataclasses.replace(known.asking, posed=POSED)
+    text = snippets.section(dataclasses.replace(known, asking=asked), "user/name", ["gguf"], [])
+    (tmp_path / "adapter/gguf").mkdir(parents=True)
+    for used, before in ((True, "few\n\n"), (False, "")):
+        values = {"few_shot": "few\n\n", "few_shot_used": used}
+        values["template"] = "<{question}>\n(A) {choice A}\n(B) {choice B}\n"
+        (tmp_path / "adapter/gguf/prompt.json").write_text(json.dumps(values))
+        code = text.split("'END'\n")[1].split("\nEND\n")[0]
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+        made = (tmp_path / "prompt.txt").read_text()
+        assert made.startswith(f"{before}<it's {{3}} 100%\n\\n `x`>\n(A) one's\n(B) ")
+
+
+def test_no_commands_for_llama_cpp_where_the_base_has_no_form_there(known):
+    base = dataclasses.replace(HUB, architecture="qwen2")
+    made = dataclasses.replace(known, base=base)
+    assert "llama" not in snippets.section(made, "user/name", ["mlx", "peft"], [])
 
 
 # --------------------------------------------------------------------------- the data set

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from star_mlx.share import facts
-from tests import small_run
+from tests import llama_cpp, small_run
 from tests.hub import Hub, client_environment
 from tests.hub_worker import Worker
 from tests.test_hub import closed
@@ -587,6 +587,25 @@ def test_a_base_in_a_folder_is_given_its_place(star, pulled):
     assert star("try", pulled, "7 8 + 4 5", "--model", TINY).code == 0
 
 
+def test_what_was_pulled_can_be_exported_on(star, run, pulled, tmp_path):
+    def export(what, form, out, *more):
+        return star("export", what, "--format", form, "--out", tmp_path / out, *more, fast=False)
+
+    for where, what in (("own", run), ("pulled", pulled)):
+        for form in ("peft", "fused"):
+            done = export(what, form, f"{where}-{form}", "--iteration", "2")
+            assert done.code == 0, done.err
+    for file in ("peft/adapter_model.safetensors", "fused/model.safetensors", "fused/prompt.json"):
+        own, other = tmp_path / f"own-{file}", tmp_path / f"pulled-{file}"
+        assert own.read_bytes() == other.read_bytes()
+    assert "is in the format mlx already" in export(pulled, "mlx", "out").line
+    assert "0 is the base" in export(pulled, "peft", "out", "--iteration", "0").line
+    assert "are for pulled folders" in export(run, "peft", "out", "--model", "tiny").line
+    (pulled / "run/prompts.yaml").write_text("[]")
+    assert "does not make the prompt" in export(pulled, "peft", "out").line
+    assert not (tmp_path / "out").exists()
+
+
 # --------------------------------------------------------------------------- the card's snippets
 
 
@@ -595,13 +614,13 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def snippet(text: str, word: str, language: str = "python") -> str:
-    [found] = [b for b in blocks(text, language) if word in b and "llama-cli" not in b]
+    [found] = [b for b in blocks(text, language) if word in b and "llama-completion" not in b]
     return found
 
 
 def execute(hub, place, cwd, kind, code):
     environment = client_environment(hub.url, place / "snippets")
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["PATH"] = f"{cwd}:{Path(sys.executable).parent}:{environment['PATH']}"
     command = [sys.executable, "-c", code] if kind == "python" else ["sh", "-ec", code]
     done = subprocess.run(
         command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300
@@ -627,6 +646,22 @@ def test_the_snippets_of_the_card_run_and_answer_as_try_does(
     execute(hub, place, tmp_path, "sh", snippet(text, "mlx_lm.convert", "sh"))
     told = execute(hub, place, tmp_path, "python", snippet(text, "PeftModel"))
     assert own["completion"].strip() == told.strip()
+
+
+@pytest.mark.download
+@pytest.mark.parametrize("formats", [("mlx", "peft"), ("mlx", "gguf-lora"), ("gguf",)])
+def test_the_commands_for_llama_cpp_answer_as_try_does(star, hub, run, place, tmp_path, formats):
+    pytest.importorskip("gguf")
+    llama_cpp.program(tmp_path)
+    more = [option for format in formats for option in ("--format", format)]
+    done = star("push", run, NAME, "--iteration", "1", *more, fast=False)
+    assert done.code == 0, done.err
+    text = tree(hub)["README.md"].decode()
+    [commands] = [block for block in blocks(text, "sh") if "llama-completion" in block]
+    [question] = re.findall(r"'{question}', '(.*)'\)", commands)
+    own = json.loads(star("try", run, question, "--iteration", "1", "--json").out)
+    told = execute(hub, place, tmp_path, "sh", commands)
+    assert own["completion"].strip() in told, told
 
 
 def test_what_is_really_exported_is_pushed_pulled_and_tells_nothing_of_the_machine(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from star_mlx.cli.pulled_options import pulled_options
 from star_mlx.export import FORMATS, GATE_CHANGED, GATE_PROBLEMS, GGUF_KINDS
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The share of those answers' texts that may change.",
 )
+@pulled_options
 @click.option("--force", is_flag=True, help="Write also what differs by more than is allowed.")
 @click.option("--json", "as_json", is_flag=True, help="What was written and measured, as JSON.")
 def export(
@@ -90,12 +92,15 @@ def export(
     quantize: str | None,
     gate_problems: int,
     gate_changed: float,
+    model: str | None,
+    trust_remote_code: bool,
     force: bool,
     as_json: bool,
 ) -> None:
     """Write the model of a RUN's iteration for other programs, with what shows that it is the same.
 
-    Nothing is written where it differs from what was trained by more than is allowed.
+    RUN may also be a folder that `star-mlx pull` fetched. Nothing is written where it differs from
+    what was trained by more than is allowed.
     """
     if verify and form not in ("peft", "fused"):
         raise click.UsageError(f"--verify compares --format peft and fused, not {form}")
@@ -112,7 +117,8 @@ def export(
         done = write(
             run, iteration, form, out, verify=verify, force=force,
             quantize=int(quantize) if quantize else None, kind=kind, with_base=with_base,
-            gate_problems=gate_problems, gate_share=gate_changed, emit=emit,
+            gate_problems=gate_problems, gate_share=gate_changed, model=model,
+            trust_remote_code=trust_remote_code, emit=emit,
         )  # fmt: skip
     if as_json:
         import json

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from star_mlx.cli.pulled_options import pulled_options
+
 
 @click.command("try")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -18,16 +20,7 @@ import click
     metavar="N",
     help="Whose model to ask: an iteration's number (0 is the base), best or last.",
 )
-@click.option(
-    "--model",
-    metavar="DIR",
-    help="Where the base of a pulled adapter is, if it is not on the Hub.",
-)
-@click.option(
-    "--trust-remote-code",
-    is_flag=True,
-    help="Run Python code that comes with the base of a pulled adapter.",
-)
+@pulled_options
 @click.option("--json", "as_json", is_flag=True, help="Everything about the answer, as JSON.")
 def try_(
     run: Path,
@@ -64,9 +57,9 @@ def try_(
 def _ask(
     run: Path, question: str, iteration: str, model: str | None, trust_remote_code: bool
 ) -> dict[str, Any]:
-    from star_mlx.share import asked
+    from star_mlx.share import asked, pulled
 
-    if asked.is_pulled(run):
+    if pulled.is_pulled(run):
         return asked.ask(
             run, question, iteration=iteration, model=model, trust_remote_code=trust_remote_code
         )

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import numpy as np
 from star_mlx.engine import gguf_config, gguf_file, gguf_tokenizer
 from star_mlx.engine.gguf_config import GROUP, QUANTIZED, Place
 from star_mlx.engine.gguf_file import Gguf, Tensor
+from star_mlx.files import partial_folder, whole_folder
 from star_mlx.types import ModelError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,7 +54,7 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
             empty or cannot be written. Nothing is left behind.
     """
     out = out.expanduser().resolve()
-    partial = _partial(out)
+    partial = partial_folder(out, "import")
     file = gguf_file.read(path)
     config, places = gguf_config.read(file)
     types: Counter[str] = Counter()
@@ -67,41 +66,13 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
             f"{path} is quantized already ({', '.join(packed)}), and again would lose more: "
             "leave --bits out, or ask for its F16 file"
         )
-    with _whole(partial, out):
+    with whole_folder(partial, out):
         words = gguf_tokenizer.write(file, partial, config["max_position_embeddings"])
         config |= _write_weights(file, places, partial, bits)
         text = json.dumps(config, indent=2) + "\n"
         (partial / "config.json").write_text(text, encoding="utf-8")
     context = config["max_position_embeddings"]
     return Imported(out, "llama", types.total(), dict(types), bits, words, context)
-
-
-def _partial(out: Path) -> Path:
-    """The name that a folder has until it is whole, where ``out`` is free to be written."""
-    try:
-        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
-    except OSError as error:
-        raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
-    if taken:
-        raise ModelError(f"{out} exists and is not an empty folder: choose another --out")
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        raise ModelError(f"{partial} is left of another import: delete it if none is running")
-    return partial
-
-
-@contextmanager
-def _whole(partial: Path, out: Path) -> Iterator[None]:
-    """A folder that is filled under another name, then renamed; removed where anything fails."""
-    try:
-        partial.mkdir(parents=True)
-        yield
-        os.replace(partial, out)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
-        raise
 
 
 # --------------------------------------------------------------------------- the weights

@@ -5,21 +5,20 @@ Importing it imports nothing heavy; ``export`` does.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from star_mlx.types import Emit, ModelError
+from star_mlx.files import partial_folder, whole_folder
+from star_mlx.types import Emit, RunError
 
 if TYPE_CHECKING:
     from star_mlx.export.source import Source, Written
 
 Format = Literal["mlx", "peft", "fused", "gguf", "gguf-lora"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+GGUF_MODELS = ("llama", "mistral")  # by config.json's model_type; mlx-lm reads both as a llama
 GGUF_KINDS = ("F32", "F16", "Q8_0", "Q4_0")
 GATE_PROBLEMS, GATE_CHANGED = 100, 0.1
 
@@ -55,12 +54,14 @@ def export(
     with_base: bool = False,
     gate_problems: int = GATE_PROBLEMS,
     gate_share: float = GATE_CHANGED,
+    model: str | None = None,
+    trust_remote_code: bool = False,
     emit: Emit = lambda event: None,
 ) -> Exported:
     """Write the model of a run's iteration to the new folder ``out``, whole or not at all.
 
     Args:
-        run: the run folder.
+        run: the run folder, or one that was pulled.
         iteration: a number, ``best`` or ``last``.
         format: see ``docs/export.md``.
         out: a folder that does not exist or is empty.
@@ -71,6 +72,8 @@ def export(
         with_base: write the base beside a ``gguf-lora`` too, as a GGUF file of that ``kind``.
         gate_problems: how many dev problems a quantized ``fused`` is tried on.
         gate_share: the share of its greedy outputs that may differ from the adapter's.
+        model: where the base of a pulled folder is, for one that is not on the Hub.
+        trust_remote_code: whether code that comes with such a base may be run.
         emit: called with every event.
 
     Raises:
@@ -78,14 +81,16 @@ def export(
             differs by too much from what was trained, or a folder that cannot be written.
     """
     out = out.expanduser().absolute()
-    partial = _partial(out)
+    partial = partial_folder(out, "export")
     from star_mlx.export import prompt
     from star_mlx.export.mlx_format import write_json
     from star_mlx.export.source import source
 
-    found = source(run, iteration)
+    found = source(run, iteration, model=model, trust_remote_code=trust_remote_code)
+    if found.pulled is not None and format == "mlx":
+        raise RunError(f"{run} is in the format mlx already: copy it")
     asked = prompt.asking(found)
-    with _whole(partial, out):
+    with whole_folder(partial, out):
         if format == "peft":
             from star_mlx.export import peft_format
 
@@ -126,39 +131,3 @@ def _plain(format: Format, found: Source, folder: Path, kind: str, with_base: bo
             base = folder / f"base-{kind}.gguf"
             gguf_model.convert(found.base, base, kind, None, title=found.base.folder.name)
     return Written()
-
-
-def _partial(out: Path) -> Path:
-    """The name that the folder has until it is whole, where ``out`` is free to be written."""
-    try:
-        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
-    except OSError as error:
-        raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
-    if taken:
-        raise ModelError(f"{out} exists and is not an empty folder: give another --out")
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        raise ModelError(f"{partial} is left of another export: delete it if none is running")
-    return partial
-
-
-@contextmanager
-def _whole(partial: Path, out: Path) -> Iterator[None]:
-    """A folder that is filled under another name, flushed to the disk and renamed; removed where
-    anything fails."""
-    from star_mlx.files import flush_folder
-
-    try:
-        partial.mkdir(parents=True)
-        yield
-        for path in partial.rglob("*"):
-            if path.is_file():
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
-        os.replace(partial, out)
-        flush_folder(out.parent)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise ModelError(f"{out} cannot be written: {error.strerror or error}") from error
-        raise

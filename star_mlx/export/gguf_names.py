@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from star_mlx.engine.gguf_config import LINEAR, NORMS
+from star_mlx.export import GGUF_MODELS
 from star_mlx.export.source import Source
 from star_mlx.types import ModelError
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ARCHITECTURE = "llama"
-MODEL_TYPES = ("llama", "mistral")  # of config.json; mlx-lm reads both as a llama
 _PARTS = {module: name for name, module in {**LINEAR, **NORMS}.items()}
 _TOPS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
@@ -34,7 +34,7 @@ _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 def check(config: Mapping[str, Any]) -> None:
     """Whether a base with this config.json has a form in GGUF here; a ModelError says if not."""
     kind = config.get("model_type")
-    if kind not in MODEL_TYPES:
+    if kind not in GGUF_MODELS:
         raise ModelError(
             f"the base is a {kind!r} model, and only llama models can be exported to GGUF: use "
             "--format fused, which llama.cpp's own convert_hf_to_gguf.py reads"

@@ -46,16 +46,17 @@ def asking(source: Source) -> Asking:
 
     from star_mlx.engine.text import Text
 
-    run = source.record.path
-    recipe = prepare.resume_recipe(run)
-    task, plain = prepare.open_task(recipe)
+    recipe, task, plain = source.opened()
     trusted = {"trust_remote_code": True} if source.trust_remote_code else {}
     ends = load_config(source.base.folder).get("eos_token_id")  # also of generation_config.json
     text = Text(load_tokenizer(source.base.folder, trusted, eos_token_ids=ends))
     prompts = prepare.in_template(recipe, plain, cast(Any, text))
-    if prompts.digest() != source.record.recipe["provenance"]["prompts_sha256"]:
+    if source.pulled is not None:
+        source.pulled.check_prompt(prompts)
+    elif prompts.digest() != source.record.recipe["provenance"]["prompts_sha256"]:
         raise RunError(
-            f"the few-shot prompt of {run} has changed since it was made: restore its prompt file"
+            f"the few-shot prompt of {source.record.path} has changed since it was made: restore "
+            "its prompt file"
         )
     # as student.Student.few_shot
     few_shot = not prompts.zero_shot and recipe.star.options().few_shot(source.iteration)
@@ -71,7 +72,9 @@ def as_json(source: Source, asked: Asking) -> dict[str, Any]:
     prompts, decoding = asked.prompts, asked.decoding
     choices = next((shot.question.choices for shot in prompts.examples), ())
     question = Question("{question}", tuple((k, f"{{choice {k}}}") for k, _ in choices))
-    template = prompts.generation(Problem("", question, ""), hinted=False)
+    problem = Problem("", question, "")
+    # a chat template may begin a prompt with what its examples begin with already
+    before, [template] = prompts.batch([problem], hinted=False, few_shot=asked.few_shot)
     return {
         "task": asked.task.name,
         "base": source.base_told,
@@ -80,7 +83,7 @@ def as_json(source: Source, asked: Asking) -> dict[str, Any]:
         "system": prompts.system,
         "template": template,
         "few_shot_used": asked.few_shot,
-        "few_shot": prompts.few_shot(hinted=False),
+        "few_shot": before if asked.few_shot else prompts.few_shot(hinted=False),
         "examples": [
             {
                 "question": prompts.task.ask(shot.question),

@@ -1,4 +1,4 @@
-"""What is exported: the adapter of a run's iteration, and the base it was trained on."""
+"""What is exported: the adapter of a run's iteration, or of a pulled folder, and its base."""
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_mlx import measure, store
+from star_mlx import measure, prepare, store
 from star_mlx.engine.resolve import Found, content_hash, find
-from star_mlx.types import ModelError, RunError
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import Recipe
+from star_mlx.share import pulled
+from star_mlx.types import ModelError, RunError, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An adapter folder in mlx-lm's form, the base's folder, and the run they belong to."""
+    """An adapter folder in mlx-lm's form, the base's folder, and the run they belong to.
+
+    ``pulled`` is the folder where it is not of a run but was pulled; then ``record`` has its recipe
+    as it can be trusted, and no metrics.
+    """
 
     record: store.RunRecord
     iteration: int
     adapter: Path
     base: Found
+    pulled: pulled.Opened | None = None
+
+    def opened(self) -> tuple[Recipe, Task, Prompts]:
+        """The recipe, the task and the few-shot prompts as plain text."""
+        if self.pulled is not None:
+            return self.pulled.recipe, self.pulled.task, self.pulled.prompts
+        recipe = prepare.resume_recipe(self.record.path)
+        return recipe, *prepare.open_task(recipe)
 
     @property
     def base_config(self) -> dict[str, Any]:
@@ -55,28 +70,54 @@ class Written:
     gate: Mapping[str, Any] | None = None
 
 
-def source(run: Path, iteration: str = "best") -> Source:
+def source(
+    run: Path,
+    iteration: str = "best",
+    *,
+    model: str | None = None,
+    trust_remote_code: bool = False,
+) -> Source:
     """The adapter of an iteration, by its number, ``"best"`` or ``"last"``.
+
+    ``run`` may be a pulled folder; ``model`` and ``trust_remote_code`` are for these alone, see
+    ``share.pulled.opened``.
 
     Raises:
         RunError: no run, no such iteration, or it is the base, which has no adapter.
         ModelError: the run's base cannot be had, or is another by its content.
     """
+    if pulled.is_pulled(run):
+        return _pulled(run, iteration, model, trust_remote_code)
+    if model is not None or trust_remote_code:
+        raise RunError(
+            "a run has its own base: --model and --trust-remote-code are for pulled folders"
+        )
     record = store.read(run)
     number = measure.which(record, iteration).number
     folder = record.adapter(number)
     if folder is None:
         why = "its best iteration is the base itself" if iteration == "best" else "that is the base"
         raise RunError(f"{run}: {why}, which has no adapter to export; give --iteration N")
-    model, made = record.recipe["model"], record.recipe.get("provenance", {}).get("base", {})
+    named, made = record.recipe["model"], record.recipe.get("provenance", {}).get("base", {})
     found = find(
-        model["path"],
-        made.get("revision") or model.get("revision"),
-        trust_remote_code=bool(model.get("trust_remote_code")),
+        named["path"],
+        made.get("revision") or named.get("revision"),
+        trust_remote_code=bool(named.get("trust_remote_code")),
     )
     if made.get("hash") != content_hash(found.folder):
         raise ModelError(
-            f"the base {model['path']} is not the one {run} was trained on: its content has "
+            f"the base {named['path']} is not the one {run} was trained on: its content has "
             "changed; an adapter fits its own base alone"
         )
     return Source(record, number, folder, found)
+
+
+def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: bool) -> Source:
+    found = pulled.opened(
+        folder, iteration=iteration, model=model, trust_remote_code=trust_remote_code
+    )
+    if found.iteration == 0:
+        raise RunError(f"{folder}: iteration 0 is the base, which has no adapter to export")
+    base = found.base()
+    values = {**prepare.settled(found.recipe, found.task), "provenance": dict(found.made)}
+    return Source(store.RunRecord(folder, values, []), found.iteration, folder, base, found)

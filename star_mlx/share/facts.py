@@ -43,6 +43,7 @@ class Base:
     hash: str
     bits: int | None
     parameters: int | None
+    architecture: str | None  # config.json's model_type
 
     @property
     def tiny(self) -> bool:
@@ -55,10 +56,12 @@ class Asking:
     """How the iteration's model is asked.
 
     ``few_shot`` is the text in front of a question, ``turns`` the (role, content) turns in front of
-    it where the chat template is used; ``asked`` is the question ``question`` as it is put, all in
-    all ``max_tokens``, ``temperature``, ``top_p`` and ``stop`` are how it is decoded.
+    it where the chat template is used; ``asked`` is the question ``posed`` (``question`` in words)
+    as it is put, all in all; ``max_tokens``, ``temperature``, ``top_p`` and ``stop`` are how it is
+    decoded.
     """
 
+    posed: Question
     question: str
     asked: str
     few_shot: str
@@ -202,6 +205,7 @@ def asking(
         prompts = whole  # its stops are a chat's
     how = measuring(recipe, prompts)
     return Asking(
+        posed=problem.question,
         question=_words(problem),
         asked=asked,
         few_shot=before,
@@ -239,6 +243,7 @@ def _base(recipe: Mapping[str, Any]) -> Base:
         hash=str(made.get("hash", "")),
         bits=made.get("bits"),
         parameters=made.get("parameters"),
+        architecture=made.get("architecture"),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from star_mlx.export import GGUF_MODELS
 from star_mlx.share.facts import Base, Facts
 from star_mlx.share.markdown import fence
 
@@ -43,6 +43,19 @@ text = tokenizer.decode(out[0][ids["input_ids"].shape[1]:], skip_special_tokens=
 for stop in {stops!r}:
     text = text.split(stop)[0]
 print(text)
+"""
+
+LLAMA_CPP = """\
+python3 - <<'END'
+import json
+from pathlib import Path
+
+asked = json.loads(Path("{folder}/prompt.json").read_text(encoding="utf-8"))
+prompt = asked["few_shot"] * asked["few_shot_used"] + asked["template"]
+{puts}Path("prompt.txt").write_bytes(prompt.encode())
+END
+llama-completion {load} -bf prompt.txt --no-escape{bos} \\
+  -n {max_tokens} --temp 0 -no-cnv --no-display-prompt
 """
 
 PLAIN = "prompt = {asked!r}"
@@ -125,7 +138,7 @@ def peft(facts: Facts, repo_id: str) -> str:
 
 
 def in_full(base: Base) -> str:
-    """The commands that make the folder ``DEQUANTIZED`` of the base, for PEFT and llama.cpp."""
+    """The commands that make the folder ``DEQUANTIZED`` of the base, for PEFT."""
     fetched = ""
     if base.id:
         at = f" --revision {base.revision}" if base.revision else ""
@@ -163,39 +176,32 @@ def _prompt(facts: Facts) -> str:
 
 def _llama_cpp(facts: Facts, repo_id: str, formats: Sequence[str]) -> list[str]:
     """Shell commands that ask it with llama.cpp, by what is there to load."""
-    how = facts.asking
-    ask = (
-        f"-f prompt.txt -n {how.max_tokens} --temp 0 -no-cnv --no-display-prompt"
-        if how.turns is None
-        else f"-p {json.dumps(how.asked)} -n {how.max_tokens} --temp 0"
-    )
-    fetch = f"hf download {repo_id} --local-dir adapter\n"
-    if how.turns is None:
-        front = "cat adapter/run/prompt.txt; " if how.few_shot else ""
-        shown = how.asked.replace("\\", "\\\\").replace("%", "%%").replace("'", "'\\''")
-        shown = shown.replace("\n", "\\n")
-        fetch += f"{{ {front}printf '{shown}'; }} > prompt.txt\n"
+    pulled = "pulled/" + repo_id.replace("/", "--")
+    fetch = f"star-mlx pull {repo_id}\n"
+    model = "" if facts.base.id or facts.base.tiny else " --model FOLDER-OF-THE-BASE"
+    export = f"star-mlx export {pulled}{model} --out gguf --format"
     if "gguf" in formats:
-        return [
-            "With llama.cpp, the base and the adapter in one file:",
-            fence(f"{fetch}llama-cli -m adapter/gguf/*.gguf {ask}\n", "sh"),
-        ]
-    if "gguf-lora" in formats:
-        lora = "adapter/gguf-lora/*.gguf"
-        made = ""
-    elif "peft" in formats:
-        lora = "adapter.gguf"
-        made = (
-            f"python llama.cpp/convert_lora_to_gguf.py --base {DEQUANTIZED} "
-            f"--outfile {lora} adapter/peft\n"
-        )
-    else:
+        words = "With llama.cpp, the base and the adapter in one file:"
+        fetch = f"hf download {repo_id} --local-dir adapter\n"
+        folder, load = "adapter/gguf", "-m adapter/gguf/*.gguf"
+    elif facts.base.architecture not in GGUF_MODELS or "mlx" not in formats:
         return []
-    base = f"python llama.cpp/convert_hf_to_gguf.py {DEQUANTIZED} --outfile base.gguf\n"
-    return [
-        "With llama.cpp, the base as a GGUF file and the adapter beside it:",
-        fence(
-            f"{fetch}{in_full(facts.base)}{base}{made}llama-cli -m base.gguf --lora {lora} {ask}\n",
-            "sh",
-        ),
-    ]
+    elif "gguf-lora" in formats:
+        words = "With llama.cpp, the adapter on a GGUF file of its base, which is made first:"
+        fetch += f"{export} gguf-lora --with-base\n"
+        folder, load = "gguf", f"-m gguf/base-F16.gguf --lora {pulled}/gguf-lora/*.gguf"
+    else:
+        words = "With llama.cpp, the base and the adapter made one file:"
+        fetch += f"{export} gguf\n"
+        folder, load = "gguf", "-m gguf/*.gguf"
+    how = facts.asking
+    put = {f"{{choice {label}}}": text for label, text in how.posed.choices}
+    put["{question}"] = how.posed.text
+    code = LLAMA_CPP.format(
+        folder=folder,
+        puts="".join(f"prompt = prompt.replace({k!r}, {v!r})\n" for k, v in put.items()),
+        load=load,
+        max_tokens=how.max_tokens,
+        bos="" if how.turns is None else " --override-kv tokenizer.ggml.add_bos_token=bool:false",
+    )
+    return [words, fence(fetch + code, "sh")]
