@@ -210,7 +210,12 @@ def _unwritten(error: Exception, repo: str, revision: str | None) -> str | None:
         return f"the Hub refuses what is sent to {repo}: {said}" if ours else None
     if getattr(error, "filename", None):
         return f"{getattr(error, 'filename', '')} cannot be read: {getattr(error, 'strerror', '')}"
-    text = f"the connection to the Hub failed ({_first_line(error)}): try again"
+    said = _first_line(error)
+    answered = "HTTP status" in said  # in hf_xet's words, which has no class for a refusal
+    failed = (
+        "the Hub's Xet store refused or failed" if answered else "the connection to the Hub failed"
+    )
+    text = f"{failed} ({said}): try again"
     if not isinstance(error, hub.HTTPError):  # hf_xet raises RuntimeError or ConnectionError
         text += ", with HF_HUB_DISABLE_XET=1 if that does not help"
     return text

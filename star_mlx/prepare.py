@@ -113,18 +113,23 @@ def opened(
 
 def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[str, Any]:
     """What a run depends on beyond its recipe: versions, and the hashes of base, data, prompts."""
-    data = hashlib.sha256()
-    for split in ("train", "dev"):
-        for problem in task.problems(split):
-            data.update(f"{split}\0{problem.id}\0{problem.question}\0{problem.answer}\n".encode())
     return {
         "versions": {name: _version(name) for name in PACKAGES}
         | {"python": ".".join(map(str, sys.version_info[:3]))},
         "base": dict(engine.describe()),
-        "data_sha256": data.hexdigest(),
+        "data_sha256": data_sha256(task),
         "rows_left_out": len(task.skipped()),
         "prompts_sha256": prompt_set.digest(),
     }
+
+
+def data_sha256(task: Task) -> str:
+    """SHA-256 of the train and dev problems."""
+    data = hashlib.sha256()
+    for split in ("train", "dev"):
+        for problem in task.problems(split):
+            data.update(f"{split}\0{problem.id}\0{problem.question}\0{problem.answer}\n".encode())
+    return data.hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from star_mlx import prepare
 from star_mlx.record import RunRecord
-from star_mlx.scripted import ScriptedEngine
 from star_mlx.types import Problem, Question, StarError, Task
 
 
@@ -28,11 +27,8 @@ class Known:
 def of_run(record: RunRecord) -> Known:
     """The problems that a run was made with, as its recipe names them."""
     try:
-        task, prompts = prepare.open_task(prepare.resume_recipe(record.path))
-        nobody = ScriptedEngine(
-            lambda asked: ""
-        )  # provenance speaks of a model, which is not asked
-        found = prepare.provenance(task, prompts, nobody)["data_sha256"]
+        task, _ = prepare.open_task(prepare.resume_recipe(record.path))
+        found = prepare.data_sha256(task)
     except StarError as error:
         return Known(why_not=" ".join(str(error).split()))
     if data_hash(record) not in (None, found):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests import hub_writing
+from tests import hub_writing, hub_xet
 from tests.hub_writing import blob_id
 
 Kind = Literal["model", "dataset"]
@@ -76,12 +76,12 @@ class Hub:
         self.repos: dict[tuple[Kind, str], Repo] = {}
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
-        self.xet = (
-            ""  # the address of a Xet store that the weights are said to be in; no such store
-        )
+        # the address of a Xet store that the weights are said to be in; no such store
+        self.xet = ""
+        self.xet_store: hub_xet.XetStore | None = None  # one that there is
         self.token: str | None = None  # what one must have to write; None: nothing
         self.blobs: dict[str, bytes] = {}  # large files by their SHA-256
-        self.store = tempfile.mkdtemp(prefix="hub-")
+        self.store = ""  # the folder of what is committed over the network, while it serves
         self.made = 0  # commits
         self.authorized: list[tuple[str, str]] = []  # as ``requests``, those with a token
         self.lock = threading.Lock()
@@ -97,6 +97,7 @@ class Hub:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Hub:
+        self.store = tempfile.mkdtemp(prefix="hub-")
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -146,6 +147,22 @@ class Hub:
     def mend(self) -> None:
         """Forget all faults."""
         self.faults.clear()
+
+    def keep_in_xet(self) -> hub_xet.XetStore:
+        """From now on large files are in a new Xet store, whose address is told."""
+        self.xet_store = hub_xet.XetStore(self.url)
+        return self.xet_store
+
+    def large(self, sha256: str) -> bytes | None:
+        """A large file that was sent, by whichever way."""
+        stored = self.xet_store and self.xet_store.content(sha256)
+        return self.blobs.get(sha256) if stored is None else stored
+
+    def xet_hash(self, name: str, data: bytes) -> str | None:
+        """What a file is called in the Xet store; None where it is not in it."""
+        if self.xet_store:
+            return self.xet_store.hashes.get(hashlib.sha256(data).hexdigest())
+        return "e" * 64 if self.xet and name.endswith(".safetensors") else None
 
     def asked(self, method: str, pattern: str) -> list[str]:
         """The paths asked for with a method that match a pattern."""
@@ -197,6 +214,11 @@ class Handler(BaseHTTPRequestHandler):
         if fault and fault.status:
             self._answer(fault.status, fault.body, fault.headers)
             return
+        if (store := self.hub.xet_store) and path.startswith(hub_xet.ROOT):
+            with self.hub.writing:
+                status, data, headers = store.answer(self.command, self.path, self.headers, body)
+            self._answer(status, data, headers)
+            return
         with self.hub.writing:
             if self.command == "PUT":
                 status, values, headers = hub_writing.put(self.hub, path, body), {}, {}
@@ -235,6 +257,10 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault(unquote(path), self.command)
         if fault and fault.status:
             self._answer(fault.status, fault.body, fault.headers)
+            return
+        if (store := self.hub.xet_store) and path.startswith(hub_xet.ROOT):
+            status, data, headers = store.answer(self.command, self.path, self.headers, b"")
+            self._answer(status, data, headers, cut=fault.cut if fault else None)
             return
         parts = [unquote(part) for part in path.split("/")[1:]]
         if parts[0] == "api":
@@ -275,13 +301,18 @@ class Handler(BaseHTTPRequestHandler):
             return
         commit, folder = found
         if verb in ("xet-read-token", "xet-write-token"):
-            access = {"Cas-Url": self.hub.xet, "Access-Token": "t", "Token-Expiration": "9" * 10}
-            self._answer(200, b"{}", {f"X-Xet-{name}": value for name, value in access.items()})
+            anonymous = self.hub.token and not self.headers.get("Authorization")
+            if verb == "xet-write-token" and anonymous:
+                self._error(401, "", "Invalid username or password.")
+                return
+            store = self.hub.xet_store or hub_xet.XetStore(self.hub.xet)
+            values, headers = store.access(verb.split("-")[1])
+            self._answer(200, json.dumps(values).encode(), headers)
             return
         names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         if verb == "tree":
             large = self.hub.repos[kind, repo_id].large.get(commit, set())
-            self._json([_entry(folder, name, name in large) for name in names])
+            self._json([_entry(self.hub, folder, name, name in large) for name in names])
         else:
             siblings = [{"rfilename": name} for name in names]
             private = self.hub.repos[kind, repo_id].private
@@ -305,9 +336,9 @@ class Handler(BaseHTTPRequestHandler):
         large = name in self.hub.repos[kind, repo_id].large.get(commit, set())
         tag = hashlib.sha256(data).hexdigest() if large else blob_id(data)
         headers = {"X-Repo-Commit": commit, "ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
-        if self.hub.xet and name.endswith(".safetensors"):
+        if xet := self.hub.xet_hash(name, data):
             route = f"{self.hub.url}/api/{kind}s/{repo_id}/xet-read-token/{commit}"
-            headers |= {"X-Xet-Hash": "e" * 64, "X-Xet-Refresh-Route": route}
+            headers |= {"X-Xet-Hash": xet, "X-Xet-Refresh-Route": route}
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         status = 200
         if wanted:
@@ -359,11 +390,13 @@ def client_environment(url: str, home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def _entry(folder: Path, name: str, large: bool) -> dict[str, Any]:
+def _entry(hub: Hub, folder: Path, name: str, large: bool) -> dict[str, Any]:
     data = (folder / name).read_bytes()
     entry: dict[str, Any] = {"type": "file", "path": name, "size": len(data)}
     if not large:
         return {**entry, "oid": blob_id(data)}
     digest = hashlib.sha256(data).hexdigest()
     lfs = {"oid": digest, "size": len(data), "pointerSize": 134}
-    return {**entry, "oid": blob_id(digest.encode()), "lfs": lfs}
+    entry |= {"oid": blob_id(digest.encode()), "lfs": lfs}
+    xet = hub.xet_hash(name, data)
+    return {**entry, "xetHash": xet} if xet else entry

@@ -178,9 +178,9 @@ def _commit(
             files[value["path"]] = base64.b64decode(value["content"])
             large.discard(value["path"])
         elif line["key"] == "lfsFile":
-            if value["oid"] not in hub.blobs:
+            if (content := hub.large(value["oid"])) is None:
                 return _error(400, "", f"LFS pointer to a missing object: {value['path']}")
-            files[value["path"]] = hub.blobs[value["oid"]]
+            files[value["path"]] = content
             large.add(value["path"])
         elif line["key"] == "deletedFile":
             if value["path"] not in files:

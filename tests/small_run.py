@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,7 +26,9 @@ def made() -> Path:
     from star_mlx import loop, measure
     from star_mlx.recipe import load
 
-    run = Path(tempfile.mkdtemp(prefix="small-run-")) / "sums"
+    place = Path(tempfile.mkdtemp(prefix="small-run-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    run = place / "sums"
     loop.run(load(None, task="arithmetic", overrides=SMALL), run, lambda event: None)
     measure.evaluate_run(run, "2", how=measure.How("test"), against=["few-shot"])
     return run

@@ -43,12 +43,13 @@ PACKAGES = ("star-mlx", "mlx", "mlx-lm", "torch", "transformers", "peft")
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How far two models' logits lie apart: the largest difference of one logit, and at how many of
-    the positions both have the same largest."""
+    the positions both have the same largest; ``size`` is the largest absolute logit."""
 
     prompts: int
     positions: int
     largest: float
     equal: int
+    size: float
 
 
 def rows(source: Source, asked: Asking) -> list[list[int]]:
@@ -71,17 +72,19 @@ def compare(
 ) -> Difference:
     """The difference over all positions of all texts. A NaN makes ``largest`` NaN."""
     emit(PhaseStarted(iteration, "evaluate", len(texts)))
-    start, positions, equal, largest = time.perf_counter(), 0, 0, np.float32(0)
+    start, positions, equal = time.perf_counter(), 0, 0
+    largest = size = np.float32(0)
     for done, ids in enumerate(texts, 1):
         a, b = ours(ids), theirs(ids)
         if a.shape != b.shape:
             raise ModelError(f"the models have logits of shapes {a.shape} and {b.shape}")
         largest = np.maximum(largest, np.abs(a - b).max())
+        size = np.maximum(size, np.abs(a).max())
         equal += int((a.argmax(-1) == b.argmax(-1)).sum())
         positions += len(ids)
         seconds = time.perf_counter() - start
         emit(Progress(iteration, "evaluate", done, len(texts), positions, seconds))
-    return Difference(len(texts), positions, float(largest), equal)
+    return Difference(len(texts), positions, float(largest), equal, float(size))
 
 
 def judge(found: dict[str, Any], what: str, force: bool) -> None:
@@ -129,6 +132,7 @@ def entry(
         "prompts": found.prompts,
         "positions": found.positions,
         "max_abs_logit_difference": found.largest,
+        "max_abs_logit": found.size,
         "equal_argmax": found.equal / found.positions if found.positions else 1.0,
         "bound": bound,
         "within_bound": found.largest <= bound,  # not where it is NaN

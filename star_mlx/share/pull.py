@@ -46,7 +46,7 @@ def pull(name: str, out: Path | None = None) -> Pulled:
     if not HUB_ID.fullmatch(repo_id):
         raise hub.HubError(f"{name}: write the repository as user/name, or user/name@revision")
     out = out or Path("pulled") / repo_id.replace("/", "--")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
 
     with hub.failures(
         hub.HubError, repo_id, revision or None, instead="copy the folder from where it is"
@@ -54,7 +54,9 @@ def pull(name: str, out: Path | None = None) -> Pulled:
         found = Path(
             snapshot_download(repo_id, revision=revision or None, allow_patterns=list(ALLOWED))
         )
-    manifest = _manifest(repo_id, found)
+        manifest = _manifest(repo_id, found)
+        for name in _differing(found, manifest):  # damaged on the way, it would stay in the cache
+            hf_hub_download(repo_id, name, revision=found.name, force_download=True)
     files = _wanted(found)
     _check(repo_id, found, manifest)
     fresh = not _same(out, found, files)
@@ -89,16 +91,38 @@ def _wanted(found: Path) -> list[str]:
     return sorted(n.as_posix() for n in allowed)
 
 
+def _listed(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """The files that are checked, with their hashes; the card may have been edited."""
+    return [
+        (name, wanted)
+        for name, wanted in sorted(manifest["files"].items())
+        if name != CARD and any(Path(name).match(pattern) for pattern in ALLOWED)
+    ]
+
+
+def _differing(found: Path, manifest: dict[str, Any]) -> list[str]:
+    """The files that are there and are not what the manifest says."""
+    return [
+        name
+        for name, wanted in _listed(manifest)
+        if _is_in(found, name) and sha256(found / name) != wanted
+    ]
+
+
+def _is_in(found: Path, name: str) -> bool:
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    return inside and (found / name).is_file()
+
+
 def _check(repo_id: str, found: Path, manifest: dict[str, Any]) -> None:
-    """Whether every listed file is there and has its hash; the card may have been edited."""
-    for name, wanted in sorted(manifest["files"].items()):
-        if name == CARD or not any(Path(name).match(pattern) for pattern in ALLOWED):
-            continue
-        if Path(name).is_absolute() or ".." in Path(name).parts or not (found / name).is_file():
+    """Whether every listed file is there and has its hash."""
+    for name, wanted in _listed(manifest):
+        if not _is_in(found, name):
             raise hub.HubError(f"{repo_id} lacks {name}, which its {MANIFEST} lists")
         if sha256(found / name) != wanted:
             raise hub.HubError(
-                f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the push"
+                f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the "
+                "push, or comes damaged"
             )
     if RECIPE in manifest["files"] and (found / "adapters.safetensors").is_file():
         config = found / "adapter_config.json"
