@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from star_mlx.export import GGUF_MODELS
 from star_mlx.share.facts import Base, Facts
-from star_mlx.share.markdown import fence
+from star_mlx.share.markdown import code, fence
 
 MLX = """\
 from pathlib import Path
@@ -181,27 +182,29 @@ def _llama_cpp(facts: Facts, repo_id: str, formats: Sequence[str]) -> list[str]:
     model = "" if facts.base.id or facts.base.tiny else " --model FOLDER-OF-THE-BASE"
     export = f"star-mlx export {pulled}{model} --out gguf --format"
     if "gguf" in formats:
-        words = "With llama.cpp, the base and the adapter in one file:"
+        words = "With llama.cpp, the base and the adapter in one file"
         fetch = f"hf download {repo_id} --local-dir adapter\n"
         folder, load = "adapter/gguf", "-m adapter/gguf/*.gguf"
     elif facts.base.architecture not in GGUF_MODELS or "mlx" not in formats:
         return []
     elif "gguf-lora" in formats:
-        words = "With llama.cpp, the adapter on a GGUF file of its base, which is made first:"
+        words = "With llama.cpp, the adapter on a GGUF file of its base, which is made first"
         fetch += f"{export} gguf-lora --with-base\n"
         folder, load = "gguf", f"-m gguf/base-F16.gguf --lora {pulled}/gguf-lora/*.gguf"
     else:
-        words = "With llama.cpp, the base and the adapter made one file:"
+        words = "With llama.cpp, the base and the adapter made one file"
         fetch += f"{export} gguf\n"
         folder, load = "gguf", "-m gguf/*.gguf"
     how = facts.asking
     put = {f"{{choice {label}}}": text for label, text in how.posed.choices}
     put["{question}"] = how.posed.text
-    code = LLAMA_CPP.format(
+    ask = LLAMA_CPP.format(
         folder=folder,
         puts="".join(f"prompt = prompt.replace({k!r}, {v!r})\n" for k, v in put.items()),
         load=load,
         max_tokens=how.max_tokens,
         bos="" if how.turns is None else " --override-kv tokenizer.ggml.add_bos_token=bool:false",
     )
-    return [words, fence(fetch + code, "sh")]
+    ends = " or ".join(code(json.dumps(text, ensure_ascii=False)) for text in how.stop)
+    words += f" (the answer ends at the first {ends}):" if ends else ":"
+    return [words, fence(fetch + ask, "sh")]
