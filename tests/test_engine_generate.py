@@ -146,9 +146,39 @@ def test_the_nucleus_keeps_what_holds_top_p_and_no_more() -> None:
     drawn: dict[float, set[int]] = {}
     for top_p in (0.4, 0.7, 1.0):
         draws = Draws(Decoding(1, (), temperature=1.0, top_p=top_p), range(80))
-        inside = draws.nucleus(logits)
-        drawn[top_p] = {int(draws.draw(row, inside).item()) for row in range(80)}
+        inside = mx.repeat(draws.nucleus(logits), 80, axis=0)
+        drawn[top_p] = set(draws.draw(range(80), inside).tolist())
     assert drawn == {0.4: {1}, 0.7: {1, 3}, 1.0: {0, 1, 2, 3}}
+
+
+def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine.sampling import Draws
+
+    wanted, n = [0.5, 0.0, 0.2, 0.3, 0.0], 4000
+    draws = Draws(Decoding(1, (), temperature=1.0, top_p=1.0), range(n))
+    logits = mx.repeat(mx.log(mx.array([wanted])), n, axis=0)
+    for _ in range(2):  # the keys of a second token too
+        drawn = draws.draw(range(n), logits).tolist()
+        for token, p in enumerate(wanted):
+            spread = (p * (1 - p) / n) ** 0.5
+            assert abs(drawn.count(token) / n - p) <= 5 * spread
+
+
+def test_a_rows_draws_are_its_own() -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine.sampling import Draws
+
+    decoding = Decoding(1, (), temperature=1.0, top_p=1.0)
+    logits = mx.random.normal((3, 50), key=mx.random.key(0))
+    one, other = Draws(decoding, [7, 8, 9]), Draws(decoding, [7, 8, 9])
+    first = one.draw([0, 1, 2], logits).tolist()
+    assert other.draw([2, None, 0], logits[mx.array([2, 1, 0])]).tolist()[::2] == first[::-2]
+    assert other.draw([1], logits[1:2]).tolist() == [first[1]]
+    second = one.draw([0, 1, 2], logits).tolist()
+    assert other.draw([0, 1, 2], logits).tolist() == second != first
 
 
 def test_prompts_that_cannot_be_completed_are_refused(engine: Any) -> None:

@@ -72,7 +72,7 @@ def alone(engine: Any, prompt: str, decoding: Decoding, seed: int) -> Completion
     stops, row = Stops(text, decoding.stop), _Row(decoding.max_tokens)
     while row.completion is None:
         logits = logits_at(engine, text.prompt(prompt) + row.ids)
-        token = draws.draw(0, draws.nucleus(logits)) if draws else mx.argmax(logits, axis=-1)
+        token = draws.draw([0], draws.nucleus(logits)) if draws else mx.argmax(logits, axis=-1)
         row.completion = _advance(row, int(token.item()), text, stops)
     return row.completion
 
@@ -106,13 +106,13 @@ def near(engine: Any, prompt: str, ids: list[int], decoding: Decoding, seed: int
     logits, draws = logits_at(engine, engine._text.prompt(prompt) + ids), Draws(decoding, [seed])
     if decoding.temperature:
         for _ in ids:
-            draws.draw(0, logits)
+            draws.draw([0], logits)
     tokens = set()
     for i in range(100):
         noisy = logits + mx.random.normal(logits.shape, scale=3e-4, key=mx.random.key(i))
         if decoding.temperature:
             key = draws._keys[0]
-            tokens.add(int(draws.draw(0, draws.nucleus(noisy)).item()))
+            tokens.add(int(draws.draw([0], draws.nucleus(noisy)).item()))
             draws._keys[0] = key
         else:
             tokens.add(int(mx.argmax(noisy).item()))

@@ -62,12 +62,7 @@ class _Reader:
         logits = self._form.logits(self._model, tokens, last, cached)
         if self._draws is None:
             return mx.argmax(logits, axis=-1)
-        logits = self._draws.nucleus(logits)
-        chosen = [
-            mx.zeros((1,), mx.uint32) if row is None else self._draws.draw(row, logits[i : i + 1])
-            for i, row in enumerate(rows)
-        ]
-        return mx.concatenate(chosen)
+        return self._draws.draw(rows, self._draws.nucleus(logits))
 
 
 class Rows:

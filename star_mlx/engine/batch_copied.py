@@ -28,7 +28,7 @@ def greedy(logprobs: mx.array) -> mx.array:
 
 
 def _drawn(draws: Draws, row: int, logprobs: mx.array) -> mx.array:
-    return draws.draw(row, draws.nucleus(logprobs))
+    return draws.draw([row], draws.nucleus(logprobs))
 
 
 class Rows:

@@ -18,7 +18,8 @@ class Draws:
 
     def __init__(self, decoding: Decoding, seeds: Sequence[int]) -> None:
         self._temperature, self._top_p = decoding.temperature, decoding.top_p
-        self._keys = [mx.random.key(seed % (1 << 64)) for seed in seeds]
+        seeds = [*seeds, 0]  # the last one is for places without a row
+        self._keys = mx.stack([mx.random.key(seed % (1 << 64)) for seed in seeds])
 
     def nucleus(self, logits: mx.array) -> mx.array:
         """Logits (B, V) divided by the temperature, -inf for tokens outside the nucleus."""
@@ -31,7 +32,19 @@ class Draws:
         least = mx.min(mx.where(above < self._top_p, ranked, mx.inf), axis=-1, keepdims=True)
         return mx.where(p >= least, logits, -mx.inf)
 
-    def draw(self, row: int, logits: mx.array) -> mx.array:
-        """A row's next token, (1,), by its logits (1, V) as ``nucleus`` leaves them."""
-        self._keys[row], now = mx.random.split(self._keys[row])
-        return mx.random.categorical(logits, axis=-1, key=now)
+    def draw(self, rows: Sequence[int | None], logits: mx.array) -> mx.array:
+        """The rows' next tokens, (B,), by their logits (B, V) as ``nucleus`` leaves them; where
+        None stands for a row, any token.
+
+        The inverse of the cumulative distribution, for all rows at once: the last token with
+        a probability before which no more than a uniform number of it has been passed.
+        """
+        place = mx.array([len(self._keys) - 1 if row is None else row for row in rows])
+        keys = mx.vmap(mx.random.split)(self._keys[place])
+        self._keys[place] = keys[:, 0]
+        u = mx.vmap(lambda key: mx.random.uniform(shape=(1,), key=key))(keys[:, 1])
+        p = mx.softmax(logits, axis=-1)
+        passed = mx.cumsum(p, axis=-1)
+        reached = (passed - p <= u * passed[:, -1:]) & (p > 0)
+        tokens = mx.where(reached, mx.arange(p.shape[-1], dtype=mx.uint32), 0)
+        return tokens.max(axis=-1)
