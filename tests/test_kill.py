@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 SMALL = [
-    "task.options.train=300",
+    "task.options.digits=[1,3]",
+    "task.options.train=200",
     "star.iterations=2",
-    "star.problems=40",
-    "star.schedule.start=6",
-    "generate.chunk=10",
-    "evaluate.dev=20",
-    "train.batch_size=8",
+    "star.problems=20",
+    "star.schedule.start=5",
+    "generate.chunk=5",
+    "evaluate.dev=10",
+    "train.batch_size=4",
 ]
 
 
