@@ -55,10 +55,11 @@ def pull(name: str, out: Path | None = None) -> Pulled:
             snapshot_download(repo_id, revision=revision or None, allow_patterns=list(ALLOWED))
         )
         manifest = _manifest(repo_id, found)
-        for name in _differing(found, manifest):  # damaged on the way, it would stay in the cache
+        odd = _differing(found, _listed(manifest))
+        for name, _ in odd:  # damaged on the way, it would stay in the cache
             hf_hub_download(repo_id, name, revision=found.name, force_download=True)
     files = _wanted(found)
-    _check(repo_id, found, manifest)
+    _check(repo_id, found, manifest, odd)
     fresh = not _same(out, found, files)
     if fresh:
         _copy(found, files, out)
@@ -100,11 +101,11 @@ def _listed(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _differing(found: Path, manifest: dict[str, Any]) -> list[str]:
-    """The files that are there and are not what the manifest says."""
+def _differing(found: Path, listed: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the files that are there and have another hash."""
     return [
-        name
-        for name, wanted in _listed(manifest)
+        (name, wanted)
+        for name, wanted in listed
         if _is_in(found, name) and sha256(found / name) != wanted
     ]
 
@@ -114,16 +115,16 @@ def _is_in(found: Path, name: str) -> bool:
     return inside and (found / name).is_file()
 
 
-def _check(repo_id: str, found: Path, manifest: dict[str, Any]) -> None:
-    """Whether every listed file is there and has its hash."""
-    for name, wanted in _listed(manifest):
+def _check(repo_id: str, found: Path, manifest: dict[str, Any], odd: list[tuple[str, str]]) -> None:
+    """Whether every listed file is there, and those that were ``odd`` have their hash by now."""
+    for name, _ in _listed(manifest):
         if not _is_in(found, name):
             raise hub.HubError(f"{repo_id} lacks {name}, which its {MANIFEST} lists")
-        if sha256(found / name) != wanted:
-            raise hub.HubError(
-                f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the "
-                "push, or comes damaged"
-            )
+    for name, _ in _differing(found, odd):
+        raise hub.HubError(
+            f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the push, or "
+            "comes damaged"
+        )
     if RECIPE in manifest["files"] and (found / "adapters.safetensors").is_file():
         config = found / "adapter_config.json"
         try:
