@@ -110,10 +110,11 @@ def generate(
     done = total = 0
 
     def job(share: Sequence[int], size: int) -> Callable[[Callable[[Any], None]], None]:
-        draws = Draws(decoding, [seeds[i] for i in share]) if decoding.temperature else None
         remaining = [tokens[i][n:] for i in share]
 
         def run(report: Callable[[Any], None]) -> None:
+            warm = decoding.temperature > 0
+            draws = Draws(decoding, [seeds[i] for i in share]) if warm else None
             with (
                 batch_copied.Rows(model, remaining, prefix=cache, draws=draws, size=size)
                 if form.unshared

@@ -6,14 +6,16 @@ behaves so, and for no other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
 from star_mlx.engine.attention import Columns, NotOrdinary, caches
+from star_mlx.engine.sampling import Draws
 
 Cache = list[Any]  # one cache a layer
 
@@ -93,17 +95,19 @@ def _close(a: mx.array, b: mx.array, tolerance: float) -> bool:
     return bool((mx.abs(a - b).max() <= tolerance * mx.abs(b).max()).item())
 
 
-class _Heard:
-    """Stands where ``Draws`` does: the most probable tokens, and the logits they come from."""
+class _Heard(Draws):
+    """Chooses the most probable tokens, and keeps the logits they come from."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # it has no keys
         self.logits: dict[int, list[mx.array]] = {0: [], 1: [], 2: []}
 
     def nucleus(self, logits: mx.array) -> mx.array:
         return logits
 
-    def draw(self, row: int, logits: mx.array) -> mx.array:
-        self.logits[row].append(logits)
+    def draw(self, rows: Sequence[int | None], logits: mx.array) -> mx.array:
+        for i, row in enumerate(rows):
+            if row is not None:
+                self.logits[row].append(logits[i : i + 1])
         return mx.argmax(logits, axis=-1)
 
 
@@ -115,7 +119,7 @@ def _batches(model: nn.Module) -> bool:
     heard = _Heard()
     lengths = [0] * len(rows)
     try:
-        with batch_copied.Rows(model, rows, prefix=None, draws=cast(Any, heard), size=3) as batch:
+        with batch_copied.Rows(model, rows, prefix=None, draws=heard, size=3) as batch:
             for step in batch.steps():
                 for row, token in step:
                     rows[row] = [*rows[row], token]
