@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +20,9 @@ from star_mlx.cli import main
 from star_mlx.engine import resolve
 from star_mlx.export import export, torch_model, weights
 from star_mlx.passes import measuring
-from star_mlx.recipe import load
-from star_mlx.types import ModelError, RunError
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import Recipe, load
+from star_mlx.types import ModelError, RunError, Task
 from tests import tiny_random
 from tests.export_runs import alter, scripted
 
@@ -116,15 +119,40 @@ def test_prompt_json_says_where_the_few_shot_prompt_was_dropped(tmp_path: Path) 
     assert told["few_shot_used"] is False and told["few_shot"].startswith("Input:")
 
 
-def test_the_template_of_a_choice_has_its_choices() -> None:
+def told_of(recipe: Recipe, task: Task, prompts: Prompts, few_shot: bool) -> dict[str, Any]:
+    """What prompt.json says of prompts that no run was made with."""
     from star_mlx.export import prompt
 
+    text: Any = SimpleNamespace(eos={2})
+    asked = prompt.Asking(recipe, task, prompts, few_shot, measuring(recipe, prompts), text)
+    source: Any = SimpleNamespace(base_told={"name": "b"}, iteration=1)
+    return prompt.as_json(source, asked)
+
+
+@pytest.mark.parametrize("few_shot", [True, False])
+@pytest.mark.parametrize("last", ["", "[last]"])
+def test_prompt_json_makes_the_prompt_of_a_chat(few_shot: bool, last: str) -> None:
+    """Also where a template writes the last turn, and so the earlier ones, in another way."""
+
+    def chat(turns: Sequence[tuple[str, str]], reply: bool) -> str:
+        said = "".join(f"<{role}>{content}" for role, content in turns)
+        return f"<s>{last if reply else ''}{said}" + "<assistant>" * reply
+
+    recipe = load(None, task="arithmetic")
+    task, plain = prepare.open_task(recipe)
+    prompts = dataclasses.replace(plain, chat=chat, system="Add.")
+    told = told_of(recipe, task, prompts, few_shot)
+    problem = task.problems("dev")[3]
+    before = told["few_shot"] * told["few_shot_used"]
+    prompt = before + told["template"].replace("{question}", problem.question.text)
+    assert prompt == prompts.generation(problem, hinted=False, few_shot=few_shot)
+    assert prompt.count("<system>") == 1 and ("Input:" in before) == (few_shot and not last)
+
+
+def test_the_template_of_a_choice_has_its_choices() -> None:
     recipe = load(None, task="commonsenseqa")
     task, prompts = prepare.open_task(recipe)
-    text: Any = SimpleNamespace(eos={2})
-    asked = prompt.Asking(recipe, task, prompts, True, measuring(recipe, prompts), text)
-    source: Any = SimpleNamespace(base_told={"name": "b"}, iteration=1)
-    template = prompt.as_json(source, asked)["template"]
+    template = told_of(recipe, task, prompts, True)["template"]
     assert "{question}" in template and "(A) {choice A}\n" in template and "{choice E}" in template
 
 
