@@ -18,8 +18,11 @@ import sys
 import time
 from pathlib import Path
 
-from star_mlx import loop, prepare, store
-from star_mlx.evaluate import as_json, tally, wilson
+from star_mlx import engine as engines
+from star_mlx.measure.accuracy import as_json, tally, wilson
+from star_mlx.recipe import opening
+from star_mlx.run import loop
+from star_mlx.store import reading
 from star_mlx.tasks.arithmetic import Arithmetic, ArithmeticOptions
 
 KINDS = {"with": "--rationalize", "without": "--no-rationalize"}
@@ -44,9 +47,9 @@ def run(out: Path, recipe: str, seeds: list[int], kinds: list[str]) -> None:
 
 def measure(folder: Path) -> dict[str, object]:
     """The last model on the test split, and on lengths it was never trained on."""
-    recipe = prepare.resume_recipe(folder)
-    engine = prepare.open_engine(recipe)
-    task, _ = prepare.open_task(recipe)
+    recipe = opening.resume_recipe(folder)
+    engine = engines.open_base(recipe)
+    task, _ = opening.open_task(recipe)
     longest = max(int(p.group) for p in task.problems("dev"))
     longer = Arithmetic(ArithmeticOptions(digits=(longest + 1, longest + 3), train=1))
     figures = {}
@@ -58,7 +61,7 @@ def measure(folder: Path) -> dict[str, object]:
 
 def table(out: Path) -> None:
     for folder in sorted(p for p in out.iterdir() if (p / "recipe.yaml").exists()):
-        record = store.read(folder)
+        record = reading.read(folder)
         wall = folder / "wall_seconds"
         print(f"\n### {folder.name}" + (f", {wall.read_text().strip()} s" if wall.exists() else ""))
         classes = list(record.metrics[0]["eval"]["by_class"])

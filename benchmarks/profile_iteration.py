@@ -23,8 +23,11 @@ from typing import Any
 from growth import machine
 from spans import Spans, replaced
 
-from star_mlx import engine, loop, recipe, tui
-from star_mlx.types import Engine, Event, IterationFinished, PhaseStarted
+from star_mlx import engine, settings, tui
+from star_mlx.events import Event, IterationFinished, PhaseStarted
+from star_mlx.recipe import loading
+from star_mlx.run import loop
+from star_mlx.types import Engine
 
 MODEL = ("evaluation", "building")
 KINDS = (*MODEL, "sampling", "python", "disk")
@@ -37,7 +40,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
     import mlx.nn as nn
     import mlx.optimizers as optim
 
-    from star_mlx import metrics, prompts, store, student
+    from star_mlx import prompts
     from star_mlx.engine import (
         adapter,
         attention,
@@ -49,6 +52,8 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         sampling,
         text,
     )
+    from star_mlx.run import learner, metrics
+    from star_mlx.store import writing
 
     def making(kind: str) -> Callable[[Any], Any]:
         """For a function that makes functions: those are timed."""
@@ -61,14 +66,14 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
                      (optim, "clip_grad_norm"), (lora, "tree_map"), (adapter.Switch, "use"),
                      (attention.SharedCache, "put"), (attention.SharedCache, "select")],
         "sampling": [(sampling.Draws, "nucleus"), (sampling.Draws, "draw")],
-        "disk": [(store.Store, name) for name in
+        "disk": [(writing.Store, name) for name in
                  ("chunk", "save_chunk", "save_examples", "save_trained", "finish")]
                 + [(adapter, "save")],
         "python: tokens and text": [(text.Text, name) for name in
                                     ("encode", "decode", "before", "chat")],
         "python: stops": [(text.Stops, "find")],
         "python: prompts": [(prompts.Prompts, "batch"), (prompts.Prompts, "training")],
-        "python: grading": [(student, "judge"), (metrics, "line")],
+        "python: grading": [(learner, "judge"), (metrics, "line")],
         "python: batches": [(batches, "rows"), (lora, "padded"), (lora, "micro")],
     }  # fmt: skip
     return [
@@ -79,7 +84,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
     ]  # fmt: skip
 
 
-def profile(made: recipe.Recipe, base: Engine, run: Path) -> dict[str, Any]:
+def profile(made: settings.Recipe, base: Engine, run: Path) -> dict[str, Any]:
     """Run a recipe's loop and say where the time of its iterations went, the base's left out."""
     spans = Spans()
     with replaced(places(spans)), spans.watch(), tui.screen(json=False, plain=True) as screen:
@@ -154,7 +159,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.run and given.run.exists():
         parser.error(f"{given.run} exists: a run that is gone on with shows only its rest")
-    made = recipe.load(
+    made = loading.load(
         given.recipe,
         task=given.task or (None if given.recipe else "arithmetic"),
         model=given.model,

@@ -16,10 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-from star_mlx import loop, recipe
-from star_mlx.scripted import Asked, ScriptedEngine
+from star_mlx.engine.scripted import Asked, ScriptedEngine
+from star_mlx.events import Event, PhaseStarted
+from star_mlx.recipe import loading
+from star_mlx.run import loop
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
-from star_mlx.types import Event, PhaseStarted
 
 PHASES = ("generate", "rationalize and keep", "train and finish")
 
@@ -35,7 +36,7 @@ def reply(asked: Asked) -> str:
 
 def phases(problems: int, run: Path) -> dict[str, float]:
     """CPU seconds of each phase of iteration 1."""
-    made = recipe.load(
+    made = loading.load(
         None,
         task="arithmetic",
         overrides=[

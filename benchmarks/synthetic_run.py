@@ -22,11 +22,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 from zlib import crc32
 
-from star_mlx import loop, prepare, recipe, star, store
-from star_mlx.evaluate import as_json
-from star_mlx.files import json_line
+from star_mlx import engine as engines
+from star_mlx import star
+from star_mlx.measure.accuracy import as_json
 from star_mlx.prompts import Prompts
-from star_mlx.recipe import Recipe
+from star_mlx.recipe import loading, opening, provenance
+from star_mlx.run import loop
+from star_mlx.settings import Recipe
+from star_mlx.store import writing
+from star_mlx.store.files import json_line
 from star_mlx.types import Attempt, Engine, Evaluation, Example, Problem, Source, Task
 
 TIME = "2026-01-01T00:00:00+00:00"
@@ -53,7 +57,7 @@ class Shape:
             "evaluate.dev": self.dev,
         }
         overrides = [f"{key}={value}" for key, value in settings.items()]
-        return recipe.load(None, task="arithmetic", overrides=overrides)
+        return loading.load(None, task="arithmetic", overrides=overrides)
 
 
 class Rows:
@@ -69,7 +73,7 @@ class Rows:
         key = (problem.id, hinted, correct)
         if key not in self._attempts:
             made = self._attempt(problem, hinted, correct)
-            self._attempts[key] = json_line(store.attempt_row(made))
+            self._attempts[key] = json_line(writing.attempt_row(made))
         return self._attempts[key]
 
     def example(self, problem: Problem, hinted: bool, iteration: int) -> bytes:
@@ -96,11 +100,11 @@ def write(path: Path, shape: Shape, engine: Engine | None = None) -> None:
     ``engine`` is what the run is said to be made with: by default the embedded base.
     """
     made = shape.recipe()
-    task, prompts = prepare.open_task(made)
-    engine = engine or prepare.open_engine(made)
-    values = prepare.settled(made, task)
-    values["provenance"] = prepare.provenance(task, prompts, engine)
-    with store.opened(path, values):
+    task, prompts = opening.open_task(made)
+    engine = engine or engines.open_base(made)
+    values = opening.settled(made, task)
+    values["provenance"] = provenance.provenance(task, prompts, engine)
+    with writing.opened(path, values):
         pass  # makes the folder and its recipe
     writer = _Writer(path, made, task, Rows(task, prompts, engine))
     with open(path / "journal.jsonl", "ab") as journal, open(path / "metrics.jsonl", "ab") as lines:
@@ -132,8 +136,8 @@ def resume(path: Path, engine: Engine | None = None) -> None:
     Raises:
         Asked: it is.
     """
-    made = prepare.resume_recipe(path)
-    engine = engine or prepare.open_engine(made)
+    made = opening.resume_recipe(path)
+    engine = engine or engines.open_base(made)
 
     def ask(*arguments: Any, **more: Any) -> NoReturn:
         raise Asked
@@ -158,7 +162,7 @@ class _Writer:
             line = {"iteration": 0, "eval": evaluation, "seconds": {"evaluate": 2.0}}
             verdicts: dict[str, Any] = {"solved": [], "failed": []}
         else:
-            options = self._made.star.options()
+            options = self._made.star
             drawn = star.sample(self._task.problems("train"), options, self._made.seed, number)
             solved = [p for p in drawn if not _lot(number, p.id, FAILED)]
             failed = [p for p in drawn if _lot(number, p.id, FAILED)]

@@ -18,10 +18,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from star_mlx import prompts, recipe, resources
+from star_mlx import prompts
+from star_mlx.errors import StarError
+from star_mlx.recipe import loading, shipped
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.tasks.gsm8k import Gsm8k, Gsm8kOptions
-from star_mlx.types import Problem, StarError, Task
+from star_mlx.types import Problem, Task
 
 HERE = Path(__file__).resolve().parent
 PHASES = {
@@ -121,9 +123,9 @@ def _gsm8k(sizes: Sizes, data: Path | None) -> _Source:
 
 
 def _tiny(sizes: Sizes) -> _Source:
-    settings = recipe.load("arithmetic")
+    settings = loading.load("arithmetic")
     task = Arithmetic()
-    shown = prompts.load(resources.prompts_dir() / "arithmetic" / "few_shot.yaml", task)
+    shown = prompts.load(shipped.prompts_dir() / "arithmetic" / "few_shot.yaml", task)
     problems = _first(task, "train", sizes.tiny_problems)
     lora = settings.train.model_dump(mode="json")
     return _Source(shown, problems, problems, shown.stop, settings.generate.max_tokens, lora)

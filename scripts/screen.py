@@ -13,11 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from star_mlx import prepare, record
-from star_mlx.files import json_lines
-from star_mlx.state import RunState
-from star_mlx.tui.live import draw
-from star_mlx.types import IterationFinished, PhaseStarted, Progress, RunStarted, Sampled
+from star_mlx.events import IterationFinished, PhaseStarted, Progress, RunStarted, Sampled
+from star_mlx.progress.state import RunState
+from star_mlx.recipe import opening
+from star_mlx.store import reading
+from star_mlx.store.files import json_lines
+from star_mlx.tui.live_screen import draw
 
 WIDTH, HEIGHT = 100, 30
 PART = 0.8  # of the phase shown
@@ -25,7 +26,7 @@ PART = 0.8  # of the phase shown
 
 def at_end(run: Path) -> RunState:
     """What the screen showed near the run's end: the last iteration being evaluated."""
-    found = record.read(run)
+    found = reading.read(run)
     shown = begun(run, found.last)
     last = found.metrics[-1]
     [*rows] = json_lines(run / f"iterations/{found.last:03d}/eval.jsonl")
@@ -43,7 +44,7 @@ def at_end(run: Path) -> RunState:
 
 def in_training(run: Path, iteration: int) -> RunState:
     """What the screen showed while an iteration's adapter was trained."""
-    line = next(m for m in record.read(run).metrics if m["iteration"] == iteration)
+    line = next(m for m in reading.read(run).metrics if m["iteration"] == iteration)
     shown = begun(run, iteration)
     folder = run / f"iterations/{iteration:03d}"
     rows = [row for row in json_lines(folder / "attempts.jsonl") if row["hinted"]]
@@ -76,7 +77,7 @@ def in_training(run: Path, iteration: int) -> RunState:
 
 def begun(run: Path, iteration: int) -> RunState:
     """The state when an iteration began."""
-    found = record.read(run)
+    found = reading.read(run)
     shown = RunState()
     shown.apply(RunStarted(str(run), found.recipe, found.recipe["provenance"]["base"]))
     for line in found.metrics:
@@ -87,7 +88,7 @@ def begun(run: Path, iteration: int) -> RunState:
 
 def sample(run: Path, shown: RunState, iteration: int, row: dict) -> None:
     """Show an attempt of the run."""
-    task, _ = prepare.open_task(prepare.resume_recipe(run))
+    task, _ = opening.open_task(opening.resume_recipe(run))
     problems = {p.id: p for split in ("train", "dev") for p in task.problems(split)}
     problem = problems[row["id"]]
     shown.apply(Sampled(iteration, problem.question.text, problem.answer, row))
@@ -103,7 +104,7 @@ def picture(run: Path, shown: RunState, seconds: float, out: Path) -> None:
 
 def main() -> None:
     run, out = Path(sys.argv[1]), Path(sys.argv[2])
-    found = record.read(run)
+    found = reading.read(run)
     took = [sum(line["seconds"].values()) for line in found.metrics]
     picture(run, at_end(run), sum(took), out)
     middle = max(1, found.last // 2)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from star_mlx.types import Problem, PromptError, Question, Task
+from star_mlx.errors import PromptError
+from star_mlx.types import Problem, Question, Task
 
 BETWEEN = "\n\n"  # between the examples of a few-shot prompt
 Chat = Callable[[Sequence[tuple[str, str]], bool], str]  # turns, whether a reply follows -> text

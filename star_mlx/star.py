@@ -27,58 +27,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from star_mlx.settings import Schedule, Star
 from star_mlx.types import Amount, Attempt, Done, Evaluation, Example, Iteration, Model, Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long iteration n trains; the defaults are the reference code's.
-
-    ``exponential``: ``start * factor**(n-1)`` steps; ``linear``: ``start + add * (n-1)``;
-    ``epochs``: ``base + add_epochs * (n-1)`` passes over the kept examples.
-    """
-
-    kind: Literal["exponential", "linear", "epochs"] = "exponential"
-    start: int = 40
-    factor: float = 1.2
-    add: int = 20
-    base: float = 1.0
-    add_epochs: float = 0.2
-
-    def amount(self, n: int) -> Amount:
-        if self.kind == "exponential":
-            return Amount(steps=round(self.start * self.factor ** (n - 1)))
-        if self.kind == "linear":
-            return Amount(steps=self.start + self.add * (n - 1))
-        return Amount(epochs=self.base + self.add_epochs * (n - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options of the algorithm; ``recipe.Star`` says what each is for."""
-
-    iterations: int
-    problems: int | None = None
-    start_iteration: int = 1
-    rationalize: bool = True
-    p_rationalization: float = 1.0
-    p_show_hint_save: float = 0.0
-    drop_few_shot_from: int | None = None
-    carry_over: int = 0
-    schedule: Schedule = Schedule()
-
-    def few_shot(self, n: int) -> bool:
-        """Whether the few-shot prompt is in front in iteration n."""
-        return self.drop_few_shot_from is None or n < self.drop_few_shot_from
 
 
 def star(
     M: Model,
     D: Callable[[Sequence[Evaluation | None]], Sequence[Problem]],
-    options: Options,
+    settings: Star,
     *,
     seed: int,
     completed: Sequence[Done] = (),
@@ -92,41 +49,41 @@ def star(
     to end. Iteration n draws from generators seeded with ``(seed, n)`` alone.
     """
     history = list(completed) or [Done(0, None)]  # 1: M_0 <- M
-    first = max(options.start_iteration, history[-1].number + 1)
-    for n in range(first, options.iterations + 1):  # 2
+    first = max(settings.start_iteration, history[-1].number + 1)
+    for n in range(first, settings.iterations + 1):  # 2
         if (M_prev := teacher(history)) is None:
             return
-        adapter, few_shot = M_prev.adapter, options.few_shot(min(n, M_prev.number + 1))
-        x = sample(D([done.evaluation for done in history if done.number]), options, seed, n)
+        adapter, few_shot = M_prev.adapter, settings.few_shot(min(n, M_prev.number + 1))
+        x = sample(D([done.evaluation for done in history if done.number]), settings, seed, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
-        failed = failures(x, direct, options, seed, n)
+        failed = failures(x, direct, settings, seed, n)
         hinted = M.attempt(failed, adapter, iteration=n, hinted=True, few_shot=few_shot)  # 4
-        own = kept(M, x, [*direct, *hinted], options, seed, n)  # 5, 6
-        examples = union(carried(history, options.carry_over), own)
-        trained = M.train(examples, options.schedule.amount(n), iteration=n)  # 7
-        measured = M.evaluate(trained.adapter, iteration=n, few_shot=options.few_shot(n))
-        history.append(Done(n, trained.adapter, own if options.carry_over else (), measured))
+        own = kept(M, x, [*direct, *hinted], settings, seed, n)  # 5, 6
+        examples = union(carried(history, settings.carry_over), own)
+        trained = M.train(examples, amount(settings.schedule, n), iteration=n)  # 7
+        measured = M.evaluate(trained.adapter, iteration=n, few_shot=settings.few_shot(n))
+        history.append(Done(n, trained.adapter, own if settings.carry_over else (), measured))
         made = tuple(x), tuple(direct), tuple(hinted), examples
         yield Iteration(n, *made, trained, measured, M_prev.number)
         del x, direct, failed, hinted, own, examples, made  # memory: one iteration's at a time
 
 
-def sample(D: Sequence[Problem], options: Options, seed: int, n: int) -> list[Problem]:
+def sample(D: Sequence[Problem], settings: Star, seed: int, n: int) -> list[Problem]:
     """Different problems of D in random order; all of them where it holds no more."""
-    return random.Random(f"{seed}/{n}").sample(D, min(options.problems or len(D), len(D)))
+    return random.Random(f"{seed}/{n}").sample(D, min(settings.problems or len(D), len(D)))
 
 
 def failures(
-    x: Sequence[Problem], direct: Sequence[Attempt], options: Options, seed: int, n: int
+    x: Sequence[Problem], direct: Sequence[Attempt], settings: Star, seed: int, n: int
 ) -> list[Problem]:
     """The problems to rationalize: no attempt was right, and the lot is on them."""
-    p = options.p_rationalization if options.rationalize else 0.0
+    p = settings.p_rationalization if settings.rationalize else 0.0
     solved, rng = {r.id for r in direct if r.correct}, random.Random(f"{seed}/{n}/rationalize")
     return [problem for problem in x if problem.id not in solved and rng.random() < p]
 
 
 def kept(
-    M: Model, x: Sequence[Problem], attempts: Sequence[Attempt], options: Options, seed: int, n: int
+    M: Model, x: Sequence[Problem], attempts: Sequence[Attempt], settings: Star, seed: int, n: int
 ) -> tuple[Example, ...]:
     """The examples of the attempts that ended in the right answer, the same rationale once."""
     problems, rng = {problem.id: problem for problem in x}, random.Random(f"{seed}/{n}/show")
@@ -134,7 +91,7 @@ def kept(
     for r in attempts:
         if r.kept:
             first.setdefault((r.id, r.completion.strip()), r)
-    shown = [(r, r.hinted and rng.random() < options.p_show_hint_save) for r in first.values()]
+    shown = [(r, r.hinted and rng.random() < settings.p_show_hint_save) for r in first.values()]
     return tuple(M.example(problems[r.id], r, iteration=n, show_hint=show) for r, show in shown)
 
 
@@ -147,3 +104,12 @@ def union(old: Sequence[Example], new: Sequence[Example]) -> tuple[Example, ...]
     """Both, in order, without what of the old stands in the new again, token for token."""
     again = {(e.id, e.prompt, e.token_ids) for e in new}
     return (*(e for e in old if (e.id, e.prompt, e.token_ids) not in again), *new)
+
+
+def amount(schedule: Schedule, n: int) -> Amount:
+    """How long iteration n trains: optimizer steps, or passes over the kept examples."""
+    if schedule.kind == "exponential":
+        return Amount(steps=round(schedule.start * schedule.factor ** (n - 1)))
+    if schedule.kind == "linear":
+        return Amount(steps=schedule.start + schedule.add * (n - 1))
+    return Amount(epochs=schedule.base + schedule.add_epochs * (n - 1))

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from star_mlx.settings import Train
 
 Split = Literal["train", "dev", "test"]
 Finish = Literal["stop", "length"]
@@ -263,25 +266,6 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Lora:
-    """How an adapter is trained; see ``recipe.Train`` for what each field means."""
-
-    rank: int
-    scale: float
-    dropout: float
-    layers: int
-    keys: tuple[str, ...] | None
-    learning_rate: float
-    warmup: int
-    decay: Literal["none", "linear", "cosine"]
-    batch_size: int
-    max_length: int
-    grad_clip: float
-    weight_decay: float
-    checkpoint: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """An optimizer step that was taken: the ``step``-th, from 1, of ``steps``."""
 
@@ -329,7 +313,7 @@ class Engine(Protocol):
     def train(
         self,
         examples: Sequence[Example],
-        lora: Lora,
+        settings: Train,
         amount: Amount,
         *,
         seed: int,
@@ -371,111 +355,3 @@ class Model(Protocol):
     def evaluate(
         self, adapter: Path | None, *, iteration: int, few_shot: bool
     ) -> Evaluation | None: ...
-
-
-# --------------------------------------------------------------------------- events
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened in a run. ``kind`` names the class in snake case when serialized."""
-
-    def to_json(self) -> dict[str, Any]:
-        name = type(self).__name__
-        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-        return {"event": kind, **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class RunStarted(Event):
-    run: str
-    recipe: Mapping[str, Any]
-    model: Mapping[str, Any]
-    completed: tuple[Mapping[str, Any], ...] = ()  # metrics lines already there: a resumed run
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseStarted(Event):
-    iteration: int
-    phase: Phase
-    total: int  # problems, or optimizer steps
-
-
-@dataclass(frozen=True, slots=True)
-class Progress(Event):
-    iteration: int
-    phase: Phase
-    done: int  # problems, or optimizer steps
-    total: int
-    tokens: int  # since the phase began
-    seconds: float
-    loss: float | None = None  # nats a token, of the last optimizer step
-    gradient_norm: float | None = None  # of that step, before clipping
-    memory: tuple[int, int] | None = None  # bytes the engine holds: now, and at most so far
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled(Event):
-    """One attempt as it stands, to be shown."""
-
-    iteration: int
-    question: str
-    gold: str
-    attempt: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class IterationFinished(Event):
-    metrics: Mapping[str, Any]  # a line of metrics.jsonl
-
-
-@dataclass(frozen=True, slots=True)
-class Notice(Event):
-    level: Literal["info", "warning"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunFinished(Event):
-    run: str
-    reason: str
-    seconds: float
-
-
-Emit = Callable[[Event], None]
-
-
-# --------------------------------------------------------------------------- errors
-
-
-class StarError(Exception):
-    """Base of what the user can mend. The CLI prints it as one line and exits with ``exit_code``.
-
-    Its text says what is wrong, where, and how to mend it.
-    """
-
-    exit_code = 2
-
-
-class RecipeError(StarError):
-    """An unknown, misspelt or ill-typed recipe value."""
-
-
-class TaskError(StarError):
-    """An unknown task, or data a task cannot use."""
-
-
-class PromptError(StarError):
-    """A few-shot prompt file that cannot be used."""
-
-
-class ModelError(StarError):
-    """A base model or adapter that cannot be loaded."""
-
-
-class RunError(StarError):
-    """A run folder that cannot be made, read, locked or resumed."""
-
-
-class NothingKept(StarError):
-    """An iteration kept no example, so there is nothing to train on."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from star_mlx import loop
 from star_mlx.engine import resolve
-from star_mlx.recipe import load
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.recipe.loading import load
+from star_mlx.run import loop
 from tests.scripts import learner
 
 SMALL = ["star.iterations=1", "star.problems=12", "evaluate.dev=12", "generate.chunk=12",

@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from star_mlx import loop
-from star_mlx.recipe import load
-from star_mlx.scripted import Asked, ScriptedEngine
+from star_mlx.engine.scripted import Asked, ScriptedEngine
+from star_mlx.recipe.loading import load
+from star_mlx.run import loop
 
 EVIL = (
     "<script>alert(1)</script>",

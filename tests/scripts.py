@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from star_mlx.scripted import Asked
+from star_mlx.engine.scripted import Asked
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 
 

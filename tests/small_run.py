@@ -23,12 +23,12 @@ SMALL = (
 @functools.cache
 def made() -> Path:
     """The folder of the run; whoever writes to it copies it first."""
-    from star_mlx import loop, measure
-    from star_mlx.recipe import load
+    from star_mlx.recipe.loading import load
+    from star_mlx.run import evaluate, loop
 
     place = Path(tempfile.mkdtemp(prefix="small-run-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     run = place / "sums"
     loop.run(load(None, task="arithmetic", overrides=SMALL), run, lambda event: None)
-    measure.evaluate_run(run, "2", how=measure.How("test"), against=["few-shot"])
+    evaluate.evaluate_run(run, "2", how=evaluate.How("test"), against=["few-shot"])
     return run

@@ -26,7 +26,7 @@ from star_mlx.answers import (
     same_text,
     steps,
 )
-from star_mlx.types import TaskError
+from star_mlx.errors import TaskError
 from tests.data_files import data_file
 from tests.gsm8k_outputs import ALL
 

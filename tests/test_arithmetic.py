@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star_mlx.errors import TaskError
 from star_mlx.tasks import make, names
 from star_mlx.tasks.arithmetic import Arithmetic, ArithmeticOptions
 from star_mlx.tasks.arithmetic_text import held_out, scratchpad
-from star_mlx.types import Evaluation, Question, TaskError
+from star_mlx.types import Evaluation, Question
 
 TASK = Arithmetic(ArithmeticOptions(train=2000))
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx import loop, prepare
+from star_mlx import engine as engines
 from star_mlx.cli import main
-from star_mlx.files import json_line, json_lines
-from star_mlx.recipe import load
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.recipe import opening
+from star_mlx.recipe.loading import load
+from star_mlx.run import loop
+from star_mlx.store.files import json_line, json_lines
 from tests.scripts import hopeless, learner, parts
 from tests.test_loop import SMALL
 
@@ -55,7 +57,7 @@ def star(capsys):
 @pytest.fixture
 def scripted(monkeypatch):
     engine = ScriptedEngine(learner)
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: engine)
+    monkeypatch.setattr(engines, "open_base", lambda recipe: engine)
     return engine
 
 
@@ -121,7 +123,7 @@ def test_the_options_of_the_algorithm_are_the_loops(star, elsewhere, monkeypatch
 
     reply = chatty if "prompts.chat=true" in more else seeded
     engine = ScriptedEngine(reply)
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: engine)
+    monkeypatch.setattr(engines, "open_base", lambda recipe: engine)
     overrides = [*SMALL, "star.evaluate=false", *more]
     recipe = load(None, task="arithmetic", overrides=overrides)
     loop.run(recipe, elsewhere / "run", lambda event: None, engine=engine)
@@ -192,7 +194,7 @@ def test_an_interrupted_step_goes_on_where_it_was(star, elsewhere, monkeypatch):
         asked.append(question)
         return learner(question)
 
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(mortal))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(mortal))
     command = ["generate", *options(SMALL), "--out", "a.jsonl"]
     assert star(*command, code=130).endswith("stopped\n")
     assert sorted(os.listdir()) == ["a.jsonl.unfinished"]
@@ -216,7 +218,7 @@ def test_force_writes_over_what_is_there(star, elsewhere, scripted):
 
 
 def test_a_model_that_keeps_nothing_has_no_training_set(star, monkeypatch):
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(hopeless))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(hopeless))
     star("generate", *options(SMALL), "--out", "a.jsonl")
     err = star("export-data", "a.jsonl", *options(SMALL), "--out", "e.jsonl", code=2)
     assert "none of the 20 attempts may be trained on" in err and os.listdir() == ["a.jsonl"]
@@ -357,7 +359,7 @@ def test_the_formats_of_other_people(star, elsewhere, finished):
             assert [row["id"] for row in made] == [e["id"] for e in examples]
             if name == "prompt-completion":
                 assert all(r["prompt"] == e["prompt"] for r, e in zip(made, examples, strict=True))
-    task, _ = prepare.open_task(load(task="arithmetic", overrides=SMALL))
+    task, _ = opening.open_task(load(task="arithmetic", overrides=SMALL))
     words = {p.id: p.question.text for p in task.problems("train")}
     [query, *_], [chat, *_] = (
         rows(elsewhere / f"{name}.jsonl") for name in ("query-response", "messages")

@@ -13,14 +13,16 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
-from star_mlx import store
-from star_mlx.files import json_lines
-from star_mlx.hub import HubError
+from star_mlx.data.hub_client import HubError
+from star_mlx.errors import RunError
+from star_mlx.export import facts, run_record
 from star_mlx.share import card as cards
-from star_mlx.share import dataset, facts, folder, license, snippets
+from star_mlx.share import dataset, folder, license, snippets
 from star_mlx.share.markdown import code, fence, inline, table
 from star_mlx.share.metadata import License
-from star_mlx.types import Question, RunError
+from star_mlx.store import reading
+from star_mlx.store.files import json_lines
+from star_mlx.types import Question
 from tests import hub_writing, small_run
 
 MIT = License("mit")
@@ -145,7 +147,7 @@ def test_samples_are_drawn_by_a_hash_and_can_be_left_out(run, known):
 def test_the_prompt_the_decoding_the_recipe_and_the_hashes_are_there(run, known):
     text = card(known)
     assert "greedy (temperature 0), at most 80 tokens" in text
-    made = store.read(run).recipe["provenance"]
+    made = reading.read(run).recipe["provenance"]
     for value in (made["data_sha256"], made["prompts_sha256"], made["base"]["hash"]):
         assert value in text
     assert facts.sha256(run / "iterations/002/adapter/adapters.safetensors") in text
@@ -219,7 +221,7 @@ def test_cells_and_words_cannot_break_a_table():
 
 
 def test_no_path_of_the_machine_is_published(run, tmp_path):
-    recipe = store.read(run).recipe
+    recipe = reading.read(run).recipe
     recipe["task"]["options"]["data"] = str(tmp_path / "secret/mine.jsonl")
     recipe["prompts"]["file"] = str(tmp_path / "secret/prompts.yaml")
     recipe["model"]["path"] = str(tmp_path / "secret/base")
@@ -283,12 +285,12 @@ def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         folder.build(run, "user/name", tmp_path / name, MIT, iteration="1", export=exporter)
-    a, b = (folder.files(tmp_path / name) for name in ("a", "b"))
+    a, b = (run_record.files(tmp_path / name) for name in ("a", "b"))
     assert list(a) == list(b) and "run/prompt.txt" in a and "peft/adapters.safetensors" in a
     for name in a:
         assert a[name].read_bytes() == b[name].read_bytes(), name
-    manifest = json.loads(a[folder.MANIFEST].read_text())
-    assert set(manifest["files"]) == set(a) - {folder.CARD, folder.MANIFEST}
+    manifest = json.loads(a[run_record.MANIFEST].read_text())
+    assert set(manifest["files"]) == set(a) - {run_record.CARD, run_record.MANIFEST}
     assert (folder.PICTURE in a) == (find_spec("matplotlib") is not None)
 
 
@@ -315,11 +317,12 @@ def test_a_form_that_the_adapter_has_no_place_in_is_left_out_or_refused(run, tmp
 
 
 def test_an_exported_folder_can_be_given_what_try_needs(run, tmp_path):
-    from star_mlx.share import asked, pulled
+    from star_mlx.export import pulled
+    from star_mlx.share import asked
 
     exporter(run, "2", "mlx", tmp_path / "out", emit=print)
     assert not pulled.is_pulled(tmp_path / "out")
-    folder.carry(run, "last", tmp_path / "out")
+    run_record.carry(run, "last", tmp_path / "out")
     assert pulled.is_pulled(tmp_path / "out")
     found = asked.ask(tmp_path / "out", "7 8 + 4 5")
     assert (found["iteration"], found["gold"]) == (2, "1 2 3")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from star_mlx import prepare, recipe
+from star_mlx import engine as engines
 from star_mlx.cli import cli, main
 from star_mlx.cli.settings import settings
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.recipe import layers, loading
 from tests.scripts import hopeless, learner
 from tests.test_loop import SMALL
 
@@ -44,7 +45,7 @@ def star(capsys):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(learner))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(learner))
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_help_names_every_command_and_help_of_a_command_every_option(star):
 def test_help_of_loop_lists_every_setting_with_type_default_and_meaning(star):
     _, out, _ = star("loop", "--help")
     told = dict(settings())
-    for path in recipe.recipe_file.leaves(recipe.resolved(recipe.load(task="mine"))):
+    for path in layers.leaves(loading.resolved(loading.load(task="mine"))):
         assert f"  {path} " in out and path in told
     assert told["star.p_rationalization"].startswith("number >= 0, <= 1. share of the failures")
     assert told["star.problems"].startswith("int or null >= 1. sampled each iteration")
@@ -132,7 +133,7 @@ def test_bad_input_is_one_line_and_writes_nothing(star, elsewhere, arguments, me
 
 
 def test_nothing_kept_is_one_line_too(star, monkeypatch):
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(hopeless))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(hopeless))
     code, out, err = star("loop", "--task", "arithmetic", *SET, "--run", "here")
     assert code == 2 and err.startswith("star-mlx: error: iteration 1 kept no example")
     assert "iteration 0 done" in out
@@ -142,7 +143,7 @@ def test_a_bug_stays_a_traceback(monkeypatch):
     def broken(recipe):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(prepare, "open_engine", broken)
+    monkeypatch.setattr(engines, "open_base", broken)
     with pytest.raises(ZeroDivisionError):
         main(["loop", "--task", "arithmetic"])
 
@@ -174,7 +175,7 @@ def test_a_dry_run_prints_a_recipe_and_its_schedule_and_writes_nothing(star, els
         "# iteration 1: 40 steps", "# iteration 2: 48 steps", "# iteration 3: 58 steps",
     ]  # fmt: skip
     (elsewhere / "again.yaml").write_text(out)
-    again = recipe.load("again.yaml")
+    again = loading.load("again.yaml")
     assert (again.seed, again.star.rationalize, again.model.revision) == (4, False, "v1")
     _, out, _ = star(*arguments, "--json", "--set", "star.schedule.kind=epochs")
     values = json.loads(out)
@@ -211,7 +212,7 @@ def test_an_interruption_says_how_to_go_on(star, monkeypatch):
     def interrupted(asked):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(interrupted))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(interrupted))
     code, _, err = star("loop", "--task", "arithmetic", *SET, "--run", "here")
     assert (code, err) == (130, "stopped; go on with: star-mlx loop --run here\n")
 
@@ -220,7 +221,7 @@ def test_an_interruption_before_there_is_a_run_says_only_that(star, monkeypatch)
     def interrupted(recipe):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare, "open_engine", interrupted)
+    monkeypatch.setattr(engines, "open_base", interrupted)
     code, _, err = star("loop", "--task", "arithmetic")
     assert (code, err) == (130, "stopped\n") and os.listdir() == []
 

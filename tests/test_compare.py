@@ -7,10 +7,13 @@ import shutil
 
 import pytest
 
-from star_mlx import loop, pairs, prepare, record
 from star_mlx.cli import main
-from star_mlx.scripted import ScriptedEngine
-from star_mlx.types import RunError
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RunError
+from star_mlx.measure import compare
+from star_mlx.recipe import opening
+from star_mlx.run import loop
+from star_mlx.store import reading
 from tests.scripts import hopeless, learner
 from tests.test_loop import recipe
 
@@ -43,7 +46,7 @@ def star(capsys):
 
 
 def test_pairs_are_counted_by_problem_and_by_class(runs):
-    found = pairs.compare(f"{runs}/none", f"{runs}/all")
+    found = compare.compare(f"{runs}/none", f"{runs}/all")
     assert (found.pair.n, found.pair.better, found.pair.worse) == (20, 20, 0)
     assert found.first.number == 0 and found.second.number == 1, "the best of each"
     assert found.classes == "number of digits" and list(found.by_class) == ["1", "2", "3", "4", "5"]
@@ -51,7 +54,7 @@ def test_pairs_are_counted_by_problem_and_by_class(runs):
     assert {n: pair.better for n, pair in found.by_iteration.items()} == {0: 4, 1: 20, 2: 20}
     assert "iteration 1 is better than" in found.words() and "20 more right" in found.words()
     assert found.warnings == () and found.changed == found.only_first == found.only_second == 0
-    back = pairs.compare(f"{runs}/all", f"{runs}/none")
+    back = compare.compare(f"{runs}/all", f"{runs}/none")
     assert (back.pair.better, back.pair.worse) == (0, 20) and back.pair.verdict == "worse"
 
 
@@ -59,28 +62,28 @@ def test_pairs_are_counted_by_problem_and_by_class(runs):
     ("which", "number"), [("", 1), (":0", 0), (":2", 2), (":best", 1), (":last", 2)]
 )
 def test_an_iteration_is_named_behind_a_colon(runs, which, number):
-    assert pairs.compare(f"{runs}/all{which}", f"{runs}/none:0").first.number == number
+    assert compare.compare(f"{runs}/all{which}", f"{runs}/none:0").first.number == number
 
 
 def test_the_base_without_examples_is_a_side_too(runs):
-    found = pairs.compare(f"{runs}/all:zero-shot", f"{runs}/all")
+    found = compare.compare(f"{runs}/all:zero-shot", f"{runs}/all")
     assert found.first.name.endswith("all, zero-shot") and found.pair.better == 16
 
 
 def test_a_folder_with_a_colon_in_its_name_is_a_folder(runs, tmp_path):
     shutil.copytree(runs / "all", tmp_path / "a:2")
-    assert pairs.find(f"{tmp_path}/a:2") == (tmp_path / "a:2", "best")
-    assert pairs.find(f"{tmp_path}/a:2:2") == (tmp_path / "a:2", "2")
-    assert pairs.compare(f"{tmp_path}/a:2:last", f"{runs}/none").first.number == 2
+    assert compare.find(f"{tmp_path}/a:2") == (tmp_path / "a:2", "best")
+    assert compare.find(f"{tmp_path}/a:2:2") == (tmp_path / "a:2", "2")
+    assert compare.compare(f"{tmp_path}/a:2:last", f"{runs}/none").first.number == 2
 
 
 def test_an_iteration_needs_its_verdicts_but_not_its_adapter(runs, tmp_path):
     shutil.copytree(runs / "all", tmp_path / "run")
     shutil.rmtree(tmp_path / "run/iterations/001/adapter")
-    assert pairs.compare(f"{tmp_path}/run:1", f"{runs}/none").pair.worse == 20
+    assert compare.compare(f"{tmp_path}/run:1", f"{runs}/none").pair.worse == 20
     (tmp_path / "run/iterations/001/eval.jsonl").unlink()
     with pytest.raises(RunError, match=r"no dev verdicts of iteration 1: star-mlx evaluate"):
-        pairs.compare(f"{tmp_path}/run:1", f"{runs}/none")
+        compare.compare(f"{tmp_path}/run:1", f"{runs}/none")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_what_is_no_run_or_iteration_is_said_in_one_line(runs, star, given, wron
     code, out, err = star("compare", given.format(runs), runs / "none")
     assert (code, out) == (2, "") and err.count("\n") == 1
     with pytest.raises(RunError, match=wrong):
-        pairs.compare(given.format(runs), f"{runs}/none")
+        compare.compare(given.format(runs), f"{runs}/none")
 
 
 def test_runs_without_a_problem_in_common_are_refused_in_one_line(runs, tmp_path, star):
@@ -109,7 +112,7 @@ def test_runs_without_a_problem_in_common_are_refused_in_one_line(runs, tmp_path
 
 
 def test_other_data_is_warned_of_and_only_equal_problems_are_compared(runs, star):
-    found = pairs.compare(f"{runs}/all", f"{runs}/other")
+    found = compare.compare(f"{runs}/all", f"{runs}/other")
     assert found.warnings and "data_sha256" in found.warnings[0]
     assert (found.pair.n, found.only_first, found.only_second) == (15, 5, 0)
     assert found.changed == 0, "the ids of sums are the sums"
@@ -133,17 +136,17 @@ def test_equal_ids_that_ask_something_else_are_left_out(tmp_path):
         return tmp_path / name
 
     def load_jsonl(data, settings):
-        from star_mlx.recipe import load
+        from star_mlx.recipe.loading import load
 
         return load(None, task="jsonl", data=str(data), overrides=settings)
 
     one, other = make("one", 1), make("two", 2)
-    found = pairs.compare(str(one), str(other))
+    found = compare.compare(str(one), str(other))
     common = found.first.verdicts.keys() & found.second.verdicts.keys()
     assert 0 < found.changed < len(common) and found.pair.n == len(common) - found.changed
     assert "ask something else and are left out" in found.warnings[0]
     (tmp_path / "two.jsonl").unlink()
-    [warning] = pairs.compare(str(one), str(other)).warnings
+    [warning] = compare.compare(str(one), str(other)).warnings
     assert "cannot be seen" in warning and "two.jsonl" in warning
 
 
@@ -151,8 +154,8 @@ def test_without_the_data_there_are_no_classes_but_pairs(runs, monkeypatch):
     def gone(recipe):
         raise RunError("the data is gone")
 
-    monkeypatch.setattr(prepare, "open_task", gone)
-    found = pairs.compare(f"{runs}/none", f"{runs}/all")
+    monkeypatch.setattr(opening, "open_task", gone)
+    found = compare.compare(f"{runs}/none", f"{runs}/all")
     assert found.pair.n == 20 and found.by_class == {} and found.warnings == ()
 
 
@@ -191,7 +194,7 @@ def test_a_name_steers_no_terminal(runs, tmp_path, star):
 
 
 def test_a_model_compared_with_itself_is_not_different(runs):
-    pair = pairs.compare(f"{runs}/all", f"{runs}/all").pair
+    pair = compare.compare(f"{runs}/all", f"{runs}/all").pair
     assert (pair.better, pair.worse, pair.p, pair.verdict) == (0, 0, 1.0, "not different")
 
 
@@ -200,13 +203,13 @@ def test_a_model_compared_with_itself_is_not_different(runs):
     [(1.0, "1.0000"), (0.0312, "0.0312"), (0.049999, "0.049999"), (0.00001, "<0.0001")],
 )
 def test_a_p_value_never_looks_like_the_level_it_is_below(p, text):
-    assert pairs.p_text(p) == text
+    assert compare.p_text(p) == text
 
 
 def test_numbered_classes_come_in_order_of_size():
-    assert sorted(["10", "b", "2", "a"], key=pairs.class_order) == ["2", "10", "a", "b"]
+    assert sorted(["10", "b", "2", "a"], key=compare.class_order) == ["2", "10", "a", "b"]
 
 
 def test_the_best_of_a_run_may_be_its_base(runs):
-    run = record.read(runs / "none")
-    assert pairs.side(run, "best").number == 0
+    run = reading.read(runs / "none")
+    assert compare.side(run, "best").number == 0

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_mlx import data
-from star_mlx.types import Problem, Question, TaskError
+from star_mlx.errors import TaskError
+from star_mlx.types import Problem, Question
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from star_mlx.cli import cli
-from star_mlx.recipe import load, shipped
-from star_mlx.types import StarError
+from star_mlx.errors import StarError
+from star_mlx.recipe.loading import load, shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from star_mlx.engine import open_engine, resolve
-from star_mlx.types import Completion, Decoding, ModelError
+from star_mlx.errors import ModelError
+from star_mlx.types import Completion, Decoding
 from tests import tiny_random
 
 PREFIX = "Input: 1 2\nTarget: ab\n\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +195,7 @@ def spread(engine: Any, lanes: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def adapter(engine: Any, out: Path, **changes: Any) -> bytes:
-    train(engine, out, replace(LORA, batch_size=12, **changes), examples(engine, 12))
+    train(engine, out, LORA.model_copy(update=dict(batch_size=12, **changes)), examples(engine, 12))
     return (out / "adapters.safetensors").read_bytes()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from star_mlx.engine import open_engine, resolve
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 from tests import tiny_random
 
 

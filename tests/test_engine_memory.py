@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from star_mlx.engine import open_engine
-from star_mlx.types import Amount, Decoding, Example, Lora, ModelError
+from star_mlx.errors import ModelError
+from star_mlx.settings import Train
+from star_mlx.types import Amount, Decoding, Example
 from tests import tiny_random
 
 PREFIX = "Input: 1 2\nTarget: ab\n\n" * 4
 PROMPTS = [f"Input: {i} and {i * i}\n" for i in range(24)]
 DECODING = Decoding(max_tokens=40, stop=(), batch_size=24)
-LORA = Lora(
+LORA = Train(
     rank=4, scale=2.0, dropout=0.0, layers=-1, keys=None, learning_rate=1e-3, warmup=0,
     decay="none", batch_size=16, max_length=512, grad_clip=1.0, weight_decay=0.0,
 )  # fmt: skip

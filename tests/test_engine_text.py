@@ -10,7 +10,7 @@ import pytest
 
 from star_mlx.engine import open_engine
 from star_mlx.engine.text import Stops, Text
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 from tests import tiny_random
 
 

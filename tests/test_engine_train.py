@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from star_mlx.engine import open_engine
-from star_mlx.types import Amount, Decoding, Example, Lora, ModelError, NothingKept, Step, Trained
+from star_mlx.errors import ModelError, NothingKept
+from star_mlx.settings import Train
+from star_mlx.types import Amount, Decoding, Example, Step, Trained
 from tests import tiny_random
 
-LORA = Lora(
+LORA = Train(
     rank=4, scale=2.0, dropout=0.0, layers=-1, keys=None, learning_rate=1e-2, warmup=2,
     decay="linear", batch_size=3, max_length=64, grad_clip=1.0, weight_decay=0.0,
 )  # fmt: skip
@@ -38,7 +40,7 @@ def examples(engine: Any, n: int = 7) -> list[Example]:
 
 
 def train(
-    engine: Any, out: Path, lora: Lora = LORA, rows: list[Example] | None = None, **options: Any
+    engine: Any, out: Path, lora: Train = LORA, rows: list[Example] | None = None, **options: Any
 ) -> Trained:
     options = {"seed": 5, "progress": lambda step: None, **options}
     amount = options.pop("amount", Amount(steps=6))
@@ -94,7 +96,7 @@ def test_training_twice_gives_the_same_bytes(engine: Any, folder: Path, tmp_path
 
 def test_dropout_repeats_too(engine: Any, tmp_path: Path) -> None:
     for name in "ab":
-        train(engine, tmp_path / name, replace(LORA, dropout=0.3))
+        train(engine, tmp_path / name, LORA.model_copy(update=dict(dropout=0.3)))
     train(engine, tmp_path / "plain")
     read = {p.name: (p / "adapters.safetensors").read_bytes() for p in tmp_path.iterdir()}
     assert read["a"] == read["b"] != read["plain"]
@@ -110,7 +112,7 @@ def test_the_adapter_is_one_mlx_lm_loads(
     import mlx.core as mx
     from mlx_lm.utils import load_adapters, load_model
 
-    train(engine, tmp_path, replace(LORA, layers=layers, keys=keys))
+    train(engine, tmp_path, LORA.model_copy(update=dict(layers=layers, keys=keys)))
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "adapter_config.json",
         "adapters.safetensors",
@@ -183,10 +185,10 @@ def test_every_architecture_without_a_short_cut_gives_the_same_loss(engine: Any)
 def test_rows_too_long_are_named_and_nothing_left_is_said(engine: Any, tmp_path: Path) -> None:
     rows = examples(engine)
     limit = len(engine._text.prompt(rows[3].prompt)) + len(rows[3].token_ids) + 1
-    found = train(engine, tmp_path, replace(LORA, max_length=limit), rows)
+    found = train(engine, tmp_path, LORA.model_copy(update=dict(max_length=limit)), rows)
     assert found.too_long == ("e4", "e5", "e6")
     with pytest.raises(NothingKept, match="all 7 are longer than"):
-        train(engine, tmp_path, replace(LORA, max_length=2), rows)
+        train(engine, tmp_path, LORA.model_copy(update=dict(max_length=2)), rows)
 
 
 def test_an_adapter_changes_generation_and_comes_off(engine: Any, tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_learning_rates() -> None:
     from star_mlx.engine.lora import learning_rate
 
     def rates(decay: Any) -> list[float]:
-        lora = replace(LORA, learning_rate=1.0, warmup=2, decay=decay)
+        lora = LORA.model_copy(update=dict(learning_rate=1.0, warmup=2, decay=decay))
         return [round(learning_rate(lora, step, 6), 3) for step in range(6)]
 
     assert rates("none") == [0.5, 1, 1, 1, 1, 1]
@@ -239,7 +241,7 @@ def test_checkpointing_computes_the_same_adapter(engine: Any, tmp_path: Path) ->
 
     block = type(engine._base.model.layers[0])
     call = block.__call__
-    for name, lora in (("plain", LORA), ("less", replace(LORA, checkpoint=True))):
+    for name, lora in (("plain", LORA), ("less", LORA.model_copy(update=dict(checkpoint=True)))):
         train(engine, tmp_path / name, lora)
     one, other = (mx.load(str(tmp_path / n / "adapters.safetensors")) for n in ("plain", "less"))
     assert all(mx.allclose(one[k], other[k], atol=1e-4) for k in one)
@@ -251,7 +253,7 @@ def test_the_norm_told_is_that_of_the_gradient_before_it_is_clipped(
 ) -> None:
     def norms(clip: float) -> list[float]:
         steps: list[Step] = []
-        lora = replace(LORA, grad_clip=clip)
+        lora = LORA.model_copy(update=dict(grad_clip=clip))
         train(engine, tmp_path / str(clip), lora, amount=Amount(steps=1), progress=steps.append)
         return [step.gradient_norm for step in steps]
 

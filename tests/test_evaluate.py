@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from star_mlx.evaluate import as_json, from_json, tally, wilson
+from star_mlx.measure.accuracy import as_json, from_json, tally, wilson
 from star_mlx.types import Attempt, Problem, Question
 
 

@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_mlx import loop, prepare
 from star_mlx.cli import main
 from star_mlx.engine import resolve
+from star_mlx.errors import ModelError, RunError
 from star_mlx.export import export, torch_model, weights
-from star_mlx.passes import measuring
 from star_mlx.prompts import Prompts
-from star_mlx.recipe import Recipe, load
-from star_mlx.types import ModelError, RunError, Task
+from star_mlx.recipe import opening
+from star_mlx.recipe.loading import load
+from star_mlx.run import loop
+from star_mlx.run.passes import measuring
+from star_mlx.settings import Recipe
+from star_mlx.types import Task
 from tests import tiny_random
 from tests.export_runs import alter, scripted
 
@@ -101,7 +104,7 @@ def test_a_gguf_adapter_comes_with_its_base_where_that_is_asked_for(
 def test_prompt_json_says_how_the_run_asked(plain: Path, tmp_path: Path) -> None:
     export(plain, "1", "mlx", tmp_path / "out")
     told = read(tmp_path / "out/prompt.json")
-    task, prompts = prepare.open_task(prepare.resume_recipe(plain))
+    task, prompts = opening.open_task(opening.resume_recipe(plain))
     problem = task.problems("dev")[3]
     prompt = told["few_shot"] + told["template"].replace("{question}", problem.question.text)
     assert prompt == prompts.generation(problem, hinted=False, few_shot=True)
@@ -139,7 +142,7 @@ def test_prompt_json_makes_the_prompt_of_a_chat(few_shot: bool, last: str) -> No
         return f"<s>{last if reply else ''}{said}" + "<assistant>" * reply
 
     recipe = load(None, task="arithmetic")
-    task, plain = prepare.open_task(recipe)
+    task, plain = opening.open_task(recipe)
     prompts = dataclasses.replace(plain, chat=chat, system="Add.")
     told = told_of(recipe, task, prompts, few_shot)
     problem = task.problems("dev")[3]
@@ -151,7 +154,7 @@ def test_prompt_json_makes_the_prompt_of_a_chat(few_shot: bool, last: str) -> No
 
 def test_the_template_of_a_choice_has_its_choices() -> None:
     recipe = load(None, task="commonsenseqa")
-    task, prompts = prepare.open_task(recipe)
+    task, prompts = opening.open_task(recipe)
     template = told_of(recipe, task, prompts, True)["template"]
     assert "{question}" in template and "(A) {choice A}\n" in template and "{choice E}" in template
 
@@ -369,7 +372,7 @@ def logits(folder: Path, ids: list[int]) -> Any:
 @pytest.mark.parametrize("dora", [False, True])
 def test_fused_is_exactly_what_was_trained(dora: bool, tmp_path: Path) -> None:
     from star_mlx.engine.resolve import Found
-    from star_mlx.export import verify
+    from star_mlx.export import dense, verify
 
     run = scripted(tmp_path / "run", dora=dora, size=0.2)
     done = export(run, "1", "fused", tmp_path / "out")
@@ -383,7 +386,7 @@ def test_fused_is_exactly_what_was_trained(dora: bool, tmp_path: Path) -> None:
     assert config["tie_word_embeddings"] is True and config["torch_dtype"] == "float32"
     ids = list(range(40, 90))
     fused = logits(tmp_path / "out", ids)
-    with verify.in_float32(Found("tiny", resolve.TINY), False) as model:
+    with dense.in_float32(Found("tiny", resolve.TINY), False) as model:
         bare = verify.of_mlx(model)(ids)
         source: Any = SimpleNamespace(adapter=run / "iterations/001/adapter")
         verify.adapted(model, source)
@@ -394,9 +397,9 @@ def test_fused_is_exactly_what_was_trained(dora: bool, tmp_path: Path) -> None:
 def test_a_fused_model_that_differs_is_refused(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star_mlx.export import fused
+    from star_mlx.export import dense
 
-    save = fused.save
+    save = dense.save
 
     def damaged(source: Any, model: Any, folder: Path) -> None:
         norm = model.model.norm
@@ -404,7 +407,7 @@ def test_a_fused_model_that_differs_is_refused(
         save(source, model, folder)
         norm.weight = kept
 
-    monkeypatch.setattr(fused, "save", damaged)
+    monkeypatch.setattr(dense, "save", damaged)
     with pytest.raises(ModelError, match=r"the fused model differs .* on 12 prompts"):
         export(plain, "1", "fused", tmp_path / "out")
     assert names(tmp_path) == []

@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_mlx.engine import gguf, gguf_file, open_engine
+from star_mlx.engine import open_engine
 from star_mlx.engine.resolve import Found, find
-from star_mlx.export import gguf_lora, gguf_model, gguf_names, gguf_vocab, weights
+from star_mlx.errors import ModelError
+from star_mlx.export import gguf_lora, gguf_model, weights
 from star_mlx.export.source import Source
-from star_mlx.store import RunRecord
+from star_mlx.gguf import container, importing, names, vocab
+from star_mlx.settings import Train
+from star_mlx.store.reading import RunRecord
 from star_mlx.tasks.arithmetic_text import question, scratchpad, spaced
-from star_mlx.types import Amount, Decoding, Example, Lora, ModelError
+from star_mlx.types import Amount, Decoding, Example
 from tests import llama_cpp, tiny_random
 from tests.downloads import smollm2_gguf  # noqa: F401
 from tests.test_gguf import loaded, pieces, same_bits, sentencepiece_metadata  # noqa: F401
@@ -110,7 +113,7 @@ def fused(folder: Path, laid_on: Path) -> dict[str, np.ndarray]:
 
 def imported(path: Path, out: Path) -> dict[str, np.ndarray]:
     """What this project's import makes of a GGUF file, widened to float32."""
-    gguf.import_gguf(path, out)
+    importing.import_gguf(path, out)
     return {name: np.array(array) for name, array in loaded(out).items()}
 
 
@@ -245,7 +248,7 @@ def test_the_adapters_file_is_what_llama_cpp_asks_for(
 ) -> None:
     (path,) = gguf_lora.write(source(folder, lora), tmp_path)
     assert path == tmp_path / "my-run-007-lora.gguf"
-    file = gguf_file.read(path)
+    file = container.read(path)
     alpha = file.metadata["adapter.lora.alpha"]
     assert alpha == SCALE * RANK
     assert {k: file.metadata[k] for k in ("general.type", "adapter.type")} == {
@@ -256,12 +259,12 @@ def test_the_adapters_file_is_what_llama_cpp_asks_for(
     read = weights.read(lora)
     assert len(tensors) == 2 * len(read.modules) == 2 * 7 * 3
     for module in read.modules:
-        name = f"{gguf_names.tensor(module.name)}.weight"
+        name = f"{names.tensor(module.name)}.weight"
         a, b = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
         assert a.shape == (RANK, module.a.shape[0]) and b.shape == (module.b.shape[1], RANK)
         if heads := {"self_attn.q_proj": 4, "self_attn.k_proj": 2}.get(module.part):
             assert not np.array_equal(b, module.b.T)
-            b = gguf.unpermute(b, heads)
+            b = importing.unpermute(b, heads)
         assert np.allclose(alpha / RANK * (b @ a), SCALE * (module.a @ module.b).T, atol=1e-6)
 
 
@@ -280,7 +283,7 @@ def metadata(folder: Path) -> dict[str, Any]:
 
     config = json.loads((folder / "config.json").read_text())
     tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
-    return gguf_vocab.metadata(folder, tokenizer, config["vocab_size"])
+    return vocab.metadata(folder, tokenizer, config["vocab_size"])
 
 
 def test_tinys_tokenizer() -> None:
@@ -299,8 +302,8 @@ def test_tinys_tokenizer() -> None:
 def test_an_imported_tokenizer_comes_back(tmp_path: Path, pre: str, bos: bool) -> None:
     wanted = {"tokenizer.ggml.pre": pre, "tokenizer.ggml.add_bos_token": bos}
     write_gguf(tmp_path / "a.gguf", metadata=wanted)
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "in")
-    have, found = gguf_file.read(tmp_path / "a.gguf").metadata, metadata(tmp_path / "in")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "in")
+    have, found = container.read(tmp_path / "a.gguf").metadata, metadata(tmp_path / "in")
     for key in ("model", "pre", "tokens", "token_type", "merges", "bos_token_id", "eos_token_id",
                 "add_bos_token"):  # fmt: skip
         assert found[f"tokenizer.ggml.{key}"] == have[f"tokenizer.ggml.{key}"], key
@@ -315,14 +318,14 @@ def test_a_sentencepiece_vocabulary_comes_back(
 ) -> None:
     wanted = sentencepiece_metadata(pieces) | {"tokenizer.ggml.add_space_prefix": prefix}
     write_gguf(tmp_path / "a.gguf", "Q8_0", wanted)
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "in")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "in")
     found = metadata(tmp_path / "in")
     for key in ("model", "tokens", "token_type", "add_space_prefix", "unknown_token_id"):
         assert found[f"tokenizer.ggml.{key}"] == wanted[f"tokenizer.ggml.{key}"], key
     assert found["tokenizer.ggml.add_bos_token"] is True
     order = [f"tokenizer.ggml.{key}" for key in ("tokens", "token_type", "scores")]
-    assert gguf.gguf_tokenizer.merges_of(*(found[key] for key in order)) == (
-        gguf.gguf_tokenizer.merges_of(*(wanted[key] for key in order))
+    assert importing.gguf_tokenizer.merges_of(*(found[key] for key in order)) == (
+        importing.gguf_tokenizer.merges_of(*(wanted[key] for key in order))
     )
 
 
@@ -367,7 +370,7 @@ def test_tokenizers_that_llama_cpp_has_no_equal_of(
     tokenizer = load_tokenizer(folder, eos_token_ids=0)
     edit(folder / "tokenizer.json", **changes)
     with pytest.raises(ModelError, match=text) as raised:
-        gguf_vocab.metadata(folder, tokenizer, 264)
+        vocab.metadata(folder, tokenizer, 264)
     assert "\n" not in str(raised.value)
     assert "llama.cpp has no tokenizer like the base's" in str(raised.value)
 
@@ -376,7 +379,7 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should a part ever be misread: the last check compares tokens themselves."""
-    monkeypatch.setattr(gguf_vocab, "_patterns", lambda node: gguf_vocab.PATTERNS["gpt-2"])
+    monkeypatch.setattr(vocab, "_patterns", lambda node: vocab.PATTERNS["gpt-2"])
     with pytest.raises(ModelError, match=r"would be .*, not .*; use --format fused"):
         metadata(folder)
 
@@ -456,7 +459,7 @@ def test_nothing_half_written_stays(
 # --------------------------------------------------------------------------- llama.cpp itself
 
 TOKENS = 32
-TRAINING = Lora(
+TRAINING = Train(
     rank=8, scale=2.0, dropout=0.0, layers=-1, keys=None, learning_rate=2e-3, warmup=2,
     decay="none", batch_size=8, max_length=512, grad_clip=1.0, weight_decay=0.0,
 )  # fmt: skip
@@ -555,7 +558,7 @@ def test_llama_cpp_continues_q4_0_as_mlx_does_with_the_same_weights(
     taught: Source, tmp_path: Path
 ) -> None:
     (path,) = gguf_model.write(taught, tmp_path, "Q4_0")
-    gguf.import_gguf(path, tmp_path / "in")
+    importing.import_gguf(path, tmp_path / "in")
     wanted = mlx(tmp_path / "in", None, prompts())
     found = llama_cpp.ask(path, prompts=prompts(), tokens=TOKENS).continuations
     gaps = ties(tmp_path / "in", None, prompts(), wanted, found)
@@ -606,7 +609,7 @@ def test_llama_cpp_continues_smollm2_as_mlx_does(
     tmp_path: Path,
 ) -> None:
     """Both forms, with a random adapter: a whole model in F16, and the adapter on the F32 base."""
-    folder = gguf.import_gguf(smollm2_gguf, tmp_path / "base").folder
+    folder = importing.import_gguf(smollm2_gguf, tmp_path / "base").folder
     laid_on = adapter(folder, tmp_path / "adapter", size=0.02)
     asked = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
     assert len(asked) == 20
@@ -636,7 +639,7 @@ def test_llama_cpp_has_the_bases_tokens(
     spm = pre == "SentencePiece"
     wanted = sentencepiece_metadata(pieces) if spm else {"tokenizer.ggml.pre": pre}
     write_gguf(tmp_path / "a.gguf", "Q8_0", wanted)
-    folder = gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "in").folder
+    folder = importing.import_gguf(tmp_path / "a.gguf", tmp_path / "in").folder
     gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "Q8_0", None, title="b")
     texts = [text for text in strings() if "\0" not in text]
     texts += ["x<s>y <s> z", "the<user> the", "1234567 it's IT'S\r\n\r\n  x"]

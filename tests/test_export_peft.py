@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_mlx.engine import gguf
+from star_mlx.errors import ModelError
 from star_mlx.export import export, peft_format, torch_model
-from star_mlx.types import ModelError
+from star_mlx.gguf import importing
 from tests import tiny_random
 from tests.downloads import smollm2_gguf  # noqa: F401
 from tests.export_runs import alter, scripted
@@ -98,10 +98,10 @@ def test_an_architecture_transformers_names_otherwise_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = scripted(tmp_path / "run")
-    from star_mlx.export import fused
+    from star_mlx.export import dense
 
-    plain = fused._plain
-    monkeypatch.setattr(fused, "_plain", lambda *a: {**plain(*a), "model_type": "gpt_neox"})
+    plain = dense.plain_config
+    monkeypatch.setattr(dense, "plain_config", lambda *a: {**plain(*a), "model_type": "gpt_neox"})
     with pytest.raises(ModelError, match="parity cannot be shown for"):
         export(run, "1", "peft", tmp_path / "out", verify=True)
     assert names(tmp_path) == ["run"]
@@ -123,7 +123,7 @@ def test_peft_computes_what_mlx_does_on_smollm2(
     smollm2_gguf: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    base = gguf.import_gguf(smollm2_gguf, tmp_path / "smollm2").folder
+    base = importing.import_gguf(smollm2_gguf, tmp_path / "smollm2").folder
     run = scripted(tmp_path / "run", str(base), layers=16, rank=8, scale=20.0, size=0.002)
     found = parity(run, tmp_path / "out")
     assert found["max_abs_logit_difference"] < 5e-3 and found["equal_argmax"] == 1.0

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_mlx.by_hand import foreign_rows
-from star_mlx.by_hand.foreign_rows import alpaca, examples, read, user_turn
-from star_mlx.files import json_line
-from star_mlx.scripted import ScriptedEngine
-from star_mlx.types import ModelError, TaskError
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import ModelError, TaskError
+from star_mlx.steps import foreign_rows
+from star_mlx.steps.foreign_rows import alpaca, examples, read, user_turn
+from star_mlx.store.files import json_line
 
 ENGINE = ScriptedEngine(lambda asked: "")
 USER, ANSWER = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}

@@ -17,8 +17,11 @@ import pytest
 from click.testing import CliRunner
 
 from star_mlx.cli.import_gguf import import_gguf as command
-from star_mlx.engine import blas, gguf, gguf_config, gguf_file, gguf_tokenizer
-from star_mlx.types import ModelError
+from star_mlx.engine import blas
+from star_mlx.errors import ModelError
+from star_mlx.gguf import config as gguf_config
+from star_mlx.gguf import container, importing
+from star_mlx.gguf import tokenizer as gguf_tokenizer
 
 writer = pytest.importorskip("gguf")
 Type = writer.GGMLQuantizationType
@@ -161,7 +164,7 @@ def mixed(name: str) -> str:
 @pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", mixed])
 def test_every_value_is_that_of_the_file(tmp_path: Path, kind: Any) -> None:
     stored = write(tmp_path / "a.gguf", kind)
-    done = gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    done = importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     have = loaded(done.folder)
     assert len(have) == len(stored)
     for name, values in stored.items():
@@ -171,7 +174,7 @@ def test_every_value_is_that_of_the_file(tmp_path: Path, kind: Any) -> None:
 
 def test_what_is_not_quantized_keeps_its_type(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", "BF16")
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     import mlx.core as mx
 
     have = loaded(tmp_path / "out", widened=False)
@@ -181,7 +184,7 @@ def test_what_is_not_quantized_keeps_its_type(tmp_path: Path) -> None:
 
 def test_each_module_has_its_own_quantization(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", mixed)
-    done = gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    done = importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["quantization"] == {
         "group_size": 32, "bits": 4, "mode": "affine",
@@ -198,33 +201,33 @@ def test_any_finite_block_is_exact(kind: str) -> None:
     import mlx.core as mx
 
     rng = np.random.default_rng(1)
-    size = gguf_file.KNOWN[next(i for i, k in gguf_file.KNOWN.items() if k[0] == kind)][2]
+    size = container.KNOWN[next(i for i, k in container.KNOWN.items() if k[0] == kind)][2]
     raw = rng.integers(0, 256, (64, 40, size), dtype=np.uint8)
     at = 4 if kind == "Q4_1" else 2
     halves = np.ascontiguousarray(raw[..., :at]).view("<u2")
     halves[(halves & 0x7C00) == 0x7C00] &= 0xFBFF  # finite; every other pattern stays
     halves[0, :4, 0] = 0x7BFF, 0x0001, 0x8000, 0x5FFF
     raw[..., :at] = halves.view("u1")
-    have = gguf.unpack(raw, kind)
+    have = importing.unpack(raw, kind)
     w, s, b = (mx.array(np.ascontiguousarray(have[k])) for k in ("weight", "scales", "biases"))
     bits = gguf_config.QUANTIZED[kind]
     wide = mx.dequantize(w, s.astype(mx.float32), b.astype(mx.float32), group_size=32, bits=bits)
     want = writer.dequantize(raw.reshape(64, -1), Type[kind]).astype(np.float32)
     assert np.array_equal(np.array(wide), want)
     assert (s.dtype == mx.float16) == (kind == "Q4_1")
-    assert gguf.unpack(raw[8:9] * 0, kind)["scales"].dtype == np.float16
+    assert importing.unpack(raw[8:9] * 0, kind)["scales"].dtype == np.float16
 
 
 def test_rows_of_q_and_k_come_back() -> None:
     rows = np.arange(2 * 8 * 3).reshape(16, 3)
-    assert np.array_equal(gguf.unpermute(permute(rows, 2), 2), rows)
+    assert np.array_equal(importing.unpermute(permute(rows, 2), 2), rows)
     assert not np.array_equal(permute(rows, 2), rows)
 
 
 @pytest.mark.parametrize(("bits", "most"), [(4, 0.2), (8, 0.02)])
 def test_bits_quantizes(tmp_path: Path, bits: int, most: float) -> None:
     stored = write(tmp_path / "a.gguf", "F16")
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out", bits=bits)
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out", bits=bits)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["quantization"]["bits"], config["quantization"]["group_size"]) == (bits, 64)
     # 96 columns are no multiple of 64
@@ -237,7 +240,7 @@ def test_bits_quantizes(tmp_path: Path, bits: int, most: float) -> None:
 def test_bits_of_what_is_quantized_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", mixed)
     with pytest.raises(ModelError, match=r"quantized already \(Q4_1, Q8_0\).*leave --bits out"):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out", bits=4)
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out", bits=4)
 
 
 def test_output_and_biases_have_their_place(tmp_path: Path) -> None:
@@ -247,7 +250,7 @@ def test_output_and_biases_have_their_place(tmp_path: Path) -> None:
              for i in range(LAYERS) for n, r in rows.items()}  # fmt: skip
     extra["output.weight"] = rng.normal(size=(len(tokens()), HIDDEN)).astype(np.float32)
     stored = write(tmp_path / "a.gguf", "Q8_0", extra=extra)
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     have = loaded(tmp_path / "out")
     assert len(have) == len(stored)
     for name, values in stored.items():
@@ -258,7 +261,7 @@ def test_the_engine_opens_it(tmp_path: Path) -> None:
     from star_mlx.engine import open_engine
 
     write(tmp_path / "a.gguf", "Q4_0")
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     found = open_engine(str(tmp_path / "out")).describe()
     assert (found["architecture"], found["bits"], found["context"]) == ("llama", 4, 256)
 
@@ -269,7 +272,7 @@ def test_the_config(tmp_path: Path) -> None:
         "llama.rope.scaling.factor": 2.0,
     }  # fmt: skip
     write(tmp_path / "a.gguf", "F16", wanted)
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["rope_scaling"] == {"type": "linear", "factor": 2.0}
     assert (config["rope_theta"], config["rms_norm_eps"]) == (50000.0, 1e-5)
@@ -295,7 +298,7 @@ def llama3_factors(factor: float, base: float = 50000.0, head: int = HEAD) -> np
 def test_llama3s_rope_scaling_is_recognized(tmp_path: Path) -> None:
     factors = llama3_factors(32.0)
     write(tmp_path / "a.gguf", extra={"rope_freqs.weight": factors})
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["rope_scaling"]["rope_type"] == "llama3"
     assert config["rope_scaling"]["factor"] == 32.0
@@ -306,7 +309,7 @@ def test_llama3s_rope_scaling_is_recognized(tmp_path: Path) -> None:
     assert np.allclose(np.array(rope._freqs) / plain, factors, rtol=1e-5)
     write(tmp_path / "b.gguf", extra={"rope_freqs.weight": factors * 1.01})
     with pytest.raises(ModelError, match="is not Llama 3's rope scaling"):
-        gguf.import_gguf(tmp_path / "b.gguf", tmp_path / "other")
+        importing.import_gguf(tmp_path / "b.gguf", tmp_path / "other")
 
 
 # --------------------------------------------------------------------------- the tokenizer
@@ -321,7 +324,7 @@ def encode(folder: Path, text: str, special: bool = False) -> list[str]:
 
 def test_merges_digits_and_marked_tokens(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf")
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     assert encode(tmp_path / "out", "the the<s>12 <user>") == [
         "t", "he", "Ġthe", "<s>", "1", "2", "Ġ", "<user>",
     ]  # fmt: skip
@@ -346,7 +349,7 @@ def test_pre_tokenizers(tmp_path: Path, pre: str, text: str, words: list[str]) -
     from tokenizers import Tokenizer
 
     write(tmp_path / "a.gguf", metadata={"tokenizer.ggml.pre": pre})
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     splitter = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).pre_tokenizer
     assert [word for word, _ in splitter.pre_tokenize_str(text)] == words
 
@@ -362,7 +365,7 @@ def test_pre_tokenizers(tmp_path: Path, pre: str, text: str, words: list[str]) -
 )
 def test_what_stands_before_a_text(tmp_path: Path, metadata: Any, front: list[str]) -> None:
     write(tmp_path / "a.gguf", metadata=metadata)
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     assert encode(tmp_path / "out", "he", special=True) == [*front, "he"]
     from mlx_lm.utils import load_tokenizer
 
@@ -406,7 +409,7 @@ def test_a_sentencepiece_vocabulary_tokenizes_as_sentencepiece_does(
     from tokenizers import Tokenizer
 
     write(tmp_path / "a.gguf", "Q8_0", sentencepiece_metadata(pieces))
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     rng = random.Random(0)
     alphabet = "  \n\tabcdetuy_=()[]\"'.,:0123456789éЖ世😀"
@@ -458,23 +461,23 @@ def test_a_sentencepiece_vocabulary_tokenizes_as_sentencepiece_does(
 def test_metadata_it_cannot_take(tmp_path: Path, metadata: dict[str, Any], text: str) -> None:
     write(tmp_path / "a.gguf", metadata=metadata)
     with pytest.raises(ModelError, match=text):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.gguf"]
 
 
 def test_other_architectures_and_types_by_name(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", architecture="qwen3")
     with pytest.raises(ModelError, match="its architecture is 'qwen3'; only `llama`"):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     write(tmp_path / "b.gguf", lambda name: "Q5_0" if "1.ffn_up" in name else "Q8_0")
     with pytest.raises(ModelError, match=r"blk\.1\.ffn_up\.weight is Q5_0.*ask for a Q4_0, Q4_1"):
-        gguf.import_gguf(tmp_path / "b.gguf", tmp_path / "out")
+        importing.import_gguf(tmp_path / "b.gguf", tmp_path / "out")
 
 
 def test_every_type_ggml_has_is_known_by_name() -> None:
-    ours = {i: kind[0] for i, kind in gguf_file.KNOWN.items()} | gguf_file.UNKNOWN
+    ours = {i: kind[0] for i, kind in container.KNOWN.items()} | container.UNKNOWN
     assert ours == {kind.value: kind.name for kind in Type}
-    for kind, (_, block, size) in gguf_file.KNOWN.items():
+    for kind, (_, block, size) in container.KNOWN.items():
         assert writer.GGML_QUANT_SIZES[Type(kind)] == (block, size)
 
 
@@ -482,7 +485,7 @@ def test_tensors_that_are_missing(tmp_path: Path) -> None:
     for name in ("token_embd.weight", "output_norm.weight", "blk.1.attn_k.weight"):
         write(tmp_path / "a.gguf", drop=name)
         with pytest.raises(ModelError, match=f"lacks the tensor {name}"):
-            gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+            importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
 
 
 def test_what_is_no_gguf(tmp_path: Path) -> None:
@@ -496,11 +499,11 @@ def test_what_is_no_gguf(tmp_path: Path) -> None:
     }.items():
         path.write_bytes(content)
         with pytest.raises(ModelError, match=text):
-            gguf.import_gguf(path, tmp_path / "out")
+            importing.import_gguf(path, tmp_path / "out")
     with pytest.raises(ModelError, match="cannot be read: No such file"):
-        gguf.import_gguf(tmp_path / "none.gguf", tmp_path / "out")
+        importing.import_gguf(tmp_path / "none.gguf", tmp_path / "out")
     with pytest.raises(ModelError, match="cannot be read: Is a directory"):
-        gguf.import_gguf(tmp_path, tmp_path / "out")
+        importing.import_gguf(tmp_path, tmp_path / "out")
 
 
 def test_a_file_cut_off_anywhere(tmp_path: Path) -> None:
@@ -511,7 +514,7 @@ def test_a_file_cut_off_anywhere(tmp_path: Path) -> None:
     for end in ends:
         (tmp_path / "cut.gguf").write_bytes(data[:end])
         with pytest.raises(ModelError, match=r"cut|ends before|not a GGUF"):
-            gguf_file.read(tmp_path / "cut.gguf")
+            container.read(tmp_path / "cut.gguf")
 
 
 def test_a_damaged_header_is_an_error_in_one_line_or_harmless(tmp_path: Path) -> None:
@@ -526,7 +529,7 @@ def test_a_damaged_header_is_an_error_in_one_line_or_harmless(tmp_path: Path) ->
             bad[rng.randrange(4, header)] = rng.choice([0, 1, 9, 127, 255, rng.randrange(256)])
         (tmp_path / "bad.gguf").write_bytes(bad)
         try:
-            file = gguf_file.read(tmp_path / "bad.gguf")
+            file = container.read(tmp_path / "bad.gguf")
             gguf_config.read(file)
             (tmp_path / "out").mkdir(exist_ok=True)
             gguf_tokenizer.write(file, tmp_path / "out", 256)
@@ -538,12 +541,12 @@ def test_a_damaged_header_is_an_error_in_one_line_or_harmless(tmp_path: Path) ->
 
 def test_scales_that_are_not_finite(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", "Q8_0")
-    file = gguf_file.read(tmp_path / "a.gguf")
+    file = container.read(tmp_path / "a.gguf")
     with open(tmp_path / "a.gguf", "r+b") as out:
         out.seek(file.tensors["blk.1.attn_v.weight"].offset)
         out.write(b"\x00\x7c")
     with pytest.raises(ModelError, match=r"tensor blk\.1\.attn_v\.weight has a scale that is not"):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.gguf"]
 
 
@@ -560,9 +563,9 @@ def test_nothing_half_written_stays(
         assert (tmp_path / "out.partial" / "tokenizer.json").exists()
         raise error
 
-    monkeypatch.setattr(gguf, "_write_weights", fail)
+    monkeypatch.setattr(importing, "_write_weights", fail)
     with pytest.raises(ModelError if isinstance(error, OSError) else type(error)):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.gguf"]
 
 
@@ -572,16 +575,16 @@ def test_where_it_may_not_write(tmp_path: Path) -> None:
     (tmp_path / "full" / "mine").write_text("keep")
     for taken in ("full", "a.gguf", "full/.."):
         with pytest.raises(ModelError, match="exists and is not an empty folder"):
-            gguf.import_gguf(tmp_path / "a.gguf", tmp_path / taken)
+            importing.import_gguf(tmp_path / "a.gguf", tmp_path / taken)
     with pytest.raises(ModelError, match="cannot be written: Not a directory"):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "a.gguf" / "out")
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "a.gguf" / "out")
     (tmp_path / "b.partial").mkdir()
     with pytest.raises(ModelError, match="left of another import: delete it"):
-        gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "b")
+        importing.import_gguf(tmp_path / "a.gguf", tmp_path / "b")
     assert (tmp_path / "full" / "mine").read_text() == "keep"
     (tmp_path / "empty").mkdir()
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "empty")
-    gguf.import_gguf(tmp_path / "a.gguf", tmp_path / "deep" / "er")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "empty")
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "deep" / "er")
 
 
 # --------------------------------------------------------------------------- the command

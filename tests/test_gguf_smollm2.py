@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_mlx.engine import gguf, gguf_config, open_engine
+from star_mlx.engine import open_engine
+from star_mlx.gguf import config as gguf_config
+from star_mlx.gguf import importing
 from star_mlx.types import Decoding
 from tests.downloads import smollm2_gguf  # noqa: F401
 
@@ -66,7 +68,7 @@ def strings() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    return gguf.import_gguf(smollm2_gguf, tmp_path_factory.mktemp("gguf") / "smollm2").folder
+    return importing.import_gguf(smollm2_gguf, tmp_path_factory.mktemp("gguf") / "smollm2").folder
 
 
 def test_every_weight_has_the_value_it_has_in_the_file(smollm2_gguf: Path, folder: Path) -> None:  # noqa: F811

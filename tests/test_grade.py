@@ -8,10 +8,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from star_mlx import grade
 from star_mlx.cli.grade import grade as command
-from star_mlx.evaluate import wilson
-from star_mlx.types import Problem, Question, TaskError
+from star_mlx.errors import TaskError
+from star_mlx.measure import grade
+from star_mlx.measure.accuracy import wilson
+from star_mlx.types import Problem, Question
 
 
 class Capitals:

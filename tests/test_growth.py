@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx import ledger, loop, prepare, store
-from star_mlx.measure import How, Of, attempts
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.recipe import opening
+from star_mlx.run import loop, reopen
+from star_mlx.run.evaluate import How, Of, attempts
+from star_mlx.store import ledger, reading, writing
 from star_mlx.types import Attempt, Example
 from tests.scripts import learner
 from tests.test_loop import recipe
@@ -65,9 +67,9 @@ def test_attempts_and_examples_do_not_outlive_their_iteration(tmp_path):
 def test_equal_token_ids_are_one_object(tmp_path, again):
     run, engine = tmp_path / "run", FarIds(learner)
     loop.run(recipe("star.iterations=1"), run, lambda event: None, engine=engine)
-    with prepare.opened(run, lambda event: None, engine) as (task, student, folder):
+    with reopen.opened(run, lambda event: None, engine) as (task, taught, folder):
         problems = task.problems("dev")[:8]
-        how = (student, folder, problems, Of("iteration 1", 1), How("dev", limit=8))
+        how = (taught, folder, problems, Of("iteration 1", 1), How("dev", limit=8))
         made = attempts(*how)
         if again:  # read from the run
             made = attempts(*how)
@@ -89,7 +91,7 @@ def long_run(benchmark, tmp_path):
 
 def test_the_synthetic_run_is_a_run(long_run):
     _, path, _ = long_run
-    record = store.read(path)
+    record = reading.read(path)
     assert record.last == 3
     tallies = ledger.read(path).iterations
     for tally, line in zip(tallies, record.metrics[1:], strict=True):
@@ -97,7 +99,7 @@ def test_the_synthetic_run_is_a_run(long_run):
         keys = ("problems", "solved", "rationalized", "newly_solved", "forgotten")
         assert [getattr(tally, n) for n in names] == [line[k] for k in keys]
     assert tallies[-1].newly_solved and tallies[-1].forgotten and tallies[-1].hinted
-    with store.opened(path, {}) as folder:
+    with writing.opened(path, {}) as folder:
         kept = [a for kind in ("direct", "hinted") for a in folder.chunk(3, kind, 0)[0] if a.kept]
         assert [e.id for e in folder.examples(3)] == [a.id for a in kept]
         assert len(folder.verdicts(3, "dev")) == 12
@@ -109,10 +111,10 @@ def test_the_synthetic_run_is_gone_on_with(long_run):
     module.interrupt(path)
     with pytest.raises(module.Asked):
         module.resume(path, ScriptedEngine(learner))
-    made = prepare.resume_recipe(path)
+    made = opening.resume_recipe(path)
     (path / "iterations/002/adapter/scripted.json").write_text("[]")
     loop.run(made, path, lambda event: None, engine=ScriptedEngine(learner))
-    assert store.read(path).last == 3
+    assert reading.read(path).last == 3
 
 
 # --------------------------------------------------------------------------- the benchmarks

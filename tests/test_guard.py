@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx import guard
+from star_mlx.run import guard
 from star_mlx.types import Done, Evaluation
 
 

@@ -8,12 +8,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from star_mlx import prompts, recipe
+from star_mlx import prompts
 from star_mlx.cli.init_task import init_task as command
+from star_mlx.errors import PromptError, TaskError
 from star_mlx.init_task import init_task
 from star_mlx.init_task.guess import guess
+from star_mlx.recipe import loading
 from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
-from star_mlx.types import PromptError, TaskError
 from tests.data_files import data_file
 
 
@@ -115,7 +116,7 @@ def test_fields_that_are_given_are_taken():
 
 
 def loaded(path):
-    made = recipe.load(str(path))
+    made = loading.load(str(path))
     return made, Jsonl(JsonlOptions(**made.task.options))
 
 

@@ -10,10 +10,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from star_mlx import prompts, recipe
+from star_mlx import prompts
+from star_mlx.errors import TaskError
+from star_mlx.recipe import loading
 from star_mlx.tasks import make
 from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
-from star_mlx.types import Question, TaskError
+from star_mlx.types import Question
 from tests.data_files import data_file
 
 FIELDS = {"question": "q", "answer": "a"}
@@ -366,7 +368,7 @@ def test_the_recipes_of_the_documentation_are_valid():
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
     recipes = [block for block in blocks if isinstance(block, dict)]
     for block in recipes:
-        assert make("jsonl", recipe.load(base=block).task.options).name == "jsonl"
+        assert make("jsonl", loading.load(base=block).task.options).name == "jsonl"
     assert len(recipes) == 2
     assert all(f"`{name}`" in text for name in JsonlOptions.model_fields if name != "fields")
 

@@ -8,12 +8,14 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from star_mlx import ledger, loop, store
 from star_mlx.cli.ledger import ledger as command
-from star_mlx.files import json_line, json_lines
-from star_mlx.scripted import Asked, ScriptedEngine
+from star_mlx.engine.scripted import Asked, ScriptedEngine
+from star_mlx.errors import RunError
+from star_mlx.run import loop
+from star_mlx.store import ledger, writing
+from star_mlx.store.files import json_line, json_lines
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
-from star_mlx.types import Attempt, RunError
+from star_mlx.types import Attempt
 from tests.scripts import parts
 from tests.test_loop import recipe
 
@@ -40,12 +42,12 @@ def call(*arguments):
 
 
 def row(id, *, correct, hinted=False, finish="stop"):
-    return store.attempt_row(Attempt(id, hinted, "text", "1", correct, finish, (1, 2)))
+    return writing.attempt_row(Attempt(id, hinted, "text", "1", correct, finish, (1, 2)))
 
 
 def write(path, *iterations, finished=None):
     """A run folder of these rows of attempts."""
-    with store.opened(path, {}) as opened:
+    with writing.opened(path, {}) as opened:
         opened.finish({"iteration": 0})
         for number, rows in enumerate(iterations, 1):
             folder = path / f"iterations/{number:03d}"
@@ -156,14 +158,14 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 
 def test_what_looks_like_token_ids_in_a_completion_hides_nothing(tmp_path):
     attempt = Attempt("a", True, '","token_ids":[1],"correct":false', "1", True, "stop", (1,))
-    path = write(tmp_path / "run", [store.attempt_row(attempt)])
+    path = write(tmp_path / "run", [writing.attempt_row(attempt)])
     assert ledger.read(path).of("hinted") == ["a"]
 
 
 def test_a_run_opens_quicker_than_its_rows_are_parsed(tmp_path):
     ids = tuple(range(100))
     attempts = [Attempt(str(i), False, "step " * 40, "1", True, "stop", ids) for i in range(10_000)]
-    path = write(tmp_path / "run", *[[store.attempt_row(a) for a in attempts]] * 5)
+    path = write(tmp_path / "run", *[[writing.attempt_row(a) for a in attempts]] * 5)
     began = time.process_time()
     assert ledger.read(path).totals()["problems"] == 10_000
     took = time.process_time() - began

@@ -8,9 +8,8 @@ import os
 
 import pytest
 
-from star_mlx import live, loop
-from star_mlx.scripted import ScriptedEngine
-from star_mlx.types import (
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.events import (
     IterationFinished,
     Notice,
     PhaseStarted,
@@ -19,6 +18,8 @@ from star_mlx.types import (
     RunStarted,
     Sampled,
 )
+from star_mlx.progress import live_json
+from star_mlx.run import loop
 from tests.scripts import learner
 from tests.test_loop import recipe
 from tests.test_loop import run as run_loop
@@ -43,9 +44,9 @@ class Ticking:
 @pytest.fixture
 def writes(monkeypatch):
     """The times, by the returned clock, at which the file is written."""
-    clock, times, encode = Ticking(), [], live.json_line
-    monkeypatch.setattr(live, "json_line", lambda row: times.append(clock.now) or encode(row))
-    monkeypatch.setattr(live, "SHARE", 1e9)
+    clock, times, encode = Ticking(), [], live_json.json_line
+    monkeypatch.setattr(live_json, "json_line", lambda row: times.append(clock.now) or encode(row))
+    monkeypatch.setattr(live_json, "SHARE", 1e9)
     return clock, times
 
 
@@ -61,7 +62,7 @@ def test_a_finished_run_says_so_and_leaves_no_half_written_file(tmp_path):
 
 def test_events_pass_unchanged_and_in_order(tmp_path):
     events, passed = [STARTED, PhaseStarted(1, "train", 10), AT, RunFinished("r", "done", 1.0)], []
-    with live.shared(tmp_path, passed.append) as emit:
+    with live_json.shared(tmp_path, passed.append) as emit:
         for event in events:
             emit(event)
     assert passed == events
@@ -69,11 +70,11 @@ def test_events_pass_unchanged_and_in_order(tmp_path):
 
 def test_what_is_read_is_what_was_written(tmp_path):
     past = Progress(1, "generate", 9, 9, 90, 1.0)
-    told = live.Live(tmp_path, lambda event: None)
+    told = live_json.Live(tmp_path, lambda event: None)
     events = [STARTED, PhaseStarted(1, "generate", 9), past, PhaseStarted(1, "train", 10), AT]
     for event in [*events, sampled("\ud800"), Notice("warning", "careful")]:
         told(event)
-    seen = live.read(tmp_path / "live.json")
+    seen = live_json.read(tmp_path / "live.json")
     assert seen.running and seen.reason == "" and seen.pid == os.getpid()
     state = seen.state
     assert (state.at, state.past, state.model) == (AT, [past], STARTED.model)
@@ -84,7 +85,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
 
 def test_progress_is_written_once_a_second_and_what_happens_at_once(tmp_path, writes):
     clock, times = writes
-    told = live.Live(tmp_path, lambda event: None, clock)
+    told = live_json.Live(tmp_path, lambda event: None, clock)
     told(STARTED)
     for i in range(1, 400):
         clock.now = i / 100
@@ -103,25 +104,25 @@ def test_progress_is_written_once_a_second_and_what_happens_at_once(tmp_path, wr
 
 def test_a_costly_write_is_done_seldom(tmp_path, monkeypatch):
     costs, clock, times = iter(range(10_000)), Ticking(), []
-    encode = live.json_line
-    monkeypatch.setattr(live, "json_line", lambda row: times.append(clock.now) or encode(row))
-    monkeypatch.setattr(live.time, "perf_counter", lambda: float(next(costs)))  # a second each
-    told = live.Live(tmp_path, lambda event: None, clock)
+    encode = live_json.json_line
+    monkeypatch.setattr(live_json, "json_line", lambda row: times.append(clock.now) or encode(row))
+    monkeypatch.setattr(live_json.time, "perf_counter", lambda: float(next(costs)))  # a second each
+    told = live_json.Live(tmp_path, lambda event: None, clock)
     for second in range(2000):
         clock.now = float(second)
         told(Progress(1, "train", second, 2000, 1, clock.now))
-    assert times == [n / live.SHARE for n in range(4)]
+    assert times == [n / live_json.SHARE for n in range(4)]
 
 
 def test_texts_are_cut_and_only_the_latest_notices_kept(tmp_path):
-    told = live.Live(tmp_path, lambda event: None)
+    told = live_json.Live(tmp_path, lambda event: None)
     for n in range(30):
         told(Notice("info", str(n)))
     told(sampled("x" * 10_000))
     told(PhaseStarted(1, "train", 1))
-    state = live.read(tmp_path / "live.json").state
+    state = live_json.read(tmp_path / "live.json").state
     assert [notice.text for notice in state.notices] == [str(n) for n in range(10, 30)]
-    assert len(state.samples[0].attempt["completion"]) == live.TEXT
+    assert len(state.samples[0].attempt["completion"]) == live_json.TEXT
 
 
 def test_a_file_that_cannot_be_written_is_said_once_and_the_run_goes_on(tmp_path):
@@ -143,7 +144,7 @@ def test_a_run_that_an_error_ended_says_that_nobody_drives_it(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         run_loop(tmp_path / "run", reply=broken)
-    seen = live.read(tmp_path / "run/live.json")
+    seen = live_json.read(tmp_path / "run/live.json")
     assert (seen.running, seen.reason) == (False, "") and seen.state.at.phase == "evaluate"
 
 
@@ -153,8 +154,8 @@ def test_a_run_that_an_error_ended_says_that_nobody_drives_it(tmp_path):
 )
 def test_what_is_no_such_file_tells_nothing(tmp_path, text):
     (tmp_path / "live.json").write_bytes(text.encode(errors="surrogateescape"))
-    assert live.read(tmp_path / "live.json") is None
-    assert live.read(tmp_path / "missing.json") is None
+    assert live_json.read(tmp_path / "live.json") is None
+    assert live_json.read(tmp_path / "missing.json") is None
 
 
 @pytest.mark.parametrize(
@@ -162,14 +163,14 @@ def test_what_is_no_such_file_tells_nothing(tmp_path, text):
     [("phase", "\x1b[2J"), ("iteration", "\x1b[2J"), ("done", None), ("memory", [1])],
 )
 def test_progress_that_cannot_be_is_not_taken_over(tmp_path, key, value):
-    told = live.Live(tmp_path, lambda event: None)
+    told = live_json.Live(tmp_path, lambda event: None)
     for event in (STARTED, AT, PhaseStarted(1, "evaluate", 5)):
         told(event)
     entry = json.loads((tmp_path / "live.json").read_bytes())
-    assert live.read(tmp_path / "live.json").state.at.total == 5
+    assert live_json.read(tmp_path / "live.json").state.at.total == 5
     entry["at"][key] = value
     (tmp_path / "live.json").write_text(json.dumps(entry))
-    assert live.read(tmp_path / "live.json") is None
+    assert live_json.read(tmp_path / "live.json") is None
 
 
 def test_what_a_library_says_is_in_the_log_and_mentioned_once(tmp_path, capsys):

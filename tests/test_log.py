@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from star_mlx.log import Log, captured
+from star_mlx.progress.log import Log, captured
 
 TIME = "2026-01-01T00:00:00+00:00"
 

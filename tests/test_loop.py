@@ -1,4 +1,4 @@
-"""The whole loop on a scripted student: the run folder, resuming, refusing."""
+"""The whole loop on a scripted learner: the run folder, resuming, refusing."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 
 import pytest
 
-from star_mlx import loop, prepare, store
-from star_mlx.files import json_lines
-from star_mlx.recipe import load
-from star_mlx.scripted import ScriptedEngine
-from star_mlx.types import (
+from star_mlx import engine as engines
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import NothingKept, PromptError, RunError, TaskError
+from star_mlx.events import (
     IterationFinished,
-    NothingKept,
     Notice,
     PhaseStarted,
     Progress,
-    PromptError,
-    RunError,
     RunFinished,
     RunStarted,
     Sampled,
-    TaskError,
 )
+from star_mlx.recipe import opening, provenance
+from star_mlx.recipe.loading import load
+from star_mlx.run import loop
+from star_mlx.store import reading
+from star_mlx.store.files import json_lines
 from tests.scripts import hopeless, learner, parts
 
 SMALL = [
@@ -127,7 +127,7 @@ def test_direct_trains_on_every_problem_with_its_answer_alone(tmp_path):
     engine = ScriptedEngine(hopeless)
     run(tmp_path / "run", "star.direct=true", "star.iterations=1", engine=engine)
     examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
-    problems = {p.id: p for p in prepare.open_task(recipe())[0].problems("train")}
+    problems = {p.id: p for p in opening.open_task(recipe())[0].problems("train")}
     assert len(examples) == 20
     assert all(e["completion"] == problems[e["id"]].answer for e in examples)
 
@@ -216,18 +216,18 @@ def test_another_base_is_refused(tmp_path):
 
 def test_other_versions_are_only_remarked_on(tmp_path, monkeypatch):
     run(tmp_path / "run")
-    monkeypatch.setattr(prepare, "_version", lambda package: "99")
+    monkeypatch.setattr(provenance, "_version", lambda package: "99")
     events = run(tmp_path / "run")
     assert [e for e in events if isinstance(e, Notice) and "99" in e.text]
 
 
 def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
     run(tmp_path / "run")
-    again = prepare.resume_recipe(tmp_path / "run")
-    task, _ = prepare.open_task(recipe())
-    assert prepare.settled(again, task) == prepare.settled(recipe(), task)
+    again = opening.resume_recipe(tmp_path / "run")
+    task, _ = opening.open_task(recipe())
+    assert opening.settled(again, task) == opening.settled(recipe(), task)
     assert again.task.options["mastered"] == 0.9, "the task's defaults are written out"
-    provenance = store.read(tmp_path / "run").recipe["provenance"]
+    provenance = reading.read(tmp_path / "run").recipe["provenance"]
     assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
     assert "mlx" in provenance["versions"] and "hash" in provenance["base"]
 
@@ -294,7 +294,7 @@ def test_the_next_free_run_name(tmp_path):
 
 def test_asking_an_iterations_model(tmp_path, monkeypatch):
     run(tmp_path / "run")
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(learner))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(learner))
     asked = loop.ask(tmp_path / "run", "78+45")
     assert (asked["answer"], asked["gold"], asked["iteration"]) == ("1 2 3", "1 2 3", 3)
     assert loop.ask(tmp_path / "run", "78+45", iteration=0)["answer"] == "7 8"

@@ -6,11 +6,15 @@ import json
 
 import pytest
 
-from star_mlx import baseline, findings, loop, measure, store
-from star_mlx.files import json_lines
-from star_mlx.recipe import load
-from star_mlx.scripted import ScriptedEngine
-from star_mlx.types import PhaseStarted, RunError, TaskError
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RunError, TaskError
+from star_mlx.events import PhaseStarted
+from star_mlx.measure import findings
+from star_mlx.recipe import opening
+from star_mlx.recipe.loading import load
+from star_mlx.run import baseline, evaluate, loop
+from star_mlx.store import reading
+from star_mlx.store.files import json_lines
 
 DATA = [
     {
@@ -57,7 +61,7 @@ def engine():
 
 
 def test_a_measurement_is_kept_in_the_run_and_not_made_again(run, engine):
-    first = measure.evaluate_run(run, "2", how=measure.How("test"), engine=engine)
+    first = evaluate.evaluate_run(run, "2", how=evaluate.How("test"), engine=engine)
     assert (first["n"], first["correct"], first["test_reads"]) == (20, 20, 1)
     [saved] = (run / "results").iterdir()
     assert json.loads(saved.read_text()) == {k: v for k, v in first.items() if k != "file"}
@@ -66,7 +70,7 @@ def test_a_measurement_is_kept_in_the_run_and_not_made_again(run, engine):
     def silent(asked):
         raise AssertionError("asked again")
 
-    again = measure.evaluate_run(run, "2", how=measure.How("test"), engine=ScriptedEngine(silent))
+    again = evaluate.evaluate_run(run, "2", how=evaluate.How("test"), engine=ScriptedEngine(silent))
     assert (again["correct"], again["test_reads"]) == (20, 2)
     assert "read 2 times" in "\n".join(findings.report(again))
 
@@ -75,14 +79,14 @@ def test_dev_is_what_the_loop_measured_already(run):
     def silent(asked):
         raise AssertionError("asked again")
 
-    found = measure.evaluate_run(run, "1", how=measure.How("dev"), engine=ScriptedEngine(silent))
+    found = evaluate.evaluate_run(run, "1", how=evaluate.How("dev"), engine=ScriptedEngine(silent))
     line = list(json_lines(run / "metrics.jsonl"))[1]
     assert found["correct"] == line["eval"]["correct"] and found["ci95"] == line["eval"]["ci95"]
 
 
 def test_comparison_with_the_base_counts_the_pairs(run, engine):
-    how = measure.How("test")
-    found = measure.evaluate_run(
+    how = evaluate.How("test")
+    found = evaluate.evaluate_run(
         run, "best", how=how, against=["0", "zero-shot", "1"], engine=engine
     )
     base = found["against"][0]
@@ -102,7 +106,7 @@ def test_an_interrupted_measurement_goes_on(run):
         return pupil(question)
 
     with pytest.raises(KeyboardInterrupt):
-        measure.evaluate_run(run, "1", how=measure.How("test"), engine=ScriptedEngine(tired))
+        evaluate.evaluate_run(run, "1", how=evaluate.How("test"), engine=ScriptedEngine(tired))
     events = []
     more = []
 
@@ -110,8 +114,8 @@ def test_an_interrupted_measurement_goes_on(run):
         more.append(question)
         return pupil(question)
 
-    found = measure.evaluate_run(
-        run, "1", how=measure.How("test"), emit=events.append, engine=ScriptedEngine(rested)
+    found = evaluate.evaluate_run(
+        run, "1", how=evaluate.How("test"), emit=events.append, engine=ScriptedEngine(rested)
     )
     assert found["n"] == 20 and len(more) == 12  # two whole chunks of four were kept
     assert [e.total for e in events if isinstance(e, PhaseStarted)] == [20]
@@ -126,8 +130,8 @@ def test_samples_give_pass_at_k_and_a_vote(run):
         return f"\n#### {2 * number if right else 1000 + turns[number] % 2 * (number % 2)}"
 
     turns: dict[int, int] = {}
-    how = measure.How("test", samples=4, temperature=0.7)
-    found = measure.evaluate_run(run, "0", how=how, engine=ScriptedEngine(moody))
+    how = evaluate.How("test", samples=4, temperature=0.7)
+    found = evaluate.evaluate_run(run, "0", how=how, engine=ScriptedEngine(moody))
     assert found["accuracy"] == pytest.approx((10 * 0.75 + 10 * 0.25) / 20)
     assert found["pass_at_k"]["4"] == 1 and found["pass_at_k"]["1"] == pytest.approx(0.5)
     # 1 - C(1,2)/C(4,2) = 1 and 1 - C(3,2)/C(4,2) = 0.5
@@ -145,16 +149,16 @@ def test_samples_give_pass_at_k_and_a_vote(run):
 )
 def test_a_name_that_is_no_iteration(run, name, says):
     with pytest.raises(RunError, match=says):
-        measure.which(store.read(run), name)
+        evaluate.which(reading.read(run), name)
 
 
 def test_a_missing_baseline_says_how_to_make_it(run, engine):
     with pytest.raises(RunError, match=r"star-mlx baseline .* --kind sft makes it"):
-        measure.evaluate_run(run, "1", how=measure.How("dev"), against=["sft"], engine=engine)
+        evaluate.evaluate_run(run, "1", how=evaluate.How("dev"), against=["sft"], engine=engine)
 
 
 def made(run, kind, engine, **more):
-    base = loop.prepare.resume_recipe(run)
+    base = opening.resume_recipe(run)
     settings = baseline.recipe(base, kind, run=run, **{"steps": None, "problems": None, **more})
     folder = run / "baselines" / kind
     loop.run(settings, folder, lambda e: None, engine=engine)
@@ -200,7 +204,7 @@ def test_direct_trains_on_answers_alone_and_as_long_as_asked(run, engine):
 
 def test_a_baseline_is_compared_with_like_an_iteration(run, engine):
     made(run, "sft", engine)
-    found = measure.evaluate_run(run, "0", how=measure.How("dev"), against=["sft"], engine=engine)
+    found = evaluate.evaluate_run(run, "0", how=evaluate.How("dev"), against=["sft"], engine=engine)
     assert found["against"][0]["with"] == "sft" and found["against"][0]["better"] == 0
 
 
@@ -237,13 +241,13 @@ def test_a_run_without_it_never_opens_the_test_file(tmp_path, data):
     (data / "test.jsonl").unlink()
     loop.run(recipe(data), tmp_path / "t", lambda e: None, engine=ScriptedEngine(pupil))
     with pytest.raises(TaskError, match=r"holds no test\.jsonl"):
-        measure.evaluate_run(
-            tmp_path / "t", "1", how=measure.How("test"), engine=ScriptedEngine(pupil)
+        evaluate.evaluate_run(
+            tmp_path / "t", "1", how=evaluate.How("test"), engine=ScriptedEngine(pupil)
         )
 
 
 def test_the_interval_of_several_samples_goes_by_the_problems_not_the_samples():
-    from star_mlx.evaluate import wilson
+    from star_mlx.measure.accuracy import wilson
 
     def interval(*shares):
         return findings._spread(shares)

@@ -7,8 +7,9 @@ import inspect
 import pytest
 
 from star_mlx import prompts
+from star_mlx.errors import PromptError
 from star_mlx.tasks.arithmetic import Arithmetic
-from star_mlx.types import Problem, PromptError, Question
+from star_mlx.types import Problem, Question
 
 TASK = Arithmetic()
 GOOD = """
@@ -55,7 +56,7 @@ def test_a_training_prompt_is_built_from_the_question_alone(tmp_path):
 
 
 def test_the_shipped_prompts_load():
-    from star_mlx.resources import prompts_dir
+    from star_mlx.recipe.shipped import prompts_dir
     from star_mlx.tasks import TASKS, make
 
     for name in set(TASKS) - {"jsonl"}:  # which has a person's own

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from star_mlx.share import facts
+from star_mlx.export import facts
 from tests import llama_cpp, small_run
 from tests.hub import Hub, client_environment
 from tests.hub_worker import Worker
@@ -681,9 +681,9 @@ def test_what_is_really_exported_is_pushed_pulled_and_tells_nothing_of_the_machi
 
 
 def test_a_run_on_a_base_in_a_folder_is_shared_without_its_place(star, hub, place, tmp_path):
-    from star_mlx import loop
     from star_mlx.engine.resolve import TINY
-    from star_mlx.recipe import load
+    from star_mlx.recipe.loading import load
+    from star_mlx.run import loop
 
     base = shutil.copytree(TINY, tmp_path / "somewhere/my-base")
     (base / "README.md").unlink()

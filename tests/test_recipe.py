@@ -8,12 +8,11 @@ import re
 import pytest
 import yaml
 
-from star_mlx import recipe as recipes
-from star_mlx import star, tasks
+from star_mlx import settings, star, tasks
 from star_mlx.cli import main
-from star_mlx.recipe import differences, from_resolved, load, resolved, shipped
-from star_mlx.resources import prompts_dir, recipes_dir
-from star_mlx.types import Lora, RecipeError
+from star_mlx.errors import RecipeError
+from star_mlx.recipe.loading import differences, from_resolved, load, resolved, shipped
+from star_mlx.recipe.shipped import prompts_dir, recipes_dir
 
 
 @pytest.fixture
@@ -68,31 +67,19 @@ def test_a_task_brings_the_shipped_recipe_of_its_name():
 
 def test_a_task_without_a_recipe_of_its_name_has_the_defaults():
     recipe = load(task="mine")
-    assert recipe == recipes.Recipe(task=recipes.TaskSpec(name="mine"))
+    assert recipe == settings.Recipe(task=settings.TaskSpec(name="mine"))
 
 
 def test_the_defaults_are_the_references():
-    options = load(task="mine").star.options()
-    assert options == star.Options(iterations=64, problems=10_000)
-    assert [options.schedule.amount(n).steps for n in (1, 2, 3)] == [40, 48, 58]
+    options = load(task="mine").star
+    assert (options.iterations, options.problems) == (64, 10_000)
+    assert [star.amount(options.schedule, n).steps for n in (1, 2, 3)] == [40, 48, 58]
 
 
 def test_every_setting_says_what_it_is_for():
-    from star_mlx.recipe_file import keys
+    from star_mlx.recipe.layers import keys
 
-    assert all(info.description for _, info in keys(recipes.Recipe))
-
-
-def test_options_and_lora_carry_every_setting():
-    recipe = load(
-        "arithmetic", overrides=["star.carry_over=3", "star.problems=null", "train.keys=[q, v]"]
-    )
-    options, lora = recipe.star.options(), recipe.train.lora()
-    for name in star.Options.__dataclass_fields__.keys() - {"schedule"}:
-        assert getattr(options, name) == getattr(recipe.star, name)
-    for name in Lora.__dataclass_fields__:
-        assert getattr(lora, name) == getattr(recipe.train, name)
-    assert options.carry_over == 3 and options.problems is None and lora.keys == ("q", "v")
+    assert all(info.description for _, info in keys(settings.Recipe))
 
 
 # --------------------------------------------------------------------------- layers
@@ -100,8 +87,8 @@ def test_options_and_lora_carry_every_setting():
 
 def test_short_forms(write):
     recipe = load(write("task: arithmetic\nmodel: org/name@main\n"))
-    assert recipe.task == recipes.TaskSpec(name="arithmetic")
-    assert recipe.model == recipes.ModelSpec(path="org/name", revision="main")
+    assert recipe.task == settings.TaskSpec(name="arithmetic")
+    assert recipe.model == settings.ModelSpec(path="org/name", revision="main")
     assert load(task="arithmetic", model="./a/b").model.path == "./a/b"
 
 
@@ -115,7 +102,7 @@ def test_another_task_or_model_drops_the_options_of_the_first(write):
     path = write("task: {name: a, options: {x: 1}}\nmodel: {path: m, revision: r}\n")
     assert load(path, task="b").task.options == {}
     assert load(path, task="a").task.options == {"x": 1}
-    assert load(path, model="other").model == recipes.ModelSpec(path="other")
+    assert load(path, model="other").model == settings.ModelSpec(path="other")
 
 
 def test_a_recipe_extends_another(write):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from star_mlx.recipe import load, resolved
-from star_mlx.remaining import about, phase_left, seconds_left
-from star_mlx.state import RunState
-from star_mlx.types import IterationFinished, PhaseStarted, Progress, RunFinished, RunStarted
+from star_mlx.events import IterationFinished, PhaseStarted, Progress, RunFinished, RunStarted
+from star_mlx.progress.state import RunState
+from star_mlx.progress.time_left import about, phase_left, seconds_left
+from star_mlx.recipe.loading import load, resolved
 
 SETTINGS = [
     "star.iterations=3",

@@ -15,13 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_mlx import loop, prepare, problems, report, store
 from star_mlx.cli import main
-from star_mlx.files import json_lines
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RunError
+from star_mlx.measure import run_problems
+from star_mlx.recipe import opening
 from star_mlx.report import browser, difference, gather, samples, svg
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.report import write_report as report
+from star_mlx.run import loop
+from star_mlx.store import reading, writing
+from star_mlx.store.files import json_lines
 from star_mlx.tasks.arithmetic import Arithmetic
-from star_mlx.types import RunError
 from tests import hostile
 from tests.scripts import learner
 from tests.test_growth import benchmark  # noqa: F401
@@ -216,7 +220,7 @@ def test_runs_are_named_by_what_differs_between_them(pages, runs, tmp_path, undr
     assert "without rationalization (without), iteration" in text, "one is tested on the other"
     assert '<th scope="row">star.rationalize</th><td>true</td><td>false</td>' in text
     other = make(tmp_path / "with", "seed=4")
-    records = [store.read(runs / "with"), store.read(other)]
+    records = [reading.read(runs / "with"), reading.read(other)]
     first, second = gather.labels(records)
     assert first.startswith("seed=0 (") and second.startswith("seed=4 (")
     assert first.endswith("/with)") and second.endswith("/with)") and first[8:] != second[8:]
@@ -317,7 +321,7 @@ def test_a_long_curve_is_averaged_over_neighbours(tmp_path):
 
 def select(path, size=1_000_000):
     [run] = gather.runs([path])
-    return samples.select(run, problems.of_run(run.record), size)
+    return samples.select(run, run_problems.of_run(run.record), size)
 
 
 def test_all_attempts_of_a_drawn_problem_are_shown(runs):
@@ -388,7 +392,7 @@ def test_a_damaged_row_is_named_by_its_line(runs, tmp_path):
 
 def test_questions_answers_and_classes_come_from_the_data(pages, runs):
     data = data_of(text_of(pages, "one"))
-    task = Arithmetic(prepare.open_task(recipe())[0].options)
+    task = Arithmetic(opening.open_task(recipe())[0].options)
     known = {p.id: p for split in ("train", "dev") for p in task.problems(split)}
     assert data["classes"] == ["1", "2", "3", "4", "5"] and len(data["problems"]) > 30
     for id, question, gold, group in data["problems"]:
@@ -500,7 +504,7 @@ def test_a_report_of_a_large_run_stays_below_three_megabytes(benchmark, tmp_path
 
 @pytest.mark.parametrize("kind", ["few-shot", "direct"])
 def test_a_baseline_is_a_run_too_and_stands_beside_its_run(runs, tmp_path, kind):
-    from star_mlx import baseline
+    from star_mlx.run import baseline
 
     shutil.copytree(runs / "with", tmp_path / "run")
     made = baseline.recipe(recipe(), kind, run=tmp_path / "run", steps=None, problems=None)
@@ -529,7 +533,7 @@ def test_a_run_without_dev_accuracies_has_a_report(tmp_path):
 
 
 def test_measurements_of_a_run_are_in_its_report(runs, tmp_path, undrawn):
-    from star_mlx.measure import How, evaluate_run
+    from star_mlx.run.evaluate import How, evaluate_run
 
     shutil.copytree(runs / "with", tmp_path / "run")
     engine = ScriptedEngine(learner)
@@ -542,7 +546,7 @@ def test_measurements_of_a_run_are_in_its_report(runs, tmp_path, undrawn):
 
 def test_a_run_in_use_can_be_reported_on_and_is_left_as_it_is(runs, tmp_path):
     before = {f: f.read_bytes() for f in (runs / "with").rglob("*") if f.is_file()}
-    with store.opened(runs / "with", {}):
+    with writing.opened(runs / "with", {}):
         held = {f: f.read_bytes() for f in (runs / "with").rglob("*") if f.is_file()}
         written(tmp_path, runs / "with")
         assert {f: f.read_bytes() for f in (runs / "with").rglob("*") if f.is_file()} == held

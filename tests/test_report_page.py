@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from star_mlx import report
+from star_mlx.report import write_report as report
 from tests import hostile
 from tests.test_report import MADE, make
 

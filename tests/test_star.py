@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx.guard import plateaued, teacher
-from star_mlx.star import Options, Schedule, star
+from star_mlx.run.guard import plateaued, teacher
+from star_mlx.settings import Schedule, Star
+from star_mlx.star import amount, star
 from star_mlx.types import (
     Amount,
     Attempt,
@@ -67,7 +68,7 @@ class Scripted:
 
 def run(model=None, *, completed=(), seed=0, patience=None, policy="warn", **options):
     model = model or Scripted()
-    options = Options(**{"iterations": 2, **options})
+    options = Star(**{"iterations": 2, **options})
     made = star(
         model,
         lambda _: D,
@@ -148,13 +149,13 @@ def test_each_iteration_is_evaluated_with_its_own_model():
 @pytest.mark.parametrize(
     ("schedule", "amounts"),
     [
-        (Schedule("exponential"), [Amount(40), Amount(48), Amount(58)]),
-        (Schedule("linear"), [Amount(40), Amount(60), Amount(80)]),
-        (Schedule("epochs"), [Amount(epochs=1.0), Amount(epochs=1.2), Amount(epochs=1.4)]),
+        (Schedule(kind="exponential"), [Amount(40), Amount(48), Amount(58)]),
+        (Schedule(kind="linear"), [Amount(40), Amount(60), Amount(80)]),
+        (Schedule(kind="epochs"), [Amount(epochs=1.0), Amount(epochs=1.2), Amount(epochs=1.4)]),
     ],
 )
 def test_schedules_have_the_reference_defaults(schedule, amounts):
-    assert [schedule.amount(n) for n in (1, 2, 3)] == amounts
+    assert [amount(schedule, n) for n in (1, 2, 3)] == amounts
 
 
 def test_an_epoch_has_every_batch_also_the_partial_one():
@@ -172,7 +173,7 @@ def test_without_rationalization_no_hint_is_given():
 
 def test_p_rationalization_is_the_share_of_failures_rationalized():
     big = [Problem(str(i), Question(f"q{i}"), f"a{i}") for i in range(1000)]
-    options = Options(iterations=1, p_rationalization=0.3)
+    options = Star(iterations=1, p_rationalization=0.3)
     [iteration] = star(Scripted(), lambda _: big, options, seed=0)
     assert 250 < len(iteration.hinted) < 350
     assert run(p_rationalization=0.0)[0][0].hinted == ()
@@ -255,7 +256,7 @@ def test_the_problems_may_grow_with_the_evaluations():
         seen.append(len(evaluations))
         return D[: 5 + len(evaluations)]
 
-    iterations = list(star(Scripted(), grow, Options(iterations=3), seed=0))
+    iterations = list(star(Scripted(), grow, Star(iterations=3), seed=0))
     assert seen == [0, 1, 2] and [len(i.problems) for i in iterations] == [5, 6, 7]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_mlx.statistics import Paired, majority, mcnemar, paired, pass_at_k
+from star_mlx.measure.paired import Paired, majority, mcnemar, paired, pass_at_k
 
 COUNT = st.integers(0, 60)
 

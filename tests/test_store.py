@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx import store
-from star_mlx.files import json_line, json_lines, replace
-from star_mlx.types import Attempt, Example, RunError, Trained
+from star_mlx.errors import RunError
+from star_mlx.store import reading, writing
+from star_mlx.store.files import json_line, json_lines, replace
+from star_mlx.types import Attempt, Example, Trained
 
 RECIPE = {"task": {"name": "arithmetic"}, "seed": 0}
 
@@ -26,12 +27,12 @@ def rows(*names: str) -> list[Attempt]:
 
 def test_a_chunk_comes_back_as_it_was_saved(tmp_path):
     odd = attempt("ü", "line\nbreak \u2028 \x1b[31m \ud83d \U0001f600")
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         run.save_chunk(1, "direct", 0, rows("a", "b"), 1.5)
         run.save_chunk(1, "direct", 1, [odd], 0.5)
         assert run.chunk(1, "direct", 1) == ([odd], 0.5)
         assert run.chunk(1, "direct", 0) == (rows("a", "b"), 1.5)
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         assert run.chunk(1, "direct", 0) == (rows("a", "b"), 1.5)
         assert run.chunk(1, "direct", 2) is None
         assert run.chunk(1, "hinted", 0) is None
@@ -39,16 +40,16 @@ def test_a_chunk_comes_back_as_it_was_saved(tmp_path):
 
 def test_a_row_has_the_fields_of_its_attempt(tmp_path):
     made = attempt("a")
-    assert list(store.attempt_row(made).items()) == [*asdict(made).items(), ("tokens", 3)]
+    assert list(writing.attempt_row(made).items()) == [*asdict(made).items(), ("tokens", 3)]
     example = Example("a", "p", "c", "direct", (1, 2), 1)
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         run.save_examples(1, [example])
     file = tmp_path / "run/iterations/001/examples.jsonl"
     assert file.read_bytes() == json_line(asdict(example))
 
 
 def test_verdicts_are_those_of_the_finished_chunks(tmp_path):
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         run.save_chunk(1, "dev", 0, rows("a", "b"), 1.0)
         run.save_chunk(1, "dev", 1, [attempt("c", correct=False)], 1.0)
         run.save_chunk(2, "dev", 0, rows("d"), 1.0)
@@ -62,7 +63,7 @@ def test_verdicts_are_those_of_the_finished_chunks(tmp_path):
 
 def test_what_the_journal_does_not_vouch_for_is_cut_off(tmp_path):
     path = tmp_path / "run"
-    with store.opened(path, RECIPE) as run:
+    with writing.opened(path, RECIPE) as run:
         run.save_chunk(1, "direct", 0, rows("a"), 1.0)
     file = path / "iterations/001/attempts.jsonl"
     whole = file.read_bytes()
@@ -71,7 +72,7 @@ def test_what_the_journal_does_not_vouch_for_is_cut_off(tmp_path):
     journal.write_bytes(journal.read_bytes() + b'{"event":"chunk","iterat')
     (path / "iterations/001/eval.jsonl").write_bytes(json_line({"id": "never journalled"}))
     (path / "iterations/001/adapter.partial").mkdir()
-    with store.opened(path, RECIPE) as run:
+    with writing.opened(path, RECIPE) as run:
         assert file.read_bytes() == whole
         assert run.chunk(1, "direct", 0) == (rows("a"), 1.0)
         assert (path / "iterations/001/eval.jsonl").read_bytes() == b""
@@ -88,22 +89,22 @@ def test_what_the_journal_does_not_vouch_for_is_cut_off(tmp_path):
 
 def test_a_damaged_folder_is_named_not_mended(tmp_path):
     path = tmp_path / "run"
-    with store.opened(path, RECIPE) as run:
+    with writing.opened(path, RECIPE) as run:
         run.save_chunk(1, "direct", 0, rows("a"), 1.0)
     os.truncate(path / "iterations/001/attempts.jsonl", 5)
     with (
         pytest.raises(RunError, match="shorter than its journal"),
-        store.opened(path, RECIPE),
+        writing.opened(path, RECIPE),
     ):
         pass
     (path / "iterations/001/attempts.jsonl").unlink()
-    with pytest.raises(RunError, match="missing"), store.opened(path, RECIPE):
+    with pytest.raises(RunError, match="missing"), writing.opened(path, RECIPE):
         pass
 
 
 def test_an_adapter_takes_its_place_whole_or_not_at_all(tmp_path):
     trained = Trained(Path("elsewhere"), 3, 1.0, 10, 1.0, 0.5, 0.1, ("x",))
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         with pytest.raises(KeyboardInterrupt), run.adapter_folder(1) as out:
             (out / "adapters.safetensors").write_text("half")
             raise KeyboardInterrupt
@@ -114,14 +115,14 @@ def test_an_adapter_takes_its_place_whole_or_not_at_all(tmp_path):
         assert run.trained(1) is None, "an adapter counts when the journal says so"
         saved = run.save_trained(1, trained)
         assert saved.adapter == run.adapter(1) == run.trained(1).adapter
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         assert run.trained(1) == saved
 
 
 def test_examples_come_back_without_those_carried_over(tmp_path):
     old = Example("a", "p", "c", "direct", (1, 2), 1)
     new = Example("b", "p", "c", "rationalized", (3,), 2, hint_shown=True)
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         run.save_examples(2, [old, new])
         assert run.examples(2) == (new,)
     line = next(json_lines(tmp_path / "run/iterations/002/examples.jsonl"))
@@ -129,14 +130,14 @@ def test_examples_come_back_without_those_carried_over(tmp_path):
 
 
 def test_metrics_and_ledger_are_read_back(tmp_path):
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         run.finish({"iteration": 0})
         run.finish({"iteration": 1}, [attempt("a"), attempt("b", correct=False)])
         run.journal("iteration", iteration=2, solved=["b"], failed=[])  # cut off before its line
-    with store.opened(tmp_path / "run", RECIPE) as run:
+    with writing.opened(tmp_path / "run", RECIPE) as run:
         assert [line["iteration"] for line in run.metrics] == [0, 1]
         assert run.solved == {"a": True, "b": False}
-    record = store.read(tmp_path / "run")
+    record = reading.read(tmp_path / "run")
     assert record.recipe == RECIPE and record.last == 1
     assert record.adapter(0) is None
     with pytest.raises(RunError, match="no iteration 7"):
@@ -145,30 +146,30 @@ def test_metrics_and_ledger_are_read_back(tmp_path):
 
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
     with (
-        store.opened(tmp_path / "run", RECIPE),
+        writing.opened(tmp_path / "run", RECIPE),
         pytest.raises(RunError, match="in use"),
-        store.opened(tmp_path / "run", RECIPE),
+        writing.opened(tmp_path / "run", RECIPE),
     ):
         pass
-    with store.opened(tmp_path / "run", RECIPE):
+    with writing.opened(tmp_path / "run", RECIPE):
         pass
 
 
 def test_what_cannot_be_a_run_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="is a file"):
-        store.check(tmp_path / "file")
+        writing.check(tmp_path / "file")
     with pytest.raises(RunError, match="cannot be made"):
-        store.check(tmp_path / "file" / "run")
+        writing.check(tmp_path / "file" / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.tex").write_text("mine")
     with pytest.raises(RunError, match="not a run folder"):
-        store.check(tmp_path / "other")
+        writing.check(tmp_path / "other")
     with pytest.raises(RunError, match="no such folder"):
-        store.read(tmp_path / "nowhere")
+        reading.read(tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"no recipe\.yaml"):
-        store.read(tmp_path / "other")
-    assert store.check(tmp_path / "new" / "deep" / "run") is False
+        reading.read(tmp_path / "other")
+    assert writing.check(tmp_path / "new" / "deep" / "run") is False
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "other"]
 
 
@@ -176,7 +177,7 @@ def test_what_cannot_be_a_run_folder_is_refused_and_left_alone(tmp_path):
 def test_an_unwritable_folder_is_refused():
     with (
         pytest.raises(RunError, match=r"cannot be (made|written)"),
-        store.opened(Path("/proc/self/run"), RECIPE),
+        writing.opened(Path("/proc/self/run"), RECIPE),
     ):
         pass
 

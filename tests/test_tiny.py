@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_mlx import prepare
-from star_mlx.passes import decoding, judge
-from star_mlx.recipe import load
+from star_mlx import engine as engines
+from star_mlx.recipe import opening
+from star_mlx.recipe.loading import load
+from star_mlx.run.passes import decoding, judge
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "star_mlx" / "models" / "tiny"
@@ -46,7 +47,7 @@ def test_a_digit_is_a_token(tokenizer):
 
 
 def test_prompt_and_problem_are_no_longer_than_what_it_was_trained_on(tokenizer):
-    task, prompts = prepare.open_task(load(task="arithmetic"))
+    task, prompts = opening.open_task(load(task="arithmetic"))
     longest = max(
         len(tokenizer.encode(prompts.few_shot(hinted=True) + prompts.generation(p, hinted=True)))
         + len(tokenizer.encode(task.worked(p.rationale, p.answer)))
@@ -62,8 +63,8 @@ def test_prompt_and_problem_are_no_longer_than_what_it_was_trained_on(tokenizer)
 
 def test_it_is_right_on_short_sums_less_so_on_longer_ones_and_with_the_hint_on_all():
     recipe = load(task="arithmetic")
-    task, prompts = prepare.open_task(recipe)
-    engine = prepare.open_engine(recipe)
+    task, prompts = opening.open_task(recipe)
+    engine = engines.open_base(recipe)
     problems = task.problems("dev")[:150]  # 30 of each length
     right = {}
     for hinted in (False, True):

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from star_mlx import loop, prepare, trackers
+from star_mlx import engine as engines
+from star_mlx import trackers
 from star_mlx.cli import main
-from star_mlx.files import json_lines
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RunError
+from star_mlx.events import IterationFinished, Notice, Progress, RunFinished, Sampled
+from star_mlx.run import loop
+from star_mlx.store.files import json_lines
 from star_mlx.trackers import flat, mlflow_tracker, open_trackers
-from star_mlx.types import IterationFinished, Notice, Progress, RunError, RunFinished, Sampled
 from tests.scripts import learner
 from tests.test_loop import SMALL, recipe
 
@@ -313,7 +316,7 @@ def test_usage_reports_are_off_where_the_user_did_not_turn_them_on(resumed, monk
 def star(tmp_path, monkeypatch, capfd):
     """Runs the command line in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: ScriptedEngine(learner))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(learner))
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -337,7 +340,7 @@ def star(tmp_path, monkeypatch, capfd):
 def test_a_tracker_that_cannot_be_used_is_one_line(
     star, tmp_path, monkeypatch, command, given, message
 ):
-    monkeypatch.setattr(prepare, "open_engine", lambda recipe: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(engines, "open_base", lambda recipe: pytest.fail("a model was loaded"))
     monkeypatch.setattr(trackers, "_installed", lambda package: package != "mlflow")
     options = [part for name in given for part in ("--track", name)]
     code, out, err = star(*command, "--task", "arithmetic", *options)

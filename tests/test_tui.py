@@ -14,16 +14,7 @@ from rich.console import Console
 from rich.style import Style
 
 from star_mlx import tui
-from star_mlx.evaluate import wilson
-from star_mlx.recipe import load, resolved
-from star_mlx.state import RunState
-from star_mlx.text import count, duration, percent
-from star_mlx.tui.colours import BAD, GOOD, REST
-from star_mlx.tui.live import SHARE, draw
-from star_mlx.tui.plain import iteration_line
-from star_mlx.tui.spark import bars
-from star_mlx.tui.tables import FORMS, change, fits, iteration_table, summary_table
-from star_mlx.types import (
+from star_mlx.events import (
     IterationFinished,
     Notice,
     PhaseStarted,
@@ -32,12 +23,23 @@ from star_mlx.types import (
     RunStarted,
     Sampled,
 )
+from star_mlx.formatting import count, duration, percent
+from star_mlx.measure.accuracy import wilson
+from star_mlx.progress.state import RunState
+from star_mlx.recipe.loading import load, resolved
+from star_mlx.tui.colours import BAD, GOOD, REST
+from star_mlx.tui.live_screen import SHARE, draw
+from star_mlx.tui.plain import iteration_line
+from star_mlx.tui.spark import bars
+from star_mlx.tui.tables import FORMS, change, fits, iteration_table, summary_table
 
 SETTINGS = ["seed=7", "star.iterations=8", "star.problems=1000"]
 RECIPE = resolved(load(None, task="arithmetic", overrides=SETTINGS))
 MODEL = {"name": "tiny", "bits": 4, "parameters": 1_230_000, "device": "cpu"}
 STARTED = RunStarted("runs/a-001", RECIPE, MODEL)
 SIZES = [(80, 24), (160, 50), (100, 30), (40, 12)]
+
+LIVE = "star_mlx.tui.live_screen"
 
 
 def evaluation(counts, n=100):
@@ -362,7 +364,9 @@ class Ticking:
 
 def test_the_live_screen_draws_at_most_four_times_a_second_and_leaves_the_table(monkeypatch):
     drawn, clock = [], Ticking()
-    monkeypatch.setattr("star_mlx.tui.live.draw", lambda *a: drawn.append(clock.now) or "picture")
+    monkeypatch.setattr(
+        "star_mlx.tui.live_screen.draw", lambda *a: drawn.append(clock.now) or "picture"
+    )
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, height=24)
     with tui.LiveScreen(console, clock, share=1e9) as screen:
@@ -382,8 +386,10 @@ def test_the_live_screen_draws_at_most_four_times_a_second_and_leaves_the_table(
 def test_a_costly_drawing_is_done_seldom(monkeypatch):
     drawn, clock = [], Ticking()
     costs = iter(range(10_000))  # perf_counter: every drawing takes one second
-    monkeypatch.setattr("star_mlx.tui.live.time.perf_counter", lambda: float(next(costs)))
-    monkeypatch.setattr("star_mlx.tui.live.draw", lambda *a: drawn.append(clock.now) or "picture")
+    monkeypatch.setattr(f"{LIVE}.time.perf_counter", lambda: float(next(costs)))
+    monkeypatch.setattr(
+        "star_mlx.tui.live_screen.draw", lambda *a: drawn.append(clock.now) or "picture"
+    )
     with tui.LiveScreen(Console(file=io.StringIO(), force_terminal=True), clock) as screen:
         for i in range(1000):
             clock.now = float(i)
@@ -393,7 +399,9 @@ def test_a_costly_drawing_is_done_seldom(monkeypatch):
 
 def test_the_size_is_read_at_every_drawing(monkeypatch):
     sizes, clock = [], Ticking()
-    monkeypatch.setattr("star_mlx.tui.live.draw", lambda s, w, h, *_: sizes.append((w, h)) or "")
+    monkeypatch.setattr(
+        "star_mlx.tui.live_screen.draw", lambda s, w, h, *_: sizes.append((w, h)) or ""
+    )
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
     with tui.LiveScreen(console, clock, share=1e9) as screen:
         for n, size in enumerate([(80, 24), (160, 50), (40, 12)]):

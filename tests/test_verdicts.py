@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_mlx import store, verdicts
-from star_mlx.files import json_line
-from star_mlx.types import Attempt, RunError
+from star_mlx.errors import RunError
+from star_mlx.store import outcomes, writing
+from star_mlx.store.files import json_line
+from star_mlx.types import Attempt
 
 texts = st.text(max_size=20) | st.sampled_from(
     ['","correct":true', "\ud800", '\\"', "\u2028\n\r\x85"]
@@ -40,10 +41,10 @@ def expected(attempt):
 
 @given(st.lists(attempts, max_size=5))
 def test_the_rows_that_are_written_are_read_in_one_pass(rows):
-    data = b"".join(json_line(store.attempt_row(attempt)) for attempt in rows)
+    data = b"".join(json_line(writing.attempt_row(attempt)) for attempt in rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verdicts, "_verdict", lambda *_: pytest.fail("read row by row"))
-        assert verdicts.of(data) == [expected(attempt) for attempt in rows]
+        patch.setattr(outcomes, "_verdict", lambda *_: pytest.fail("read row by row"))
+        assert outcomes.of(data) == [expected(attempt) for attempt in rows]
 
 
 def test_rows_of_another_hand_are_read_as_json():
@@ -55,7 +56,7 @@ def test_rows_of_another_hand_are_read_as_json():
     ]
     found = [("a", False, True), ("b", True, False), ("c", False, False), ("d", True, True)]
     data = "\n".join(json.dumps(r, ensure_ascii=False) for r in rows).encode()
-    assert verdicts.of(data) == verdicts.of(data + b"\n") == found
+    assert outcomes.of(data) == outcomes.of(data + b"\n") == found
 
 
 @pytest.mark.parametrize(
@@ -75,20 +76,20 @@ def test_rows_of_another_hand_are_read_as_json():
 )
 @pytest.mark.parametrize("before", [0, 7])
 def test_damage_is_named_by_its_line(tmp_path, monkeypatch, damage, before):
-    monkeypatch.setattr(verdicts, "BLOCK", 300)  # so that the blocks before are counted too
+    monkeypatch.setattr(outcomes, "BLOCK", 300)  # so that the blocks before are counted too
     good = json_line(row())
     file = tmp_path / "attempts.jsonl"
     file.write_bytes(good * before + damage + b"\n" + good)
     with pytest.raises(RunError, match=rf"attempts\.jsonl, line {before + 1} is no attempt"):
-        list(verdicts.read(file))
+        list(outcomes.read(file))
 
 
 def test_a_file_is_read_whole_block_by_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(verdicts, "BLOCK", 300)
+    monkeypatch.setattr(outcomes, "BLOCK", 300)
     file = tmp_path / "attempts.jsonl"
     file.write_bytes(b"".join(json_line(row(str(i))) for i in range(50)))
-    blocks = list(verdicts.read(file))
+    blocks = list(outcomes.read(file))
     assert len(blocks) > 5
     assert [id for block in blocks for id, _, _ in block] == [str(i) for i in range(50)]
     file.write_bytes(b"")
-    assert list(verdicts.read(file)) == []
+    assert list(outcomes.read(file)) == []

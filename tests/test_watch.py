@@ -12,11 +12,15 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from star_mlx import live, loop, store, tui, watch
+from star_mlx import tui
 from star_mlx.cli import main
-from star_mlx.files import json_lines
-from star_mlx.scripted import ScriptedEngine
-from star_mlx.types import IterationFinished, PhaseStarted, Progress, RunError
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RunError
+from star_mlx.events import IterationFinished, PhaseStarted, Progress
+from star_mlx.progress import live_json, watch
+from star_mlx.run import loop
+from star_mlx.store import writing
+from star_mlx.store.files import json_lines
 from tests.scripts import learner
 from tests.test_loop import recipe
 from tests.test_loop import run as run_loop
@@ -95,7 +99,7 @@ def test_a_finished_run_is_one_state_with_its_iterations(run):
 
 
 def test_a_run_measured_after_its_end_is_still_finished(run):
-    with store.opened(run, {}) as folder:
+    with writing.opened(run, {}) as folder:
         folder.journal("chunk", iteration=3, kind="test", index=0, rows=0, offset=0, bytes=0)
     (run / "iterations/003/test.jsonl").touch()
     assert next(watch.states(run)).finished.reason == "done"
@@ -173,7 +177,7 @@ def test_a_file_torn_in_the_middle_is_read_again_at_the_next_turn(begun):
     torn = files.state()
     assert (torn.metrics, torn.at, torn.finished) == (before.metrics, before.at, None)
     line = json.loads(whole["metrics.jsonl"].splitlines()[-1]) | {"iteration": 2}
-    (begun / "metrics.jsonl").write_bytes(whole["metrics.jsonl"] + live.json_line(line))
+    (begun / "metrics.jsonl").write_bytes(whole["metrics.jsonl"] + live_json.json_line(line))
     (begun / "live.json").write_bytes(whole["live.json"])
     assert [m["iteration"] for m in files.state().metrics] == [0, 1, 2]
 
@@ -215,7 +219,7 @@ def test_watching_writes_nothing_and_takes_no_lock(begun):
 
 
 def test_a_baseline_is_a_run_to_be_watched_too(tmp_path):
-    from star_mlx import baseline
+    from star_mlx.run import baseline
 
     kind = baseline.recipe(recipe(), "few-shot", run=None, steps=None, problems=None)
     path = tmp_path / "few-shot"
@@ -320,7 +324,7 @@ def test_the_journal_is_not_read_whole(run, monkeypatch):
 
 
 def test_phases_that_begin_again_are_told_again():
-    from star_mlx.state import RunState, changes
+    from star_mlx.progress.state import RunState, changes
 
     old, new = RunState(run="r", at=Progress(0, "evaluate", 20, 20, 1, 1.0)), RunState(run="r")
     new.at = Progress(0, "evaluate", 5, 20, 1, 1.0)

@@ -7,12 +7,13 @@ import json
 import pytest
 
 from star_mlx import prompts
-from star_mlx.prepare import open_task
-from star_mlx.recipe import load
-from star_mlx.resources import prompts_dir
-from star_mlx.scripted import ScriptedEngine
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import PromptError, TaskError
+from star_mlx.recipe.loading import load
+from star_mlx.recipe.opening import open_task
+from star_mlx.recipe.shipped import prompts_dir
 from star_mlx.tasks import make
-from star_mlx.types import Problem, PromptError, Question, TaskError
+from star_mlx.types import Problem, Question
 from tests.data_files import data_file
 
 # Two rows of each data set (openai/grade-school-math, MIT; CommonsenseQA 1.11, MIT).

@@ -9,7 +9,8 @@ from typing import Any
 from common import Phase, main
 
 from star_mlx.engine import open_engine
-from star_mlx.types import Amount, Decoding, Example, Lora
+from star_mlx.settings import Train
+from star_mlx.types import Amount, Decoding, Example
 
 
 def load(work: dict[str, Any]) -> dict[str, Phase]:
@@ -35,7 +36,7 @@ def load(work: dict[str, Any]) -> dict[str, Phase]:
         return {"completions": [c.token_ids for c in made], "decoded": seen}
 
     def training(phase: dict[str, Any]) -> dict[str, Any]:
-        lora = Lora(**phase["lora"])
+        lora = Train(**phase["lora"])
         examples = [
             Example(
                 r["id"], r["prompt"], r["completion"], "given", tuple(r["ids"][r["start"] : -1]), 1

@@ -20,9 +20,11 @@ from pathlib import Path
 
 from pretrain import PHASES, Phase, make
 
-from star_mlx import prepare
-from star_mlx.passes import decoding, judge
-from star_mlx.recipe import Recipe, load
+from star_mlx import engine as engines
+from star_mlx.recipe import opening
+from star_mlx.recipe.loading import load
+from star_mlx.run.passes import decoding, judge
+from star_mlx.settings import Recipe
 
 SHORT_SUMS, MIXED = PHASES
 
@@ -45,8 +47,8 @@ CANDIDATES: Mapping[str, Sequence[Phase]] = {
 
 def accuracies(recipe: Recipe, *, hinted: bool) -> tuple[list[float], float]:
     """Share right by number of digits, and share of the right ones whose every step is right."""
-    task, prompts = prepare.open_task(recipe)
-    engine = prepare.open_engine(recipe)
+    task, prompts = opening.open_task(recipe)
+    engine = engines.open_base(recipe)
     problems = task.problems("dev")
     completions = engine.generate(
         [prompts.generation(problem, hinted=hinted) for problem in problems],

@@ -3,6 +3,8 @@
 Every function here is pure and takes any text. "No answer" is None, which is not a wrong answer.
 The reading is in ``numerals``, ``completion`` and ``choices``; ``steps`` checks GSM8K's
 calculations.
+
+May import ``types``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import unicodedata
 from star_mlx.answers.choices import choice
 from star_mlx.answers.completion import final_number
 from star_mlx.answers.numerals import SCALE, last_number, number
-from star_mlx.types import TaskError
+from star_mlx.errors import TaskError
 
 __all__ = [
     "after",

@@ -1,4 +1,7 @@
-"""The command line: wiring only. Nothing heavy is imported before a command needs it."""
+"""The command line: wiring only. Nothing heavy is imported before a command needs it.
+
+May import everything; nothing imports it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from star_mlx.cli.tasks import tasks
 from star_mlx.cli.train import train
 from star_mlx.cli.try_ import try_
 from star_mlx.cli.watch import watch
-from star_mlx.types import StarError
+from star_mlx.errors import StarError
 
 __all__ = ["main"]
 

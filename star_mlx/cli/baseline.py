@@ -44,8 +44,8 @@ def baseline(
     """
     if run is None and given.task is None and given.recipe is None:
         raise click.UsageError("give a RUN, or --task or --recipe")
-    from star_mlx import baseline as baselines
-    from star_mlx import loop
+    from star_mlx.run import baseline as baselines
+    from star_mlx.run import loop
 
     recipe = baselines.recipe(given.load(run), kind, run=run, steps=steps, problems=problems)
     name = f"{recipe.task.name}-{kind}"

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from star_mlx.pairs import Comparison
-    from star_mlx.statistics import Paired
+    from star_mlx.measure.compare import Comparison
+    from star_mlx.measure.paired import Paired
 
 
 @click.command()
@@ -25,7 +25,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     ITERATION is a number, best, last, few-shot (iteration 0, the base) or zero-shot; without it,
     the best. Nothing is asked of a model: the verdicts are those of the runs.
     """
-    from star_mlx import pairs
+    from star_mlx.measure import compare as pairs
 
     found = pairs.compare(first, second)
     if as_json:
@@ -42,13 +42,13 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 def _line(text: str) -> str:
     """Foreign text as one line that steers no terminal."""
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     return harmless(text).replace("\n", "\u240a")
 
 
 def _show(found: Comparison, console: Console) -> None:
-    from star_mlx import pairs
+    from star_mlx.measure import compare as pairs
 
     pair = found.pair
     for name, side, right in (
@@ -75,7 +75,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def _safe(text: str) -> str:
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     return harmless(text)
 
@@ -103,7 +103,7 @@ def _made(rows: dict[str, Paired], head: str, *, verdict: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from star_mlx import pairs
+    from star_mlx.measure import compare as pairs
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.padding = (0, int(verdict), 0, 0)
@@ -125,8 +125,8 @@ def _made(rows: dict[str, Paired], head: str, *, verdict: bool) -> Table:
 
 def _share(right: int, n: int) -> str:
     """``"46.2 [42-51]"``, in per cent; ``"100 [84-100]"``, which is no longer."""
-    from star_mlx.evaluate import wilson
-    from star_mlx.text import percent
+    from star_mlx.formatting import percent
+    from star_mlx.measure.accuracy import wilson
 
     low, high = wilson(right, n)
     share = "100" if right == n else percent(right / n, 1)

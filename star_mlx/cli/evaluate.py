@@ -82,8 +82,10 @@ def evaluate(
         raise click.UsageError(
             f"{samples} samples at temperature 0 are all the same: give --temperature 0.7"
         )
-    from star_mlx import by_hand, findings, measure, tui
-    from star_mlx.text import harmless
+    from star_mlx import steps, tui
+    from star_mlx.formatting import harmless
+    from star_mlx.measure import findings
+    from star_mlx.run import evaluate as measure
 
     how = measure.How(split, samples, temperature, limit)
     with tui.ProgressBar() as emit:
@@ -92,7 +94,7 @@ def evaluate(
             result = measure.evaluate_run(run, name, how=how, against=against, emit=emit)
         elif adapter is not None:
             number = _number(iteration or "1")
-            result = by_hand.evaluate(
+            result = steps.evaluate(
                 given.load(), adapter, iteration=number, how=how, against=against, emit=emit
             )
     if as_json:

@@ -125,7 +125,7 @@ def export(
 
         click.echo(json.dumps(done.as_json()))
         return
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     click.echo(harmless("\n".join(_lines(done))))
 

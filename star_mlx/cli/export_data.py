@@ -65,7 +65,7 @@ def export_data(
     if (run is None) == (not attempts):
         raise click.UsageError("give either files of ATTEMPTS or --run")
     from star_mlx import tui
-    from star_mlx.by_hand import export_data as exports
+    from star_mlx.steps import export_data as exports
 
     if run is not None:
         if any((given.task, given.recipe, given.overrides, given.data, given.model, carry)):

@@ -62,7 +62,7 @@ def generate(
 
     Stopped, the same command goes on where it was.
     """
-    from star_mlx import by_hand, tui
+    from star_mlx import steps, tui
 
     short = {
         "star.problems": max_samples,
@@ -72,7 +72,7 @@ def generate(
     }
     recipe = settled(given, short)
     with tui.ProgressBar() as emit:
-        done = by_hand.generate(
+        done = steps.generate(
             recipe, out, iteration=iteration, adapter=adapter, force=force, emit=emit
         )
     line = (

@@ -32,8 +32,8 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -
     import json
     import sys
 
-    from star_mlx.grade import grade_file, grade_lines
-    from star_mlx.prepare import task_named
+    from star_mlx.measure.grade import grade_file, grade_lines
+    from star_mlx.recipe.opening import task_named
 
     task = task_named(name, data)
     if str(file) == "-":

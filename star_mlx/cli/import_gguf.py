@@ -27,7 +27,7 @@ def import_gguf(file: Path, out: Path, bits: str | None) -> None:
 
     The values of quantized weights stay the same to the last bit.
     """
-    from star_mlx.engine.gguf import import_gguf as run
+    from star_mlx.gguf.importing import import_gguf as run
 
     done = run(file, out, bits=int(bits) if bits else None)
     types = ", ".join(

@@ -35,8 +35,8 @@ def init_task(
     """Write a recipe for your own data: questions with answers in a JSONL, JSON, CSV, TSV or
     Parquet file. Which field is what is guessed, and every guess explained in the recipe.
     """
+    from star_mlx.formatting import harmless
     from star_mlx.init_task import init_task as write
-    from star_mlx.text import harmless
 
     names = [name.strip() for name in choices.split(",") if name.strip()] if choices else []
     made = write(

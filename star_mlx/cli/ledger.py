@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from star_mlx.ledger import Ledger
+    from star_mlx.store.ledger import Ledger
 
 
 @click.command()
@@ -24,7 +24,7 @@ def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
     iteration newly solved and forgot."""
     if never_solved and as_json:
         raise click.UsageError("give --never-solved or --json, not both")
-    from star_mlx.ledger import read
+    from star_mlx.store.ledger import read
 
     found = read(run)
     if as_json:
@@ -32,7 +32,7 @@ def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
 
         click.echo(json.dumps(found.as_json()))
     elif never_solved:
-        from star_mlx.text import harmless
+        from star_mlx.formatting import harmless
 
         for id in found.of("never"):
             click.echo(harmless(id).replace("\n", "\u240a"))

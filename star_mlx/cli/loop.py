@@ -13,7 +13,7 @@ from star_mlx.cli.recipe_options import Given, recipe_options
 from star_mlx.cli.settings import WithSettings
 
 if TYPE_CHECKING:
-    from star_mlx.recipe import Recipe
+    from star_mlx.settings import Recipe
 
 
 def _trackers(
@@ -84,10 +84,11 @@ def run_on_screen(
 ) -> None:
     """Run a recipe in a run folder, a new one by default, with its events on the screen and told
     to the trackers."""
-    from star_mlx import loop as loops
-    from star_mlx import prepare, trackers, tui
+    from star_mlx import trackers, tui
+    from star_mlx.recipe import opening
+    from star_mlx.run import loop as loops
 
-    prepare.open_task(recipe)  # what is wrong with it is said before anything is loaded
+    opening.open_task(recipe)  # what is wrong with it is said before anything is loaded
     folder = run or loops.choose_run(Path("runs"), recipe.task.name)
     try:
         with (
@@ -112,16 +113,18 @@ def _show(recipe: Recipe, as_json: bool) -> None:
 
     import yaml
 
-    from star_mlx.prepare import open_task, settled
+    from star_mlx.recipe.opening import open_task, settled
 
     task, _ = open_task(recipe)
     values = settled(recipe, task)
     options = values["task"]["options"]
     if options.get("data") or options.get("path"):
         task.problems("train")  # files that are here are looked into as well
+    from star_mlx.star import amount
+
     star = recipe.star
     numbers = range(star.start_iteration, star.iterations + 1)
-    amounts = {n: star.options().schedule.amount(n) for n in numbers}
+    amounts = {n: amount(star.schedule, n) for n in numbers}
     if as_json:
         schedule = [
             {"iteration": n, "steps": a.steps, "epochs": a.epochs} for n, a in amounts.items()
@@ -129,6 +132,6 @@ def _show(recipe: Recipe, as_json: bool) -> None:
         click.echo(json.dumps({"recipe": values, "schedule": schedule}))
         return
     click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    for n, amount in amounts.items():
-        much = f"{amount.epochs:g} epochs" if amount.steps is None else f"{amount.steps} steps"
+    for n, long in amounts.items():
+        much = f"{long.epochs:g} epochs" if long.steps is None else f"{long.steps} steps"
         click.echo(f"# iteration {n}: {much}")

@@ -22,8 +22,8 @@ def pull(name: str, out: Path | None, as_json: bool) -> None:
 
     Only data is fetched, no code, and every file must have the hash that its push recorded.
     """
+    from star_mlx.formatting import harmless
     from star_mlx.share.pull import pull as fetch
-    from star_mlx.text import harmless
 
     done = fetch(name, out)
     if as_json:

@@ -10,8 +10,8 @@ import click
 from star_mlx.export import FORMATS
 
 if TYPE_CHECKING:
+    from star_mlx.events import Event
     from star_mlx.share.push import Pushed
-    from star_mlx.types import Event
 
 
 @click.command()
@@ -88,7 +88,7 @@ def push(
 
         click.echo(json.dumps(done.as_json()))
         return
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     for part in (done.dataset, done):
         if part is not None:
@@ -100,8 +100,8 @@ def push(
 
 def _tell(event: Event) -> None:
     """Notices go to standard error: standard output may be JSON."""
-    from star_mlx.text import harmless
-    from star_mlx.types import Notice
+    from star_mlx.events import Notice
+    from star_mlx.formatting import harmless
 
     if isinstance(event, Notice):
         click.echo(harmless(event.text), err=True)

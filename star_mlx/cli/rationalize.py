@@ -47,11 +47,11 @@ def rationalize(
 
     ATTEMPTS is what star-mlx generate wrote. Stopped, the same command goes on where it was.
     """
-    from star_mlx import by_hand, tui
+    from star_mlx import steps, tui
 
     recipe = settled(given, {"generate.batch_size": batch_size})
     with tui.ProgressBar() as emit:
-        done = by_hand.rationalize(
+        done = steps.rationalize(
             recipe, attempts, out, iteration=iteration, adapter=adapter, force=force, emit=emit
         )
     line = (

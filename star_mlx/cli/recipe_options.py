@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from star_mlx.types import RunError
+from star_mlx.errors import RunError
 
 if TYPE_CHECKING:
-    from star_mlx.recipe import Recipe
+    from star_mlx.settings import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Given:
 
     def load(self, run: Path | None = None, **more: Any) -> Recipe:
         """The recipe: that of --recipe, else of the run, else the shipped one named as the task."""
-        from star_mlx import recipe as recipes
+        from star_mlx.recipe import loading as recipes
 
         base = None
         if self.task is None and self.recipe is None and run is not None:
@@ -38,7 +38,7 @@ class Given:
                 raise RunError(
                     f"{run} is no run to go on with: give --task or --recipe to begin one"
                 )
-            from star_mlx.prepare import resume_recipe
+            from star_mlx.recipe.opening import resume_recipe
 
             base = recipes.resolved(resume_recipe(run))
         given = asdict(self)

@@ -35,8 +35,8 @@ def report(
     """
     from datetime import datetime, timezone
 
-    from star_mlx import report as reports
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
+    from star_mlx.report import write_report as reports
 
     size = reports.SAMPLES_BYTES if samples_bytes is None else samples_bytes
     folder = out or reports.folder(runs)

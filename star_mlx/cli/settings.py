@@ -18,7 +18,7 @@ class WithSettings(click.Command):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Settings (--set KEY=VALUE, or KEY: VALUE in a recipe file)"):
             formatter.write_dl(list(settings()), col_max=34)
-        from star_mlx.recipe import shipped
+        from star_mlx.recipe.loading import shipped
 
         formatter.write_paragraph()
         formatter.write_text(f"Shipped recipes: {', '.join(shipped())}.")
@@ -27,8 +27,8 @@ class WithSettings(click.Command):
 def settings(group: Any = None) -> Iterator[tuple[str, str]]:
     """Every setting of a recipe, or of a group of them (a task's options): its key path with its
     type, and what it is for with its default."""
-    from star_mlx.recipe import Recipe
-    from star_mlx.recipe_file import keys
+    from star_mlx.recipe.layers import keys
+    from star_mlx.settings import Recipe
 
     for path, info in keys(group or Recipe):
         if info.is_required():

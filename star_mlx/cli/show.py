@@ -12,9 +12,9 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The recipe and the metrics as JSON.")
 def show(run: Path, as_json: bool) -> None:
     """Show a run's iterations: what was solved, kept and trained on, and the dev accuracy."""
-    from star_mlx import store
+    from star_mlx.store import reading
 
-    record = store.read(run)
+    record = reading.read(run)
     if as_json:
         import json
 
@@ -25,7 +25,7 @@ def show(run: Path, as_json: bool) -> None:
     from rich.text import Text
 
     from star_mlx import tui
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     console = Console(highlight=False)
     task, model = record.recipe.get("task", {}), record.recipe.get("model", {})

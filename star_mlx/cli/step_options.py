@@ -13,7 +13,7 @@ import click
 from star_mlx.cli.recipe_options import Given
 
 if TYPE_CHECKING:
-    from star_mlx.recipe import Recipe
+    from star_mlx.settings import Recipe
 
 iteration_option = click.option(
     "--iteration",
@@ -65,7 +65,7 @@ def tell(summary: Mapping[str, Any], line: str, following: str, as_json: bool) -
     if as_json:
         click.echo(json.dumps(summary))
         return
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     click.echo(harmless(line))
     click.echo(harmless(f"next: star-mlx {' '.join(following.split())}"))

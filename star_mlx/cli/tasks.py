@@ -11,7 +11,7 @@ from star_mlx.cli.settings import settings
 @click.argument("name", required=False)
 def tasks(name: str | None) -> None:
     """List the tasks and the shipped recipes, or the options of the task NAME."""
-    from star_mlx.recipe import shipped
+    from star_mlx.recipe.loading import shipped
     from star_mlx.tasks import names, options
 
     described = names()

@@ -54,7 +54,8 @@ def train(
     """
     if steps is not None and epochs is not None:
         raise click.UsageError("--steps and --epochs exclude each other: give one")
-    from star_mlx import by_hand, tui
+    from star_mlx import steps as by_hand
+    from star_mlx import tui
     from star_mlx.types import Amount
 
     untold = {"task": "jsonl"} if given.task is None and given.recipe is None else {}

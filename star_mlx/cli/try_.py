@@ -40,7 +40,7 @@ def try_(
 
         click.echo(json.dumps(asked, default=str))
         return
-    from star_mlx.text import harmless
+    from star_mlx.formatting import harmless
 
     click.echo(harmless(asked["prompt"] + asked["completion"]).rstrip("\n"))
     click.echo()
@@ -57,16 +57,18 @@ def try_(
 def _ask(
     run: Path, question: str, iteration: str, model: str | None, trust_remote_code: bool
 ) -> dict[str, Any]:
-    from star_mlx.share import asked, pulled
+    from star_mlx.export import pulled
+    from star_mlx.share import asked
 
     if pulled.is_pulled(run):
         return asked.ask(
             run, question, iteration=iteration, model=model, trust_remote_code=trust_remote_code
         )
-    from star_mlx import measure, store
-    from star_mlx.loop import ask
+    from star_mlx.run import evaluate
+    from star_mlx.run.loop import ask
+    from star_mlx.store import reading
 
-    number = measure.which(store.read(run), iteration).number
+    number = evaluate.which(reading.read(run), iteration).number
     if model is not None or trust_remote_code:
         raise click.UsageError(
             "a run has its own base: --model and --trust-remote-code are for pulled folders"

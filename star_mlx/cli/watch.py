@@ -23,7 +23,7 @@ def watch(run: Path, once: bool, interval: float, plain: bool) -> None:
     """Show a run that another process drives, from its files alone, until it is finished; Ctrl-C
     ends the watching and not the run."""
     from star_mlx import tui
-    from star_mlx import watch as watching
+    from star_mlx.progress import watch as watching
 
     states = watching.states(run, interval)
     if once:

@@ -1,6 +1,8 @@
 """Rows of data -> problems, and every row that cannot be one named by its place.
 
 ``rows`` reads the files; here a row's fields become text and choices, and rows become problems.
+
+May import ``types``, ``errors`` and ``formatting``; also fetches data files from the Hub.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from star_mlx.data.rows import Row, rows
-from star_mlx.types import Problem, TaskError
+from star_mlx.errors import TaskError
+from star_mlx.types import Problem
 
 __all__ = ["LABELS", "OnBadRow", "Reader", "Row", "choices", "cut", "official", "rows", "text"]
 

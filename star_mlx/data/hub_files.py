@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from star_mlx import hub
-from star_mlx.types import TaskError
+from star_mlx.data import hub_client
+from star_mlx.errors import TaskError
 
 
 def fetch(repo: str, files: Sequence[str], revision: str | None = None) -> list[Path]:
@@ -22,7 +22,7 @@ def fetch(repo: str, files: Sequence[str], revision: str | None = None) -> list[
 
     paths: list[Path] = []
     at = revision
-    with hub.failures(
+    with hub_client.failures(
         TaskError, repo, revision, instead="pass --data PATH with the official files"
     ):
         for file in files:

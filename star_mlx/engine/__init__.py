@@ -1,6 +1,8 @@
 """Language models on MLX: the only package, with ``export``, that imports mlx.
 
 Importing it imports nothing heavy; ``open_engine`` does.
+
+May import ``recipe``, ``data`` and what is below them; ``scripted`` needs no mlx.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from star_mlx.engine.mlx_engine import MlxEngine
+    from star_mlx.settings import Recipe
 
-__all__ = ["open_engine"]
+__all__ = ["open_base", "open_engine"]
 
 
 def open_engine(
@@ -35,3 +38,14 @@ def open_engine(
     from star_mlx.engine.mlx_engine import MlxEngine
 
     return MlxEngine(load(found, trust_remote_code=trust_remote_code), max_memory)
+
+
+def open_base(recipe: Recipe) -> MlxEngine:
+    """Load the base that a recipe names; see ``open_engine``."""
+    model = recipe.model
+    return open_engine(
+        model.path,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        max_memory=recipe.max_memory,
+    )

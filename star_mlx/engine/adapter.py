@@ -18,7 +18,8 @@ from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
 from mlx_lm.tuner.trainer import grad_checkpoint
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 
-from star_mlx.types import Lora, ModelError
+from star_mlx.errors import ModelError
+from star_mlx.settings import Train
 
 WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
 
@@ -84,7 +85,7 @@ def _load(model: nn.Module, folder: Path) -> None:
 
 
 @contextmanager
-def fresh(model: nn.Module, lora: Lora, seed: int) -> Iterator[nn.Module]:
+def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
     """A base with new LoRA layers, the only trainable parameters; afterwards the bare base.
 
     ``lora_a`` is uniform in +-1/sqrt(inputs) (as mlx-lm draws it) from a key of the seed and the
@@ -92,14 +93,14 @@ def fresh(model: nn.Module, lora: Lora, seed: int) -> Iterator[nn.Module]:
     """
     try:
         model.freeze()
-        linear_to_lora_layers(model, max(lora.layers, 0), parameters(lora))
+        linear_to_lora_layers(model, max(settings.layers, 0), parameters(settings))
         for name, layer in layers(model):
             a = layer["lora_a"]
             bound = 1 / math.sqrt(a.shape[-2])
             key = mx.random.key((seed << 32 | zlib.crc32(name.encode())) % (1 << 64))
             layer["lora_a"] = mx.random.uniform(-bound, bound, a.shape, a.dtype, key=key)
         model.train()
-        with _checkpointed(model) if lora.checkpoint else nullcontext():
+        with _checkpointed(model) if settings.checkpoint else nullcontext():
             yield model
     finally:
         remove(model)
@@ -151,21 +152,21 @@ def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.
     return own
 
 
-def parameters(lora: Lora) -> dict[str, object]:
+def parameters(settings: Train) -> dict[str, object]:
     """``lora_parameters`` of an adapter_config.json."""
-    keys = {} if lora.keys is None else {"keys": list(lora.keys)}
-    return {"rank": lora.rank, "scale": lora.scale, "dropout": lora.dropout, **keys}
+    keys = {} if settings.keys is None else {"keys": list(settings.keys)}
+    return {"rank": settings.rank, "scale": settings.scale, "dropout": settings.dropout, **keys}
 
 
-def save(model: nn.Module, lora: Lora, out: Path) -> None:
+def save(model: nn.Module, settings: Train, out: Path) -> None:
     """Write the adapter on a model to a folder, durably and as ``mlx_lm`` itself loads it."""
     out.mkdir(parents=True, exist_ok=True)
     weights = dict(tree_flatten(model.trainable_parameters()))
     mx.save_safetensors(str(out / WEIGHTS), dict(sorted(weights.items())), {"format": "mlx"})
     config = {
         "fine_tune_type": "lora",
-        "lora_parameters": parameters(lora),
-        "num_layers": max(lora.layers, 0) or len(model.layers),
+        "lora_parameters": parameters(settings),
+        "num_layers": max(settings.layers, 0) or len(model.layers),
     }
     (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
     for path in (out / WEIGHTS, out / CONFIG, out):

@@ -29,6 +29,9 @@ _LOW = -1e30  # a score that is not attended to; finite, so that a row of nothin
 Part = tuple[mx.array, mx.array, mx.array]  # weighted values, largest score, sum of the weights
 
 
+Cache = list[Any]  # one cache a layer
+
+
 class NotOrdinary(Exception):
     """The model's attention is of a kind that these caches do not have."""
 

@@ -14,7 +14,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import BatchGenerator
 
-from star_mlx.engine.form import Cache
+from star_mlx.engine.attention import Cache
 from star_mlx.engine.sampling import Draws
 
 PREFILL_STEP = 512  # tokens a row in one evaluation, so that an interrupt gets through

@@ -15,7 +15,8 @@ from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
 from star_mlx.engine.sampling import Draws
 from star_mlx.engine.text import Stops, Text
-from star_mlx.types import Completion, Decoding, ModelError
+from star_mlx.errors import ModelError
+from star_mlx.types import Completion, Decoding
 
 CIRCLE = 64  # tokens that must repeat
 KEPT_PREFIXES = 4  # few-shot prompts kept in memory, with and without hints, of two adapters

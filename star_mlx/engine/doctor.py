@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
-from star_mlx.types import Decoding, StarError
+from star_mlx.errors import StarError
+from star_mlx.types import Decoding
 
 PACKAGES = ("mlx", "mlx-lm", "huggingface-hub", "transformers")
 SLOW = 20.0  # GFLOP/s below which a CPU product is the reference BLAS's

@@ -14,10 +14,8 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from star_mlx.engine.attention import Columns, NotOrdinary, caches
+from star_mlx.engine.attention import Cache, Columns, NotOrdinary, caches
 from star_mlx.engine.sampling import Draws
-
-Cache = list[Any]  # one cache a layer
 
 
 @dataclass(frozen=True, slots=True)

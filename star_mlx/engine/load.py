@@ -14,7 +14,7 @@ from star_mlx.engine import patch
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 
 CACHE_LIMIT = 2 << 30  # bytes mlx may keep for reuse; unlimited, batches of many shapes pile up
 

@@ -21,7 +21,9 @@ from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
-from star_mlx.types import Amount, Lora, NothingKept, Step, Trained
+from star_mlx.errors import NothingKept
+from star_mlx.settings import Train
+from star_mlx.types import Amount, Step, Trained
 
 CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
 SHARE = 128  # tokens a lane is worth
@@ -33,7 +35,7 @@ def train(
     lanes: Lanes,
     memory: Memory,
     rows: Sequence[Row],
-    lora: Lora,
+    settings: Train,
     amount: Amount,
     *,
     seed: int,
@@ -53,34 +55,34 @@ def train(
         why = f": all {len(too_long)} are longer than train.max_length" if too_long else ""
         raise NothingKept(f"there is no example to train on{why}")
     start = time.perf_counter()
-    steps = amount.steps_for(len(rows), lora.batch_size)
+    steps = amount.steps_for(len(rows), settings.batch_size)
     lengths = [len(row.tokens) for row in rows]
     budget = CPU_BUDGET if on_cpu() else GPU_BUDGET
     budget = memory.training(budget, max(lengths), lanes.width)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
     width = lanes.width
-    if lora.dropout > 0:  # nn.Dropout draws from the state of the thread it is in
+    if settings.dropout > 0:  # nn.Dropout draws from the state of the thread it is in
         mx.random.seed(seed % (1 << 64))
         width = 1
-    with adapter.fresh(model, lora, seed):
-        optimizer = optim.AdamW(0.0, weight_decay=lora.weight_decay, bias_correction=True)
+    with adapter.fresh(model, settings, seed):
+        optimizer = optim.AdamW(0.0, weight_decay=settings.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
         mx.eval(model.trainable_parameters(), optimizer.state)  # lanes read what is there
-        order = epochs(len(rows), lora.batch_size, seed)
+        order = epochs(len(rows), settings.batch_size, seed)
         for step in range(steps):
             batch = next(order)
-            optimizer.learning_rate = rate = learning_rate(lora, step, steps)
+            optimizer.learning_rate = rate = learning_rate(settings, step, steps)
             batch_tokens = sum(lengths[i] for i in batch)
             share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
             parts = [[rows[i] for i in part] for part in micro(lengths, batch, share)]
-            loss, norm = _step(model, form, lanes, width, optimizer, parts, lora.grad_clip)
+            loss, norm = _step(model, form, lanes, width, optimizer, parts, settings.grad_clip)
             losses.append(loss)
             tokens += batch_tokens
             padded_tokens += sum(len(p) * max(len(row.tokens) for row in p) for p in parts)
             seen += len(batch)
             progress(Step(step + 1, steps, loss, norm, rate, tokens))
-        adapter.save(model, lora, out)
+        adapter.save(model, settings, out)
     mx.clear_cache()
     tenth = math.ceil(steps / 10)
     return Trained(
@@ -96,17 +98,17 @@ def train(
     )
 
 
-def learning_rate(lora: Lora, step: int, steps: int) -> float:
+def learning_rate(settings: Train, step: int, steps: int) -> float:
     """The rate of a step (from 0): linear warm-up from above 0, then the decay towards 0."""
-    if step < lora.warmup:
-        return lora.learning_rate * (step + 1) / lora.warmup
-    done = (step - lora.warmup) / max(1, steps - lora.warmup)
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, steps - settings.warmup)
     factor = {
         "none": 1.0,
         "linear": 1.0 - done,
         "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
-    }[lora.decay]
-    return lora.learning_rate * factor
+    }[settings.decay]
+    return settings.learning_rate * factor
 
 
 def padded(part: Sequence[Row]) -> tuple[mx.array, mx.array, mx.array]:

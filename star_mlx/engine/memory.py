@@ -12,7 +12,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 
 GIB = 1 << 30
 MARGIN = 0.95  # of the bound: what the estimates may be wrong by

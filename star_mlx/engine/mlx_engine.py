@@ -15,7 +15,8 @@ from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base
 from star_mlx.engine.memory import Memory, Shape
 from star_mlx.engine.text import Text
-from star_mlx.types import Amount, Completion, Decoding, Example, Lora, Step, Trained
+from star_mlx.settings import Train
+from star_mlx.types import Amount, Completion, Decoding, Example, Step, Trained
 
 
 class MlxEngine:
@@ -84,7 +85,7 @@ class MlxEngine:
     def train(
         self,
         examples: Sequence[Example],
-        lora: Lora,
+        settings: Train,
         amount: Amount,
         *,
         seed: int,
@@ -93,7 +94,7 @@ class MlxEngine:
     ) -> Trained:
         """Train a fresh adapter on the base and write it to ``out``; see ``types.Engine``."""
         self._switch.off()
-        limit = min(lora.max_length, self._base.context)
+        limit = min(settings.max_length, self._base.context)
         rows, too_long = batches.rows(examples, self._text, limit)
         return training.train(
             self._base.model,
@@ -101,7 +102,7 @@ class MlxEngine:
             self._lanes,
             self._memory,
             rows,
-            lora,
+            settings,
             amount,
             seed=seed,
             out=out,

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_mlx import hub
-from star_mlx.types import ModelError
+from star_mlx.data import hub_client
+from star_mlx.errors import ModelError
 
 TINY = Path(__file__).parents[1] / "models" / "tiny"
 WANTED = (
@@ -109,7 +109,7 @@ def _missing(path: str) -> str:
 def _download(name: str, revision: str | None, *, code: bool) -> Found:
     from huggingface_hub import snapshot_download
 
-    with hub.failures(
+    with hub_client.failures(
         ModelError, name, revision, instead=WITHOUT_NETWORK, missing=f"no folder {name}, and "
     ):
         wanted = [*WANTED, *CODE] if code else list(WANTED)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 
 
 class Text:

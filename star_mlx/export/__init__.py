@@ -1,6 +1,8 @@
 """Adapters in the forms that other programs load, each with what shows that it is the same.
 
 Importing it imports nothing heavy; ``export`` does.
+
+May import ``run``, ``gguf``, ``engine`` and what is below them; not ``share``.
 """
 
 from __future__ import annotations
@@ -10,15 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from star_mlx.files import partial_folder, whole_folder
-from star_mlx.types import Emit, RunError
+from star_mlx.errors import RunError
+from star_mlx.events import Emit
+from star_mlx.store.files import partial_folder, whole_folder
 
 if TYPE_CHECKING:
     from star_mlx.export.source import Source, Written
 
 Format = Literal["mlx", "peft", "fused", "gguf", "gguf-lora"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-GGUF_MODELS = ("llama", "mistral")  # by config.json's model_type; mlx-lm reads both as a llama
 GGUF_KINDS = ("F32", "F16", "Q8_0", "Q4_0")
 GATE_PROBLEMS, GATE_CHANGED = 100, 0.1
 
@@ -104,9 +106,9 @@ def export(
             written = _plain(format, found, partial, kind, with_base)
         write_json(partial / "prompt.json", prompt.as_json(found, asked))
         if format == "mlx":  # `star-mlx try` asks such a folder, as one that was pulled
-            from star_mlx.share import folder
+            from star_mlx.export import run_record
 
-            folder.carry(run, str(found.iteration), partial)
+            run_record.carry(run, str(found.iteration), partial)
     names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
     return Exported(
         format, str(run), found.iteration, out, tuple(names),

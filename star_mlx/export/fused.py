@@ -19,22 +19,21 @@ blas.load()  # before the first import of mlx
 import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
-from mlx_lm.utils import save_model  # noqa: E402
 
 from star_mlx.engine.adapter import Switch  # noqa: E402
 from star_mlx.engine.resolve import Found  # noqa: E402
-from star_mlx.export import gate, torch_model, verify  # noqa: E402
+from star_mlx.errors import ModelError  # noqa: E402
+from star_mlx.events import Emit  # noqa: E402
+from star_mlx.export import dense, gate, torch_model, verify  # noqa: E402
 from star_mlx.export.gate import Limits  # noqa: E402
-from star_mlx.export.mlx_format import copy_tokenizer, write_json  # noqa: E402
+from star_mlx.export.mlx_format import write_json  # noqa: E402
 from star_mlx.export.prompt import Asking  # noqa: E402
 from star_mlx.export.source import Source, Written  # noqa: E402
 from star_mlx.export.weights import tensors  # noqa: E402
-from star_mlx.types import Emit, ModelError  # noqa: E402
 
 BOUND, TORCH_BOUND = 1e-4, 5e-3  # largest difference of a logit: read again by mlx, and by torch
 ROUNDING = 1e-5  # of the largest logit: float32's rounding grows with the values and the model
 GROUP = 64  # weights that share a scale, where the base is not quantized
-_QUANTIZATION = ("quantization", "quantization_config")
 
 
 def write(
@@ -71,14 +70,14 @@ def _dense(
     start = time.perf_counter()
     texts = verify.rows(source, asked)
     trusted, number = source.trust_remote_code, source.iteration
-    with verify.in_float32(source.base, trusted) as model:
+    with dense.in_float32(source.base, trusted) as model:
         switch = Switch(model, lambda size: True)
         switch.use(source.adapter)
-        save(source, model, folder)
+        dense.save(source, model, folder)
         switch.off()
         verify.adapted(model, source)
         ours = verify.of_mlx(model)
-        with verify.in_float32(Found("fused", folder), trusted) as read:
+        with dense.in_float32(Found("fused", folder), trusted) as read:
             difference = verify.compare(texts, ours, verify.of_mlx(read), number, emit)
         bound = max(BOUND, ROUNDING * difference.size)
         found = verify.entry(source, difference, bound, "mlx with the adapter", "mlx, fused", start)
@@ -102,39 +101,10 @@ def _forced(good: bool) -> tuple[str, ...]:
     return () if good else ("it was refused, and written because of --force",)
 
 
-def save(source: Source, model: nn.Module, folder: Path) -> None:
-    """Write a float32 model with the base's configuration and tokenizer: mlx-lm and transformers
-    both load it."""
-    names = {name for name, _ in tree_flatten(model.parameters())}
-    _save(source, model, folder, _plain(source.base_config, names))
-
-
-def _plain(config: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """The base's config.json without quantization; what mlx-lm and transformers have different
-    defaults for is said."""
-    kept = {key: value for key, value in config.items() if key not in _QUANTIZATION}
-    if isinstance(inner := kept.get("text_config"), dict):
-        kept["text_config"] = {k: v for k, v in inner.items() if k not in _QUANTIZATION}
-    else:
-        kept.setdefault("tie_word_embeddings", not any("lm_head" in name for name in names))
-    kept.pop("dtype", None)
-    return {**kept, "torch_dtype": "float32"}
-
-
-def _save(source: Source, model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
-    folder.mkdir(exist_ok=True)
-    try:
-        save_model(folder, model)
-    except RuntimeError as error:
-        raise ModelError(f"{folder} cannot be written: {' '.join(str(error).split())}") from error
-    write_json(folder / "config.json", dict(sorted(config.items())))
-    copy_tokenizer(source, folder, "generation_config.json")
-
-
 def _quantized(source: Source, folder: Path, bits: int) -> None:
     """Fuse in float32, then quantize what the base has quantized, or all that can be."""
     config = source.base_config
-    kinds = (config.get(key) for key in _QUANTIZATION)
+    kinds = (config.get(key) for key in dense.QUANTIZATION)
     had: dict[str, Any] = next((kind for kind in kinds if isinstance(kind, dict)), {})
     if had.get("mode", "affine") != "affine" or (had and "group_size" not in had):
         raise ModelError(
@@ -143,16 +113,17 @@ def _quantized(source: Source, folder: Path, bits: int) -> None:
         )
     common = {"group_size": int(had.get("group_size", GROUP)), "bits": bits, "mode": "affine"}
     settings: dict[str, Any] = dict(common)
-    with verify.in_float32(source.base, source.trust_remote_code) as model:
+    with dense.in_float32(source.base, source.trust_remote_code) as model:
         stored = {name[:-7] for name in tensors(source.base.folder) if name.endswith(".scales")}
         Switch(model, lambda size: True).use(source.adapter)
         names = {name for name, _ in tree_flatten(model.parameters())}
         nn.quantize(model, class_predicate=_chooser(common, had, stored, settings))
         model.set_dtype(_dtype(config))
         mx.eval(model.parameters())
-        dense = _plain(config, names)
-        dense["torch_dtype"] = config.get("torch_dtype") or config.get("dtype") or "float32"
-        _save(source, model, folder, {**dense, **dict.fromkeys(_QUANTIZATION, settings)})
+        plain = dense.plain_config(config, names)
+        plain["torch_dtype"] = config.get("torch_dtype") or config.get("dtype") or "float32"
+        plain |= dict.fromkeys(dense.QUANTIZATION, settings)
+        dense.write_folder(source, model, folder, plain)
     del model
     gc.collect()
     mx.clear_cache()

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from star_mlx import prepare
-from star_mlx.evaluate import wilson
+from star_mlx import engine as engines
+from star_mlx.errors import ModelError
+from star_mlx.events import Emit, PhaseStarted
 from star_mlx.export.prompt import Asking
 from star_mlx.export.source import Source
-from star_mlx.passes import At
-from star_mlx.passes import judge as judged
-from star_mlx.statistics import paired
-from star_mlx.types import Completion, Emit, Engine, ModelError, PhaseStarted, Problem
+from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.paired import paired
+from star_mlx.run.passes import At
+from star_mlx.run.passes import judge as judged
+from star_mlx.types import Completion, Engine, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ def run(
     from star_mlx.engine import open_engine
 
     problems = asked.task.problems("dev")[: limits.problems]
-    engine: Engine = prepare.open_engine(asked.recipe)
+    engine: Engine = engines.open_base(asked.recipe)
     before = _answers(engine, source.adapter, asked, problems, source.iteration, emit)
     del engine
     gc.collect()  # one model at a time

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from star_mlx.export import gguf_names as names
+from star_mlx.errors import ModelError
 from star_mlx.export import weights
 from star_mlx.export.source import Source
-from star_mlx.types import ModelError
+from star_mlx.gguf import names
 
 
 def write(source: Source, out: Path) -> list[Path]:
@@ -37,12 +37,12 @@ def write(source: Source, out: Path) -> list[Path]:
     kv_heads = int(config.get("num_key_value_heads") or heads)
     metadata = {
         "general.type": "adapter",
-        "general.name": names.stem(source),
+        "general.name": source.stem,
         "general.file_type": 0,  # all F32
         "adapter.type": "lora",
         "adapter.lora.alpha": float(adapter.scale * adapter.rank),
     }
-    path = out / f"{names.stem(source)}-lora.gguf"
+    path = out / f"{source.stem}-lora.gguf"
     placed = [(names.tensor(module.name), module) for module in adapter.modules]
     with names.writing(path, metadata) as writer:
         for name, module in placed:

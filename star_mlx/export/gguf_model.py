@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from star_mlx.engine.resolve import Found
-from star_mlx.export import gguf_names as names
-from star_mlx.export import gguf_vocab, weights
+from star_mlx.errors import ModelError
+from star_mlx.export import weights
 from star_mlx.export.source import Source
-from star_mlx.types import ModelError
+from star_mlx.gguf import names, vocab
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -36,9 +36,9 @@ def write(source: Source, out: Path, kind: str = "F16") -> list[Path]:
         ModelError: another kind, no llama base, a tokenizer that llama.cpp has no equal of, an
             adapter that does not fit, or the file cannot be written. Nothing is left behind.
     """
-    path = out / f"{names.stem(source)}-{kind}.gguf"
+    path = out / f"{source.stem}-{kind}.gguf"
     names.check(source.base_config)
-    convert(source.base, path, kind, weights.read(source.adapter), title=names.stem(source))
+    convert(source.base, path, kind, weights.read(source.adapter), title=source.stem)
     return [path]
 
 
@@ -143,7 +143,7 @@ def _load(folder: Path) -> _Llama:
     args = model.args
     metadata = _shape(args)
     tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
-    metadata |= gguf_vocab.metadata(folder, tokenizer, args.vocab_size)
+    metadata |= vocab.metadata(folder, tokenizer, args.vocab_size)
     widen(model)
     have: dict[str, Any] = dict(tree_flatten(model.parameters()))
     called = {name: _named(name) for name in have}

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from star_mlx.engine.resolve import HUB_ID
+from star_mlx.errors import ModelError
+from star_mlx.events import Emit
 from star_mlx.export import weights
 from star_mlx.export.mlx_format import copy_tokenizer, write_json
 from star_mlx.export.prompt import Asking
 from star_mlx.export.source import Source, Written
 from star_mlx.export.weights import Adapter, Array, Module
-from star_mlx.types import Emit, ModelError
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 BOUND = 5e-3  # largest difference of a logit
@@ -47,7 +48,8 @@ def write(
             f"the adapter changes {other}, which no weight of {source.base.name} is called: "
             "transformers may name it otherwise, so PEFT cannot place it; use --format mlx or fused"
         )
-    _save(folder / WEIGHTS, {key: v for m in adapter.modules for key, v in tensors(m).items()})
+    arrays = {key: v for m in adapter.modules for key, v in tensors(m).items()}
+    _save(folder / WEIGHTS, arrays)
     write_json(folder / CONFIG, config(source, adapter, modules))
     copy_tokenizer(source, folder)
     notes = _notes(source, verify)
@@ -55,7 +57,7 @@ def write(
         return Written(notes)
     from star_mlx.export import verify as parity
 
-    found = parity.peft(source, asked, folder, BOUND, emit)
+    found = parity.peft(source, asked, folder, set(arrays), BOUND, emit)
     write_json(folder / "parity.json", found)
     parity.judge(found, "what PEFT makes of the adapter", force)
     return Written(notes, found)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from star_mlx import prepare
+from star_mlx.errors import RunError
 from star_mlx.export.source import Source
-from star_mlx.passes import measuring
 from star_mlx.prompts import Prompts
-from star_mlx.recipe import Recipe
-from star_mlx.types import Decoding, Problem, Question, RunError, Task
+from star_mlx.recipe import opening
+from star_mlx.run.passes import measuring
+from star_mlx.settings import Recipe
+from star_mlx.types import Decoding, Problem, Question, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def asking(source: Source) -> Asking:
     trusted = {"trust_remote_code": True} if source.trust_remote_code else {}
     ends = load_config(source.base.folder).get("eos_token_id")  # also of generation_config.json
     text = Text(load_tokenizer(source.base.folder, trusted, eos_token_ids=ends))
-    prompts = prepare.in_template(recipe, plain, cast(Any, text))
+    prompts = opening.in_template(recipe, plain, cast(Any, text))
     if source.pulled is not None:
         source.pulled.check_prompt(prompts)
     elif prompts.digest() != source.record.recipe["provenance"]["prompts_sha256"]:
@@ -58,8 +59,8 @@ def asking(source: Source) -> Asking:
             f"the few-shot prompt of {source.record.path} has changed since it was made: restore "
             "its prompt file"
         )
-    # as student.Student.few_shot
-    few_shot = not prompts.zero_shot and recipe.star.options().few_shot(source.iteration)
+    # as learner.Learner.few_shot
+    few_shot = not prompts.zero_shot and recipe.star.few_shot(source.iteration)
     return Asking(recipe, task, prompts, few_shot, measuring(recipe, prompts), text)
 
 

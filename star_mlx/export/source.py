@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_mlx import measure, prepare, store
 from star_mlx.engine.resolve import Found, content_hash, find
+from star_mlx.errors import ModelError, RunError
+from star_mlx.export import pulled
 from star_mlx.prompts import Prompts
-from star_mlx.recipe import Recipe
-from star_mlx.share import pulled
-from star_mlx.types import ModelError, RunError, Task
+from star_mlx.recipe import opening
+from star_mlx.run import evaluate
+from star_mlx.settings import Recipe
+from star_mlx.store import reading
+from star_mlx.types import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Source:
     as it can be trusted, and no metrics.
     """
 
-    record: store.RunRecord
+    record: reading.RunRecord
     iteration: int
     adapter: Path
     base: Found
@@ -34,8 +38,14 @@ class Source:
         """The recipe, the task and the few-shot prompts as plain text."""
         if self.pulled is not None:
             return self.pulled.recipe, self.pulled.task, self.pulled.prompts
-        recipe = prepare.resume_recipe(self.record.path)
-        return recipe, *prepare.open_task(recipe)
+        recipe = opening.resume_recipe(self.record.path)
+        return recipe, *opening.open_task(recipe)
+
+    @property
+    def stem(self) -> str:
+        """What a file made of this iteration is called, before its kind."""
+        run = re.sub(r"[^\w.-]+", "-", self.record.path.resolve().name).strip("-") or "run"
+        return f"{run}-{self.iteration:03d}"
 
     @property
     def base_config(self) -> dict[str, Any]:
@@ -92,8 +102,8 @@ def source(
         raise RunError(
             "a run has its own base: --model and --trust-remote-code are for pulled folders"
         )
-    record = store.read(run)
-    number = measure.which(record, iteration).number
+    record = reading.read(run)
+    number = evaluate.which(record, iteration).number
     folder = record.adapter(number)
     if folder is None:
         why = "its best iteration is the base itself" if iteration == "best" else "that is the base"
@@ -119,5 +129,5 @@ def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: 
     if found.iteration == 0:
         raise RunError(f"{folder}: iteration 0 is the base, which has no adapter to export")
     base = found.base()
-    values = {**prepare.settled(found.recipe, found.task), "provenance": dict(found.made)}
-    return Source(store.RunRecord(folder, values, []), found.iteration, folder, base, found)
+    values = {**opening.settled(found.recipe, found.task), "provenance": dict(found.made)}
+    return Source(reading.RunRecord(folder, values, []), found.iteration, folder, base, found)

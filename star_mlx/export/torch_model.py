@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 
 Logits = Callable[[Sequence[int]], np.ndarray[Any, np.dtype[np.float32]]]  # (T,) -> (T, vocabulary)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,15 +24,14 @@ import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
 
 from star_mlx.engine.adapter import Switch  # noqa: E402
-from star_mlx.engine.load import load  # noqa: E402
-from star_mlx.engine.resolve import Found  # noqa: E402
-from star_mlx.export import torch_model, weights  # noqa: E402
+from star_mlx.errors import ModelError  # noqa: E402
+from star_mlx.events import Emit, PhaseStarted, Progress  # noqa: E402
+from star_mlx.export import dense, torch_model, weights  # noqa: E402
 from star_mlx.export.prompt import Asking  # noqa: E402
 from star_mlx.export.source import Source  # noqa: E402
 from star_mlx.export.torch_model import Logits  # noqa: E402
-from star_mlx.files import json_lines  # noqa: E402
-from star_mlx.record import iteration_folder  # noqa: E402
-from star_mlx.types import Emit, ModelError, PhaseStarted, Progress  # noqa: E402
+from star_mlx.store.files import json_lines  # noqa: E402
+from star_mlx.store.reading import iteration_folder  # noqa: E402
 
 PROMPTS, COMPLETION = 20, 64  # how many; a completion of more tokens is left out
 POSITIONS = 6000  # in all, so that long few-shot prompts do not make it a matter of an hour
@@ -102,16 +100,16 @@ def judge(found: dict[str, Any], what: str, force: bool) -> None:
         )
 
 
-def peft(source: Source, asked: Asking, folder: Path, bound: float, emit: Emit) -> dict[str, Any]:
-    """The adapter on mlx against the PEFT adapter in ``folder`` on torch, on the same base."""
-    from star_mlx.export import fused, peft_format
-
+def peft(
+    source: Source, asked: Asking, folder: Path, names: set[str], bound: float, emit: Emit
+) -> dict[str, Any]:
+    """The adapter on mlx against the PEFT adapter in ``folder``, whose tensors have these
+    ``names``, on torch, on the same base."""
     start = time.perf_counter()
     texts = rows(source, asked)
-    names = set(weights.arrays(folder / peft_format.WEIGHTS))
     plain = folder / "base.partial"
-    with in_float32(source.base, source.trust_remote_code) as model:
-        fused.save(source, model, plain)
+    with dense.in_float32(source.base, source.trust_remote_code) as model:
+        dense.save(source, model, plain)
         theirs = torch_model.with_adapter(torch_model.base(plain), folder, names)
         adapted(model, source)
         difference = compare(
@@ -142,13 +140,6 @@ def entry(
         "versions": {name: _version(name) for name in PACKAGES},
         "seconds": round(time.perf_counter() - start, 1),
     }
-
-
-@contextmanager
-def in_float32(base: Found, trust_remote_code: bool) -> Iterator[nn.Module]:
-    """A model on the CPU, which is float32 there whatever it is stored in."""
-    with mx.stream(mx.cpu):
-        yield load(base, trust_remote_code=trust_remote_code).model
 
 
 def adapted(model: nn.Module, source: Source) -> None:

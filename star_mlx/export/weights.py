@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from star_mlx.types import ModelError
+from star_mlx.errors import ModelError
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

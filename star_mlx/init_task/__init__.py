@@ -1,6 +1,8 @@
 """``star-mlx init-task``: a data file -> a commented recipe for the task ``jsonl``.
 
 Every guess stands in the recipe with its reason; nothing is written that cannot be read again.
+
+May import ``recipe``, ``tasks``, ``data`` and what is below them.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from typing import Any
 
 import yaml
 
-from star_mlx import data, files, recipe
+from star_mlx import data
+from star_mlx.errors import TaskError
 from star_mlx.init_task.guess import Guess, guess
-from star_mlx.recipe_file import shown
+from star_mlx.recipe import loading
+from star_mlx.recipe.layers import shown
+from star_mlx.store import files
 from star_mlx.tasks.jsonl import Jsonl
 from star_mlx.tasks.jsonl_options import JsonlOptions
-from star_mlx.types import Problem, TaskError
+from star_mlx.types import Problem
 
 SAMPLE = 200
 SHOTS = 3
@@ -122,7 +127,7 @@ def _with_rationale(task: Jsonl, problems: Sequence[Problem]) -> int:
 def _check(text: str, file: Path) -> None:
     """Refuse a recipe that does not load, or whose first problems cannot be read."""
     values = yaml.safe_load(text)
-    options = recipe.load(base=values).task.options
+    options = loading.load(base=values).task.options
     task = Jsonl(JsonlOptions(**{**options, "path": str(file)}))
     task.problems("train")
 

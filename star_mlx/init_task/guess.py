@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from star_mlx import answers, data
-from star_mlx.types import TaskError
+from star_mlx.errors import TaskError
 
 QUESTIONS = ("question", "problem", "query", "prompt", "input", "instruction", "stem", "text",
              "goal", "sentence")  # fmt: skip

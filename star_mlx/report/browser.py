@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from star_mlx.pairs import class_order
-from star_mlx.problems import Known, as_text
-from star_mlx.record import iteration_folder
+from star_mlx.measure.compare import class_order
+from star_mlx.measure.run_problems import Known, as_text
 from star_mlx.report.difference import operations
 from star_mlx.report.gather import Run
 from star_mlx.report.parts import cut, label
 from star_mlx.report.samples import KINDS, Selection, Shown
+from star_mlx.store.reading import iteration_folder
 
 COLUMNS = (
     "run",  # its number

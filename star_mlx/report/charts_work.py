@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from star_mlx.evaluate import wilson
+from star_mlx.measure.accuracy import wilson
 from star_mlx.report import drawing
 from star_mlx.report.gather import Curve, Run
 from star_mlx.report.parts import Chart, Table, decimal, label, share, whole

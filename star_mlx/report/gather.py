@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from star_mlx import ledger, pairs, record
-from star_mlx.files import json_lines
-from star_mlx.recipe_file import leaves, shown
-from star_mlx.record import RunRecord, iteration_folder
-from star_mlx.types import RunError
+from star_mlx.errors import RunError
+from star_mlx.measure import compare
+from star_mlx.recipe.layers import leaves, shown
+from star_mlx.store import ledger, reading
+from star_mlx.store.files import json_lines
+from star_mlx.store.reading import RunRecord, iteration_folder
 
 NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
 POINTS = 200  # a curve has no more
@@ -82,7 +83,7 @@ def runs(paths: Sequence[Path]) -> list[Run]:
         RunError: no run, one without a finished iteration, or one that is damaged.
     """
     unique = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
-    records = [record.read(path) for path in unique]
+    records = [reading.read(path) for path in unique]
     for one in records:
         if not one.metrics:
             raise RunError(
@@ -96,7 +97,7 @@ def runs(paths: Sequence[Path]) -> list[Run]:
 def _run(one: RunRecord, name: str) -> Run:
     metrics = tuple(sorted(one.metrics, key=lambda line: line["iteration"]))
     numbers = [line["iteration"] for line in metrics]
-    verdicts = {n: found for n in numbers if (found := pairs.dev_verdicts(one, n))}
+    verdicts = {n: found for n in numbers if (found := compare.dev_verdicts(one, n))}
     results, notes = _results(one.path)
     missing = [line["iteration"] for line in metrics if "eval" in line and not verdicts.get(
         line["iteration"]
@@ -166,15 +167,15 @@ def _baselines(one: RunRecord, metrics: Sequence[Mapping[str, Any]]) -> tuple[Ba
     found = []
     for line in metrics:
         if entry := line.get("zero_shot"):
-            right = pairs.dev_verdicts(one, line["iteration"], zero_shot=True)
+            right = compare.dev_verdicts(one, line["iteration"], zero_shot=True)
             found.append(Baseline("zero-shot", entry, right))
     for kind in TRAINED:
         folder = one.path / "baselines" / kind
         if (folder / "recipe.yaml").is_file():
-            other = record.read(folder)
+            other = reading.read(folder)
             lines = [line for line in other.metrics if line["iteration"] and "eval" in line]
             if lines:
-                right = pairs.dev_verdicts(other, lines[-1]["iteration"])
+                right = compare.dev_verdicts(other, lines[-1]["iteration"])
                 found.append(Baseline(kind, lines[-1]["eval"], right))
     return tuple(found)
 

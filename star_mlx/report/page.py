@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
-from star_mlx.report import MARK, browser, words
+from star_mlx.formatting import describe, harmless
+from star_mlx.report import browser, words
 from star_mlx.report.browser import Group
-from star_mlx.report.parts import Chart, Table, label
-from star_mlx.text import describe, harmless
+from star_mlx.report.parts import MARK, Chart, Table, label
 
 _NUMBER = re.compile(r"[-+<]?[\d,.]*\d%?( \[.*\].*)?")
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from star_mlx.evaluate import wilson
-from star_mlx.text import harmless, percent
+from star_mlx.formatting import harmless, percent
+from star_mlx.measure.accuracy import wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MARK = b"<!-- a report of star-mlx -->"  # how a page is known as one
 LONGEST = 2000  # characters of a foreign text that are shown
 
 

@@ -16,11 +16,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from star_mlx.problems import Known
-from star_mlx.record import iteration_folder
+from star_mlx.errors import RunError
+from star_mlx.measure.run_problems import Known
 from star_mlx.report.gather import Run
 from star_mlx.report.parts import cut
-from star_mlx.types import RunError
+from star_mlx.store.reading import iteration_folder
 
 FILES = {
     "attempts.jsonl": "train",

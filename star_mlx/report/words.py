@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from star_mlx import findings, pairs
-from star_mlx.problems import Known, data_hash
-from star_mlx.recipe_file import leaves, shown
-from star_mlx.record import RunRecord
+from star_mlx.errors import RunError
+from star_mlx.measure import compare, findings
+from star_mlx.measure.paired import Paired, paired
+from star_mlx.measure.run_problems import Known, data_hash
+from star_mlx.recipe.layers import leaves, shown
 from star_mlx.report.gather import Run, differences
 from star_mlx.report.parts import Table, label, measured, whole
-from star_mlx.statistics import Paired, paired
-from star_mlx.types import RunError
+from star_mlx.store.reading import RunRecord
 
 BASE = "iteration 0 (the base)"
 
@@ -76,7 +76,7 @@ def tests(runs: Sequence[Run]) -> Table | None:
 
 def _cells(pair: Paired) -> tuple[str, ...]:
     counts = (whole(pair.n), whole(pair.better), whole(pair.worse))
-    return (*counts, pairs.p_text(pair.p), pair.verdict)
+    return (*counts, compare.p_text(pair.p), pair.verdict)
 
 
 def _name(number: int) -> str:
@@ -89,9 +89,9 @@ def between(runs: Sequence[Run], known: Sequence[Known]) -> list[str]:
     for run, problems in list(zip(runs, known, strict=True))[1:]:
         try:
             sides = [
-                pairs.side(one.record, "best", label(one.label, 200)) for one in (runs[0], run)
+                compare.side(one.record, "best", label(one.label, 200)) for one in (runs[0], run)
             ]
-            found = pairs.compared(sides[0], sides[1], known[0], problems)
+            found = compare.compared(sides[0], sides[1], known[0], problems)
         except RunError as error:
             lines.append(f"not compared: {error}")
         else:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from star_mlx import loop, prepare
-from star_mlx.share import pulled
+from star_mlx import engine as engines
+from star_mlx.export import pulled
+from star_mlx.recipe import opening
+from star_mlx.run import loop
 
 
 def ask(
@@ -37,8 +39,8 @@ def ask(
     recipe, number = found.recipe, found.iteration
     problem = found.task.pose(text)
     found.base()
-    engine = prepare.open_engine(recipe)
-    asked = prepare.in_template(recipe, found.prompts, engine)
+    engine = engines.open_base(recipe)
+    asked = opening.in_template(recipe, found.prompts, engine)
     found.check_prompt(asked)
     adapter = folder if number else None
     [attempt] = loop.answers(recipe, found.task, asked, engine, [problem], number, adapter)

@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
+from star_mlx.export.facts import Facts, Failures, Sample
+from star_mlx.formatting import count, percent
+from star_mlx.measure.paired import Paired
 from star_mlx.share import snippets
-from star_mlx.share.facts import Facts, Failures, Sample
 from star_mlx.share.markdown import code, fence, inline, table
 from star_mlx.share.metadata import License, measured, metadata
-from star_mlx.statistics import Paired
-from star_mlx.text import count, percent
 
 PAPER = "https://arxiv.org/abs/2203.14465"
 LONGEST = 2000  # characters of an answer that are shown

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from star_mlx import store
-from star_mlx.files import json_line, json_lines
-from star_mlx.record import iteration_folder
+from star_mlx.errors import RunError
+from star_mlx.export.facts import Facts
+from star_mlx.export.run_record import CARD, write_manifest
 from star_mlx.share.card import PAPER
-from star_mlx.share.facts import Facts
-from star_mlx.share.folder import CARD, write_manifest
 from star_mlx.share.markdown import code, fence, inline, table
-from star_mlx.types import RunError
+from star_mlx.store import reading
+from star_mlx.store.files import json_line, json_lines
+from star_mlx.store.reading import iteration_folder
 
 Format = Literal["jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -50,7 +50,7 @@ def build(
 def kept(run: Path) -> list[dict[str, Any]]:
     """What each iteration kept itself, in order; what was carried over stands once."""
     found = []
-    for line in store.read(run).metrics:
+    for line in reading.read(run).metrics:
         number = line["iteration"]
         for row in json_lines(iteration_folder(run, number) / "examples.jsonl"):
             if row["iteration"] == number:

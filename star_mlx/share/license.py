@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from star_mlx import hub
+from star_mlx.data import hub_client
 from star_mlx.engine.resolve import Found
 from star_mlx.share.metadata import License
 
@@ -29,14 +29,16 @@ def of(base: Found, given: str | None, *, fetch: bool = True) -> License:
     """
     if given is not None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", given):
-            raise hub.HubError(f"--license {given}: write it as the Hub does, such as apache-2.0")
+            raise hub_client.HubError(
+                f"--license {given}: write it as the Hub does, such as apache-2.0"
+            )
         return License(given)
     if base.name == "tiny":
         return TINY
     for card in (base.folder / "README.md", _card(base, fetch)):
         if card is not None and card.is_file() and (found := _read(card)):
             return found
-    raise hub.HubError(
+    raise hub_client.HubError(
         f"the license of the base {base.name} is not known: give it with --license, as the Hub "
         "writes it (apache-2.0, mit, llama3.2, ...)"
     )
@@ -49,13 +51,15 @@ def _card(base: Found, fetch: bool) -> Path | None:
     from huggingface_hub import hf_hub_download
 
     try:
-        with hub.failures(hub.HubError, base.name, base.revision, instead="give --license"):
+        with hub_client.failures(
+            hub_client.HubError, base.name, base.revision, instead="give --license"
+        ):
             return Path(
                 hf_hub_download(
                     base.name, "README.md", revision=base.revision, local_files_only=not fetch
                 )
             )
-    except hub.HubError:
+    except hub_client.HubError:
         return None  # then the license is asked for
 
 

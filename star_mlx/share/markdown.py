@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from star_mlx.text import harmless
+from star_mlx.formatting import harmless
 
 _MARKS = re.compile(r"([\\`*_\[\]|~$#])")
 _BAR = re.compile(r"(?<!\\)\|")

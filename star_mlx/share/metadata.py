@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from star_mlx.share.facts import Facts
+from star_mlx.export.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)

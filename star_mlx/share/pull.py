@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_mlx import hub
+from star_mlx.data import hub_client
 from star_mlx.engine.resolve import HUB_ID
-from star_mlx.share.facts import sha256
-from star_mlx.share.folder import CARD, MANIFEST, RECIPE
-from star_mlx.types import RunError
+from star_mlx.errors import RunError
+from star_mlx.export.facts import sha256
+from star_mlx.export.run_record import CARD, MANIFEST, RECIPE
 
 SUFFIXES = (".json", ".jsonl", ".yaml", ".safetensors", ".gguf", ".txt", ".md", ".png", ".parquet")
 NAMES = ("*.jinja", "*.model", "*.tiktoken")  # a tokenizer's, and a chat template's
@@ -44,12 +44,14 @@ def pull(name: str, out: Path | None = None) -> Pulled:
     """
     repo_id, _, revision = name.partition("@")
     if not HUB_ID.fullmatch(repo_id):
-        raise hub.HubError(f"{name}: write the repository as user/name, or user/name@revision")
+        raise hub_client.HubError(
+            f"{name}: write the repository as user/name, or user/name@revision"
+        )
     out = out or Path("pulled") / repo_id.replace("/", "--")
     from huggingface_hub import hf_hub_download, snapshot_download
 
-    with hub.failures(
-        hub.HubError, repo_id, revision or None, instead="copy the folder from where it is"
+    with hub_client.failures(
+        hub_client.HubError, repo_id, revision or None, instead="copy the folder from where it is"
     ):
         found = Path(
             snapshot_download(repo_id, revision=revision or None, allow_patterns=list(ALLOWED))
@@ -76,12 +78,12 @@ def _manifest(repo_id: str, found: Path) -> dict[str, Any]:
         if not isinstance(values["files"], dict):
             raise KeyError
     except OSError:
-        raise hub.HubError(
+        raise hub_client.HubError(
             f"{repo_id} has no {MANIFEST}: it is not from `star-mlx push`; mlx_lm can load an "
             "adapter of its form"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise hub.HubError(f"{repo_id}: {MANIFEST} is damaged: it lists no files") from None
+        raise hub_client.HubError(f"{repo_id}: {MANIFEST} is damaged: it lists no files") from None
     return dict(values)
 
 
@@ -119,9 +121,9 @@ def _check(repo_id: str, found: Path, manifest: dict[str, Any], odd: list[tuple[
     """Whether every listed file is there, and those that were ``odd`` have their hash by now."""
     for name, _ in _listed(manifest):
         if not _is_in(found, name):
-            raise hub.HubError(f"{repo_id} lacks {name}, which its {MANIFEST} lists")
+            raise hub_client.HubError(f"{repo_id} lacks {name}, which its {MANIFEST} lists")
     for name, _ in _differing(found, odd):
-        raise hub.HubError(
+        raise hub_client.HubError(
             f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the push, or "
             "comes damaged"
         )
@@ -132,7 +134,7 @@ def _check(repo_id: str, found: Path, manifest: dict[str, Any], odd: list[tuple[
         except (OSError, ValueError):
             fits = False
         if not fits:
-            raise hub.HubError(f"{repo_id}: adapter_config.json is missing or damaged")
+            raise hub_client.HubError(f"{repo_id}: adapter_config.json is missing or damaged")
 
 
 def _same(out: Path, found: Path, files: list[str]) -> bool:

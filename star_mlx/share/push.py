@@ -8,13 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from star_mlx import hub
+from star_mlx.data import hub_client
 from star_mlx.engine.resolve import HUB_ID
+from star_mlx.events import Emit
+from star_mlx.export.run_record import files as files_of
 from star_mlx.share import dataset as rationales
 from star_mlx.share import folder, license, remote
 from star_mlx.share.folder import DEFAULT, Export
 from star_mlx.share.remote import Kind, Target
-from star_mlx.types import Emit
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -88,7 +89,7 @@ def push(
     from star_mlx.export.source import source
 
     found = source(run, iteration)
-    with hub.writing(repo_id):
+    with hub_client.writing(repo_id):
         api = _login(dry_run)
     licensed = license.of(found.base, license_id, fetch=not dry_run)
     target = Target(repo_id, "model", revision, pr)
@@ -117,9 +118,11 @@ def push(
 
 def _check(repo_id: str, revision: str | None, pr: bool) -> None:
     if not HUB_ID.fullmatch(repo_id):
-        raise hub.HubError(f"{repo_id}: write the repository as user/name")
+        raise hub_client.HubError(f"{repo_id}: write the repository as user/name")
     if pr and revision is not None:
-        raise hub.HubError("a pull request is opened against main: leave --revision or --pr out")
+        raise hub_client.HubError(
+            "a pull request is opened against main: leave --revision or --pr out"
+        )
 
 
 def _login(dry_run: bool) -> HfApi:
@@ -127,16 +130,18 @@ def _login(dry_run: bool) -> HfApi:
     from huggingface_hub import HfApi, get_token
 
     if get_token() is None and not dry_run:
-        raise hub.HubError(f"you are not logged in to the Hub: {hub.LOGIN}, or set HF_TOKEN")
+        raise hub_client.HubError(
+            f"you are not logged in to the Hub: {hub_client.LOGIN}, or set HF_TOKEN"
+        )
     return HfApi(library_name="star-mlx")
 
 
 def _looked(api: HfApi, target: Target, private: bool, dry_run: bool) -> remote.State | None:
     """What the repository holds; None where a dry run cannot ask."""
     try:
-        with hub.writing(target.repo_id, target.revision, left="nothing was sent"):
+        with hub_client.writing(target.repo_id, target.revision, left="nothing was sent"):
             state = remote.look(api, target)
-    except hub.HubError:
+    except hub_client.HubError:
         if dry_run:
             return None
         raise
@@ -155,19 +160,19 @@ def _sent(
     dry_run: bool,
 ) -> Pushed:
     """Send a folder, or say what would be sent."""
-    files = folder.files(place)
+    files = files_of(place)
     sizes = {name: path.stat().st_size for name, path in files.items()}
     exists = None if state is None else state.exists
     if dry_run or state is None:
         plan = remote.Plan(tuple(files), ())
         if state is not None:
-            with hub.writing(target.repo_id, target.revision):
+            with hub_client.writing(target.repo_id, target.revision):
                 plan = remote.changes(api, target, state, files)
         return Pushed(
             target.repo_id, target.kind, target.url, exists, sizes, plan.add, plan.delete,
             dry_run=True,
         )  # fmt: skip
-    with hub.writing(target.repo_id, target.revision, left="nothing was sent"):
+    with hub_client.writing(target.repo_id, target.revision, left="nothing was sent"):
         remote.prepare(api, target, state, private=private)
     done = remote.send(api, target, files, message)
     return Pushed(

@@ -15,9 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from star_mlx import hub
+from star_mlx.data import hub_client
+from star_mlx.export.facts import sha256
+from star_mlx.export.run_record import MANIFEST
 from star_mlx.share import folder
-from star_mlx.share.facts import sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -78,16 +79,18 @@ def look(api: HfApi, target: Target) -> State:
 
     where: dict[str, Any] = {"repo_id": target.repo_id, "repo_type": target.kind}
     try:
-        info = hub.again(lambda: api.repo_info(**where, revision=target.revision), time.sleep)
+        info = hub_client.again(
+            lambda: api.repo_info(**where, revision=target.revision), time.sleep
+        )
     except errors.RevisionNotFoundError:
         if (target.revision or "").startswith("refs/"):
             raise
-        whole = hub.again(lambda: api.repo_info(**where), time.sleep)
+        whole = hub_client.again(lambda: api.repo_info(**where), time.sleep)
         return State(True, bool(whole.private))
     except errors.GatedRepoError:
         raise
     except errors.RepositoryNotFoundError as error:
-        if hub.status_of(error) == 401:  # not "there is none", but "who are you?"
+        if hub_client.status_of(error) == 401:  # not "there is none", but "who are you?"
             raise
         return State(False)
     entries = api.list_repo_tree(**where, revision=info.sha, recursive=True)
@@ -104,8 +107,8 @@ def changes(api: HfApi, target: Target, state: State, files: Mapping[str, Path])
     manifest and this one has no more. What star-mlx did not send is left alone."""
     add = tuple(name for name, path in files.items() if not _same(state.hashes.get(name), path))
     gone: set[str] = set()
-    if folder.MANIFEST in add and folder.MANIFEST in state.hashes:
-        ours = folder.listed(lambda: _fetched(api, target, state, folder.MANIFEST))
+    if MANIFEST in add and MANIFEST in state.hashes:
+        ours = folder.listed(lambda: _fetched(api, target, state, MANIFEST))
         gone = {name for name in ours if name in state.hashes and name not in files}
         gone -= {folder.CARD, ".gitattributes"}
     return Plan(add, tuple(sorted(gone)))
@@ -145,7 +148,7 @@ def refuse_public(target: Target, state: State) -> None:
         HubError: it is public.
     """
     if state.exists and not state.private:
-        raise hub.HubError(
+        raise hub_client.HubError(
             f"{target.repo_id} exists on the Hub and is public: make it private there, leave "
             "--private out, or give another name"
         )
@@ -156,10 +159,10 @@ def prepare(api: HfApi, target: Target, state: State, *, private: bool) -> None:
     where: dict[str, Any] = {"repo_id": target.repo_id, "repo_type": target.kind}
     if not state.exists:
         create = {**where, "private": True if private else None, "exist_ok": True}
-        hub.again(lambda: api.create_repo(**create), time.sleep)
+        hub_client.again(lambda: api.create_repo(**create), time.sleep)
     if state.commit is None and target.revision not in (None, "main"):
         branch = {**where, "branch": target.revision, "exist_ok": True}
-        hub.again(lambda: api.create_branch(**branch), time.sleep)
+        hub_client.again(lambda: api.create_branch(**branch), time.sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +190,12 @@ def send(
     Raises:
         HubError: the Hub refuses, fails or cannot be reached; the text says what is left.
     """
-    waits, budget, conflicts = iter(WAITS), float(hub.LONGEST_WAIT), 0
+    waits, budget, conflicts = iter(WAITS), float(hub_client.LONGEST_WAIT), 0
     first: Plan | None = None
     while True:
-        with hub.writing(target.repo_id, target.revision, left=AS_IT_WAS if not first else UNSEEN):
+        with hub_client.writing(
+            target.repo_id, target.revision, left=AS_IT_WAS if not first else UNSEEN
+        ):
             state = look(api, target)
             plan = changes(api, target, state, files)
             if plan and target.pr and (known := _open_request(api, target, files, message)):
@@ -198,27 +203,29 @@ def send(
         if not plan:  # either nothing to do, or it was done although no answer came
             return Sent(state.commit, first or plan, first is not None)
         first = first or plan
-        with hub.writing(target.repo_id, target.revision, left=RESUMES):
+        with hub_client.writing(target.repo_id, target.revision, left=RESUMES):
             operations = _operations(api, target, plan, files)
-        with hub.writing(target.repo_id, target.revision, left=AS_IT_WAS):
+        with hub_client.writing(target.repo_id, target.revision, left=AS_IT_WAS):
             outcome = _commit(api, target, state, operations, message)
             if isinstance(outcome, Sent):
                 return Sent(outcome.commit, plan, True, outcome.pull_request)
-            conflict = hub.status_of(outcome) in (409, 412)
+            conflict = hub_client.status_of(outcome) in (409, 412)
             conflicts += conflict
-            wait = max(next(waits, 1e9), hub.asked_wait(hub.headers_of(outcome)) or 0)
+            wait = max(next(waits, 1e9), hub_client.asked_wait(hub_client.headers_of(outcome)) or 0)
             budget -= wait
             if conflicts > 1 or budget < 0 or not (conflict or _repeatable(outcome, target)):
-                unseen = hub.status_of(outcome) not in range(400, 500)
+                unseen = hub_client.status_of(outcome) not in range(400, 500)
                 left = UNSEEN if unseen else AS_IT_WAS
-                told = hub.unwritten(outcome, target.repo_id, target.revision, left=left)
+                told = hub_client.unwritten(outcome, target.repo_id, target.revision, left=left)
                 raise told or outcome from outcome
         sleep(wait)
 
 
 def _repeatable(error: Exception, target: Target) -> bool:
     """Whether a commit may be tried again: a pull request only where none can have been opened."""
-    return hub.passing(error) and (not target.pr or hub.status_of(error) in (408, 429))
+    return hub_client.passing(error) and (
+        not target.pr or hub_client.status_of(error) in (408, 429)
+    )
 
 
 def _operations(api: HfApi, target: Target, plan: Plan, files: Mapping[str, Path]) -> list[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from star_mlx.export import GGUF_MODELS
-from star_mlx.share.facts import Base, Facts
+from star_mlx.export.facts import Base, Facts
+from star_mlx.gguf import names as gguf_names
 from star_mlx.share.markdown import code, fence
 
 MLX = """\
@@ -185,7 +185,7 @@ def _llama_cpp(facts: Facts, repo_id: str, formats: Sequence[str]) -> list[str]:
         words = "With llama.cpp, the base and the adapter in one file"
         fetch = f"hf download {repo_id} --local-dir adapter\n"
         folder, load = "adapter/gguf", "-m adapter/gguf/*.gguf"
-    elif facts.base.architecture not in GGUF_MODELS or "mlx" not in formats:
+    elif facts.base.architecture not in gguf_names.MODELS or "mlx" not in formats:
         return []
     elif "gguf-lora" in formats:
         words = "With llama.cpp, the adapter on a GGUF file of its base, which is made first"

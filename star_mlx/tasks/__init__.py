@@ -1,4 +1,7 @@
-"""The tasks by name. Adding one is a file here, a line in ``TASKS`` and a folder of prompts."""
+"""The tasks by name. Adding one is a file here, a line in ``TASKS`` and a folder of prompts.
+
+May import ``answers``, ``data`` and what is below them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from star_mlx.types import Task, TaskError
+from star_mlx.errors import TaskError
+from star_mlx.types import Task
 
 TASKS: dict[str, tuple[str, str]] = {
     "arithmetic": (

@@ -18,8 +18,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from star_mlx.errors import TaskError
 from star_mlx.tasks.arithmetic_text import held_out, question, scratchpad, spaced
-from star_mlx.types import Evaluation, Problem, Question, Split, TaskError
+from star_mlx.types import Evaluation, Problem, Question, Split
 
 
 class ArithmeticOptions(BaseModel):

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx import answers, data
+from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check
 from star_mlx.tasks.jsonl_text import boxed, counted, expression, filled
 from star_mlx.tasks.written import MARK, Written, question_text
-from star_mlx.types import Problem, Question, Split, TaskError
+from star_mlx.types import Problem, Question, Split
 
 LONGEST = 20_000  # characters of a completion that a pattern is searched in, from its end
 _TRIED = ("7", "B", "blue", "yes", "3.5", "x=2")  # answers that a pattern is tried with

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
+from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_text import PLACE
 from star_mlx.tasks.written import FileOptions
-from star_mlx.types import TaskError
 
 Kind = Literal["last-number", "marker", "choice", "exact", "regex", "math"]
 Name = Annotated[str, Field(min_length=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from star_mlx.types import TaskError
+from star_mlx.errors import TaskError
 
 PLACE = re.compile(r"\{(question|choices|answer|rationale)\}")
 

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from star_mlx import data
-from star_mlx.types import Evaluation, Problem, Question, Split, TaskError
+from star_mlx.errors import TaskError
+from star_mlx.types import Evaluation, Problem, Question, Split
 
 STEP_BY_STEP = " Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
 MARK = " (CORRECT)"

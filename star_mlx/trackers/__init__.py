@@ -3,6 +3,8 @@
 Each tracker is one file that implements ``tracker.Tracker``; adding one is that file and a line in
 ``TRACKERS``. ``consumer.Trackers`` turns a run's events into their calls, and sees to it that none
 of them can stop a run.
+
+May import ``store``, ``events`` and what is below them.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from star_mlx.errors import StarError
+from star_mlx.events import Emit
 from star_mlx.trackers.consumer import Trackers
 from star_mlx.trackers.mlflow_tracker import MlflowTracker
 from star_mlx.trackers.tensorboard_tracker import TensorboardTracker
 from star_mlx.trackers.tracker import Tracker
 from star_mlx.trackers.trackio_tracker import TrackioTracker
 from star_mlx.trackers.wandb_tracker import WandbTracker
-from star_mlx.types import Emit, StarError
 
 __all__ = ["NONE", "TRACKERS", "Tracker", "TrackerError", "Trackers", "chosen", "open_trackers"]
 

@@ -12,23 +12,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from star_mlx.files import json_lines
-from star_mlx.record import iteration_folder
-from star_mlx.text import harmless
-from star_mlx.trackers import flat, kept
-from star_mlx.trackers.tracker import Row, Steps, Tracked, Tracker
-from star_mlx.types import (
+from star_mlx.events import (
     Emit,
     Event,
     IterationFinished,
     Notice,
-    Phase,
     PhaseStarted,
     Progress,
     RunFinished,
     RunStarted,
     Sampled,
 )
+from star_mlx.formatting import harmless
+from star_mlx.store.files import json_lines
+from star_mlx.store.reading import iteration_folder
+from star_mlx.trackers import flat, kept
+from star_mlx.trackers.tracker import Row, Steps, Tracked, Tracker
+from star_mlx.types import Phase
 
 EVERY = 5.0  # seconds between two deliveries of optimizer steps, at most
 MANY = 300  # optimizer steps that are delivered at once, at most

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from star_mlx.text import harmless
+from star_mlx.events import Sampled
+from star_mlx.formatting import harmless
 from star_mlx.trackers.tracker import Row
-from star_mlx.types import Phase, Sampled
+from star_mlx.types import Phase
 
 COLUMNS = ("pass", "id", "question", "completion", "answer", "gold", "verdict")
 CUT = 2000  # characters of a text that are shown

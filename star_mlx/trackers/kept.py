@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from star_mlx.files import replace
-from star_mlx.types import RunError
+from star_mlx.errors import RunError
+from star_mlx.store.files import replace
 
 Kept = dict[str, dict[str, Any]]  # by the tracker's name
 

@@ -1,6 +1,8 @@
 """Events -> what a person sees: a live screen, plain lines, or JSON lines.
 
 Every screen is a context manager that is called with each event.
+
+May import ``progress``, ``measure`` and what is below them, and rich.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import sys
 
 from rich.console import Console
 
-from star_mlx.state import RunState
-from star_mlx.tui.live import LiveScreen
+from star_mlx.progress.state import RunState
+from star_mlx.tui.live_screen import LiveScreen
 from star_mlx.tui.plain import JsonScreen, PlainScreen, once, plain_console
 from star_mlx.tui.progress import ProgressBar
 from star_mlx.tui.tables import class_table, summary, summary_table

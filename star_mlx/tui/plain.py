@@ -11,9 +11,18 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
-from star_mlx.remaining import about, phase_left, seconds_left
-from star_mlx.state import RunState, changes
-from star_mlx.text import DOING, describe, duration, harmless, rate
+from star_mlx.events import (
+    Event,
+    IterationFinished,
+    Notice,
+    PhaseStarted,
+    Progress,
+    RunFinished,
+    RunStarted,
+)
+from star_mlx.formatting import DOING, describe, duration, harmless, rate
+from star_mlx.progress.state import RunState, changes
+from star_mlx.progress.time_left import about, phase_left, seconds_left
 from star_mlx.tui.tables import (
     Metrics,
     change,
@@ -23,15 +32,6 @@ from star_mlx.tui.tables import (
     kept,
     loss,
     summary,
-)
-from star_mlx.types import (
-    Event,
-    IterationFinished,
-    Notice,
-    PhaseStarted,
-    Progress,
-    RunFinished,
-    RunStarted,
 )
 
 WIDTH = 100  # of the table at the end

@@ -8,8 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from star_mlx import types
-from star_mlx.text import DOING, harmless
+from star_mlx import events
+from star_mlx.formatting import DOING, harmless
 
 
 class ProgressBar:
@@ -41,13 +41,13 @@ class ProgressBar:
     ) -> None:
         self._bar.stop()
 
-    def __call__(self, event: types.Event) -> None:
-        if isinstance(event, types.PhaseStarted):
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.PhaseStarted):
             doing = DOING[event.phase]
             self._bar.reset(self._work, total=event.total, description=doing)
             if self._lines:
                 print(f"{doing}: {event.total}", file=sys.stderr, flush=True)
-        elif isinstance(event, types.Progress):
+        elif isinstance(event, events.Progress):
             self._bar.update(self._work, completed=event.done)
-        elif isinstance(event, types.Notice):
+        elif isinstance(event, events.Notice):
             self._bar.console.print(harmless(f"{event.level}: {event.text}"), markup=False)

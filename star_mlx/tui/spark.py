@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from star_mlx.text import percent
+from star_mlx.formatting import percent
 from star_mlx.tui.colours import GOOD
 
 BLOCKS = "▁▂▃▄▅▆▇█"

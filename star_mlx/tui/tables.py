@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from star_mlx.evaluate import wilson
-from star_mlx.statistics import Paired
-from star_mlx.text import harmless, percent
+from star_mlx.formatting import harmless, percent
+from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.paired import Paired
 from star_mlx.tui.colours import BAD, GOOD
 
 Metrics = Sequence[Mapping[str, Any]]

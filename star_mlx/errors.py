@@ -1,0 +1,36 @@
+"""The errors that a user can mend; everything else is a bug and stays a traceback."""
+
+from __future__ import annotations
+
+
+class StarError(Exception):
+    """Base of what the user can mend. The CLI prints it as one line and exits with ``exit_code``.
+
+    Its text says what is wrong, where, and how to mend it.
+    """
+
+    exit_code = 2
+
+
+class RecipeError(StarError):
+    """An unknown, misspelt or ill-typed recipe value."""
+
+
+class TaskError(StarError):
+    """An unknown task, or data a task cannot use."""
+
+
+class PromptError(StarError):
+    """A few-shot prompt file that cannot be used."""
+
+
+class ModelError(StarError):
+    """A base model or adapter that cannot be loaded."""
+
+
+class RunError(StarError):
+    """A run folder that cannot be made, read, locked or resumed."""
+
+
+class NothingKept(StarError):
+    """An iteration kept no example, so there is nothing to train on."""

@@ -1,0 +1,79 @@
+"""What happens in a run, as values: a run emits these, and the screen, the trackers and callers of
+the Python API consume them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from star_mlx.types import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run. ``kind`` names the class in snake case when serialized."""
+
+    def to_json(self) -> dict[str, Any]:
+        name = type(self).__name__
+        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        return {"event": kind, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    run: str
+    recipe: Mapping[str, Any]
+    model: Mapping[str, Any]
+    completed: tuple[Mapping[str, Any], ...] = ()  # metrics lines already there: a resumed run
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted(Event):
+    iteration: int
+    phase: Phase
+    total: int  # problems, or optimizer steps
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    iteration: int
+    phase: Phase
+    done: int  # problems, or optimizer steps
+    total: int
+    tokens: int  # since the phase began
+    seconds: float
+    loss: float | None = None  # nats a token, of the last optimizer step
+    gradient_norm: float | None = None  # of that step, before clipping
+    memory: tuple[int, int] | None = None  # bytes the engine holds: now, and at most so far
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """One attempt as it stands, to be shown."""
+
+    iteration: int
+    question: str
+    gold: str
+    attempt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IterationFinished(Event):
+    metrics: Mapping[str, Any]  # a line of metrics.jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    level: Literal["info", "warning"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    run: str
+    reason: str
+    seconds: float
+
+
+Emit = Callable[[Event], None]

@@ -1,0 +1,60 @@
+"""A base in float32: opened, and written as mlx-lm and transformers load it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from star_mlx.engine import blas
+
+blas.load()  # before the first import of mlx
+import mlx.core as mx  # noqa: E402
+import mlx.nn as nn  # noqa: E402
+from mlx.utils import tree_flatten  # noqa: E402
+from mlx_lm.utils import save_model  # noqa: E402
+
+from star_mlx.engine.load import load  # noqa: E402
+from star_mlx.engine.resolve import Found  # noqa: E402
+from star_mlx.errors import ModelError  # noqa: E402
+from star_mlx.export.mlx_format import copy_tokenizer, write_json  # noqa: E402
+from star_mlx.export.source import Source  # noqa: E402
+
+QUANTIZATION = ("quantization", "quantization_config")  # config.json's keys for it
+
+
+@contextmanager
+def in_float32(base: Found, trust_remote_code: bool) -> Iterator[nn.Module]:
+    """A model on the CPU, which is float32 there whatever it is stored in."""
+    with mx.stream(mx.cpu):
+        yield load(base, trust_remote_code=trust_remote_code).model
+
+
+def save(source: Source, model: nn.Module, folder: Path) -> None:
+    """Write a float32 model with the base's configuration and tokenizer: mlx-lm and transformers
+    both load it."""
+    names = {name for name, _ in tree_flatten(model.parameters())}
+    write_folder(source, model, folder, plain_config(source.base_config, names))
+
+
+def plain_config(config: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The base's config.json without quantization; what mlx-lm and transformers have different
+    defaults for is said."""
+    kept = {key: value for key, value in config.items() if key not in QUANTIZATION}
+    if isinstance(inner := kept.get("text_config"), dict):
+        kept["text_config"] = {k: v for k, v in inner.items() if k not in QUANTIZATION}
+    else:
+        kept.setdefault("tie_word_embeddings", not any("lm_head" in name for name in names))
+    kept.pop("dtype", None)
+    return {**kept, "torch_dtype": "float32"}
+
+
+def write_folder(source: Source, model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    try:
+        save_model(folder, model)
+    except RuntimeError as error:
+        raise ModelError(f"{folder} cannot be written: {' '.join(str(error).split())}") from error
+    write_json(folder / "config.json", dict(sorted(config.items())))
+    copy_tokenizer(source, folder, "generation_config.json")

@@ -1,0 +1,310 @@
+"""What a run's card says, read from the run folder: no text of the card is made here."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star_mlx.engine.resolve import HUB_ID
+from star_mlx.errors import RunError, TaskError
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import opening
+from star_mlx.run import evaluate
+from star_mlx.run.passes import measuring
+from star_mlx.settings import Recipe
+from star_mlx.store import reading
+from star_mlx.store.files import json_lines
+from star_mlx.store.reading import iteration_folder
+from star_mlx.types import Problem, Question, Task
+
+SAMPLES = 3  # right answers shown, and as many wrong ones
+# The data set on the Hub that a task's problems are from.
+DATASETS = {"gsm8k": "openai/gsm8k", "commonsenseqa": "tau/commonsense_qa"}
+PATHS = (  # of a recipe's keys, those that may name files of the machine it ran on
+    ("model", "path"),
+    ("prompts", "file"),
+    ("star", "start_from"),
+    ("task", "options", "data"),
+    ("task", "options", "path"),
+    ("task", "options", "test"),
+    ("provenance", "base", "name"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The base model. ``id`` is its name on the Hub, None where it is none of the Hub's."""
+
+    name: str
+    id: str | None
+    revision: str | None
+    hash: str
+    bits: int | None
+    parameters: int | None
+    architecture: str | None  # config.json's model_type
+
+    @property
+    def tiny(self) -> bool:
+        """Whether it is the one that comes with star-mlx."""
+        return self.name == "tiny"
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How the iteration's model is asked.
+
+    ``few_shot`` is the text in front of a question, ``turns`` the (role, content) turns in front of
+    it where the chat template is used; ``asked`` is the question ``posed`` (``question`` in words)
+    as it is put, all in all; ``max_tokens``, ``temperature``, ``top_p`` and ``stop`` are how it is
+    decoded.
+    """
+
+    posed: Question
+    question: str
+    asked: str
+    few_shot: str
+    turns: tuple[tuple[str, str], ...] | None
+    max_tokens: int
+    temperature: float
+    top_p: float
+    stop: tuple[str, ...]
+    examples: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An answer to a dev problem; ``question`` and ``gold`` are None where the data is gone."""
+
+    id: str
+    question: str | None
+    completion: str
+    answer: str | None
+    gold: str | None
+    right: bool
+    finish: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """What became of the dev problems: ``n`` in all, by how an answer failed."""
+
+    n: int
+    right: int
+    wrong: int  # ended by itself, in another answer
+    unread: int  # ended by itself, in no answer that can be read
+    cut: int  # not right, and cut off by the length limit
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A run's iteration as its card tells it."""
+
+    iteration: int
+    recipe: Mapping[str, Any]  # as published: without the machine's paths
+    metrics: tuple[Mapping[str, Any], ...]
+    results: tuple[Mapping[str, Any], ...]  # what `star-mlx evaluate` found of this iteration
+    baselines: Mapping[str, Mapping[str, Any]]  # name -> an ``eval`` entry
+    base: Base
+    adapter: Mapping[str, Any]  # adapter_config.json
+    adapter_hash: str
+    asking: Asking
+    failures: Failures | None
+    samples: tuple[Sample, ...]
+
+    @property
+    def line(self) -> Mapping[str, Any]:
+        """The metrics line of the iteration."""
+        return next(line for line in self.metrics if line["iteration"] == self.iteration)
+
+    @property
+    def dataset(self) -> str | None:
+        """The data set on the Hub that the problems are from."""
+        return DATASETS.get(self.recipe["task"]["name"])
+
+
+def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
+    """Read what there is to say of an iteration of a run: a number, ``best`` or ``last``.
+
+    With ``samples`` a few dev problems with the model's answers are among it.
+
+    Raises:
+        RunError: no run, no such iteration, or it is the base.
+        StarError: the run's task or prompts cannot be had, or have changed.
+    """
+    record = reading.read(run)
+    number = evaluate.which(record, iteration).number
+    adapter = record.adapter(number)
+    if adapter is None:
+        raise RunError(f"{run}: iteration {number} is the base, which has no adapter to share")
+    recipe = opening.resume_recipe(run)
+    if recipe.baseline:
+        raise RunError(f"{run} is a baseline ({recipe.baseline}), and a card tells of a STaR run")
+    task, prompts = opening.open_task(recipe)
+    made = record.recipe.get("provenance", {})
+    if not recipe.prompts.chat and prompts.digest() != made.get("prompts_sha256"):
+        raise RunError(f"the few-shot prompt of {run} has changed since the run was made")
+    rows = list(json_lines(iteration_folder(run, number) / "eval.jsonl"))
+    shown = _samples(task, rows) if samples else ()
+    return Facts(
+        iteration=number,
+        recipe=published(record.recipe),
+        metrics=tuple(sorted(record.metrics, key=lambda line: line["iteration"])),
+        results=_results(run, number),
+        baselines=_baselines(record),
+        base=_base(record.recipe),
+        adapter=json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")),
+        adapter_hash=sha256(adapter / "adapters.safetensors"),
+        asking=asking(recipe, task, prompts, number, shown),
+        failures=_failures(rows) if rows else None,
+        samples=shown,
+    )
+
+
+def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's recipe without what it tells of the machine: of paths the last name stays."""
+    values: dict[str, Any] = json.loads(json.dumps(recipe))
+    hub = values.get("provenance", {}).get("base", {}).get("revision")
+    for path in PATHS:
+        group: Any = values
+        for key in path[:-1]:
+            group = group.get(key) if isinstance(group, dict) else None
+        if not isinstance(group, dict) or not isinstance(group.get(path[-1]), str):
+            continue
+        if not (hub and path in (("model", "path"), ("provenance", "base", "name"))):
+            group[path[-1]] = Path(group[path[-1]]).name
+    values["max_memory"] = None
+    return values
+
+
+def asking(
+    recipe: Recipe, task: Task, prompts: Prompts, number: int, samples: Sequence[Sample]
+) -> Asking:
+    """How an iteration's model is asked, shown with a sample's question or an example's."""
+    few_shot = recipe.star.few_shot(number)
+    turns = None
+    problem = next(
+        (task.pose(s.question) for s in samples if s.right and s.question),
+        prompts.examples[0] if prompts.examples else None,
+    )
+    if problem is None:
+        problem = Problem("", Question("YOUR QUESTION"), "")
+    asked = prompts.generation(problem, hinted=False)
+    before = prompts.few_shot(hinted=False) if few_shot else ""
+    if recipe.prompts.chat:
+        whole = dataclasses.replace(
+            prompts,
+            chat=lambda turns, reply: json.dumps(list(turns)),
+            system=recipe.prompts.system,
+        )
+        *earlier, (_, asked) = json.loads(
+            whole.generation(problem, hinted=False, few_shot=few_shot)
+        )
+        turns, before = tuple((role, content) for role, content in earlier), ""
+        prompts = whole  # its stops are a chat's
+    how = measuring(recipe, prompts)
+    return Asking(
+        posed=problem.question,
+        question=_words(problem),
+        asked=asked,
+        few_shot=before,
+        turns=turns,
+        max_tokens=how.max_tokens,
+        temperature=how.temperature,
+        top_p=how.top_p,
+        stop=how.stop,
+        examples=prompts.examples,
+    )
+
+
+def sha256(file: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as data:
+        while block := data.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _words(problem: Problem) -> str:
+    choices = [f"({label}) {text}" for label, text in problem.question.choices]
+    return " ".join([problem.question.text, *choices])
+
+
+def _base(recipe: Mapping[str, Any]) -> Base:
+    made = recipe.get("provenance", {}).get("base", {})
+    name, revision = str(made.get("name") or recipe["model"]["path"]), made.get("revision")
+    hub = revision is not None and HUB_ID.fullmatch(name) is not None
+    return Base(
+        name=name if hub or name == "tiny" else Path(name).name,
+        id=name if hub else None,
+        revision=revision if hub else None,
+        hash=str(made.get("hash", "")),
+        bits=made.get("bits"),
+        parameters=made.get("parameters"),
+        architecture=made.get("architecture"),
+    )
+
+
+def _results(run: Path, number: int) -> tuple[Mapping[str, Any], ...]:
+    """The last result of each kind of measurement of an iteration, in the order of their files."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for file in sorted((run / "results").glob("*.json")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if result.get("iteration") == number and str(result.get("of")).startswith("iteration"):
+            kind = (result["split"], result.get("samples", 1), result["temperature"], result["n"])
+            found[kind] = result
+    return tuple(found.values())
+
+
+def _baselines(record: reading.RunRecord) -> dict[str, Mapping[str, Any]]:
+    """What the iteration is measured against, as far as it was measured on dev."""
+    found: dict[str, Mapping[str, Any]] = {}
+    zero = next((line for line in record.metrics if line["iteration"] == 0), {})
+    if "eval" in zero:
+        found["the base, few-shot" if "zero_shot" in zero else "the base"] = zero["eval"]
+    if "zero_shot" in zero:
+        found["the base, without examples"] = zero["zero_shot"]
+    words = {"direct": "trained on answers alone", "sft": "trained on the data's own rationales"}
+    for kind, name in words.items():
+        folder = record.path / "baselines" / kind
+        if (folder / "metrics.jsonl").is_file():
+            last = reading.read(folder).metrics[-1]
+            if last["iteration"] and "eval" in last:
+                found[name] = last["eval"]
+    return found
+
+
+def _failures(rows: Sequence[Mapping[str, Any]]) -> Failures:
+    wrong = [row for row in rows if not row["correct"]]
+    cut = sum(row["finish"] == "length" for row in wrong)
+    unread = sum(row["answer"] is None and row["finish"] != "length" for row in wrong)
+    return Failures(len(rows), len(rows) - len(wrong), len(wrong) - cut - unread, unread, cut)
+
+
+def _samples(task: Task, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample, ...]:
+    """A few right and a few wrong answers, drawn by a hash of the problem's id."""
+    try:
+        known = {problem.id: problem for problem in task.problems("dev")} if rows else {}
+    except TaskError:
+        known = {}  # the data is no longer where it was: the answers alone are shown
+    order = sorted(rows, key=lambda row: hashlib.sha256(row["id"].encode()).hexdigest())
+    chosen = [row for row in order if row["correct"]][:SAMPLES]
+    chosen += [row for row in order if not row["correct"]][:SAMPLES]
+    return tuple(_sample(row, known.get(row["id"])) for row in chosen)
+
+
+def _sample(row: Mapping[str, Any], problem: Problem | None) -> Sample:
+    return Sample(
+        id=row["id"],
+        question=None if problem is None else _words(problem),
+        completion=row["completion"],
+        answer=row["answer"],
+        gold=None if problem is None else problem.answer,
+        right=row["correct"],
+        finish=row["finish"],
+    )

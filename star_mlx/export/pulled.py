@@ -1,0 +1,190 @@
+"""A folder that ``pull`` fetched, opened: the recipe, the prompt and the adapter in it.
+
+What came from elsewhere is data. A path in its recipe is not followed: the base is ``tiny``, a
+model of the Hub, or what ``model`` says, and its content must have the hash that the recipe
+records; the few-shot examples are the folder's own. Code that comes with the base is run only where
+it is asked for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from star_mlx import tasks
+from star_mlx.engine.resolve import HUB_ID, Found, content_hash, find
+from star_mlx.errors import ModelError, RunError, StarError
+from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import loading as recipes
+from star_mlx.settings import Recipe
+from star_mlx.types import Problem, Question, Task
+
+WEIGHTS = "adapters.safetensors"
+
+
+def is_pulled(folder: Path) -> bool:
+    """Whether a folder holds an adapter with the record of its run, and is not a run itself."""
+    return (folder / RECIPE).is_file() and not (folder / "recipe.yaml").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a pulled folder holds, as far as it can be trusted.
+
+    ``values`` is its recipe as it is written, ``recipe`` the same made safe; ``prompts`` are plain
+    text, and ``iteration`` the number of the adapter, 0 where the base is asked for.
+    """
+
+    folder: Path
+    values: Mapping[str, Any]
+    recipe: Recipe
+    task: Task
+    prompts: Prompts
+    iteration: int
+
+    @property
+    def made(self) -> Mapping[str, Any]:
+        """What the run depended on, as its recipe records it."""
+        found: Mapping[str, Any] = self.values["provenance"]
+        return found
+
+    def base(self) -> Found:
+        """The base, fetched where it is on the Hub.
+
+        Raises:
+            ModelError: it cannot be had, or is another by its content.
+        """
+        model = self.recipe.model
+        found = find(model.path, model.revision, trust_remote_code=model.trust_remote_code)
+        base = self.made.get("base")
+        if not isinstance(base, dict) or base.get("hash") != content_hash(found.folder):
+            raise ModelError(
+                f"the base {model.path} is not the one that this adapter was trained on: its "
+                "content is another; an adapter fits its own base alone"
+            )
+        return found
+
+    def check_prompt(self, asked: Prompts) -> None:
+        """Whether these prompts, in the base's template, are those the run was made with; a
+        RunError says if not."""
+        if asked.digest() != self.made.get("prompts_sha256"):
+            raise RunError(
+                f"{self.folder / PROMPTS} does not make the prompt that the run recorded"
+            )
+
+
+def opened(
+    folder: Path,
+    *,
+    iteration: str = "last",
+    model: str | None = None,
+    trust_remote_code: bool = False,
+) -> Opened:
+    """Read a pulled folder.
+
+    Args:
+        iteration: ``0`` for the bare base; else the adapter that the folder has.
+        model: where the base is, for one that is not on the Hub.
+        trust_remote_code: whether code that comes with the base may be run.
+
+    Raises:
+        RunError: the folder lacks a part, or a part is not what ``push`` writes.
+        ModelError: its base is a folder, and no ``model`` is given.
+    """
+    values = _yaml(folder / RECIPE)
+    if not isinstance(values, dict) or not isinstance(values.get("provenance"), dict):
+        raise RunError(f"{folder / RECIPE} is not a run's recipe")
+    recipe = _recipe(folder, values, values["provenance"], model, trust_remote_code)
+    task = tasks.make(recipe.task.name, recipe.task.options)
+    prompts = _prompts(folder, recipe, task)
+    return Opened(folder, values, recipe, task, prompts, _number(folder, iteration))
+
+
+def _recipe(
+    folder: Path,
+    values: Mapping[str, Any],
+    made: Mapping[str, Any],
+    model: str | None,
+    trust_remote_code: bool,
+) -> Recipe:
+    """The folder's recipe, made safe: see the module."""
+    plain = {key: value for key, value in values.items() if key != "provenance"}
+    try:
+        recipe = recipes.from_resolved(plain)
+    except StarError as error:
+        raise RunError(f"{folder / RECIPE}: {error}") from None
+    if recipe.model.trust_remote_code and not trust_remote_code:
+        raise ModelError(
+            f"the recipe in {folder} asks to run code that comes with the base "
+            f"{recipe.model.path}: give --trust-remote-code if you trust its owner"
+        )
+    base = made.get("base")
+    revision = base.get("revision") if isinstance(base, dict) else None
+    path = model or recipe.model.path
+    if model is None and path != "tiny" and not (revision and HUB_ID.fullmatch(path)):
+        raise ModelError(
+            f"the base of {folder} is a folder ({path}) that is not part of it: give its place "
+            "with --model"
+        )
+    spec = recipe.model.model_copy(
+        update={
+            "path": path,
+            "revision": None if model else revision,
+            "trust_remote_code": trust_remote_code,
+        }
+    )
+    prompts = recipe.prompts.model_copy(update={"file": None})
+    return recipe.model_copy(update={"model": spec, "prompts": prompts, "max_memory": None})
+
+
+def _number(folder: Path, iteration: str) -> int:
+    """Which iteration is asked; 0 is the base."""
+    if not (folder / WEIGHTS).is_file():
+        raise RunError(f"{folder} holds no {WEIGHTS}: it was pushed without the format mlx")
+    about = _yaml(folder / MANIFEST)
+    own = about.get("iteration") if isinstance(about, dict) else None
+    if not isinstance(own, int) or own < 1:
+        raise RunError(f"{folder / MANIFEST} does not say which iteration this is")
+    if iteration in ("best", "last", str(own)):
+        return own
+    if iteration == "0":
+        return 0
+    raise RunError(f"{folder} holds iteration {own} alone: give --iteration {own}, or 0, the base")
+
+
+def _prompts(folder: Path, recipe: Recipe, task: Task) -> Prompts:
+    """The few-shot examples that the folder has."""
+    direct = recipe.star.direct or recipe.baseline == "direct"
+    if recipe.baseline == "zero-shot" or recipe.prompts.k == 0:
+        return Prompts(task, (), direct, zero_shot=True)
+    rows = _yaml(folder / PROMPTS)
+    try:
+        shots = tuple(_shot(number, row) for number, row in enumerate(rows, 1))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise RunError(f"{folder / PROMPTS} is not a list of few-shot examples") from None
+    return replace(Prompts(task, shots), direct=direct)
+
+
+def _shot(number: int, row: Mapping[str, Any]) -> Problem:
+    choices = tuple((str(k), str(v)) for k, v in dict(row.get("choices") or {}).items())
+    rationale = row.get("rationale")
+    return Problem(
+        f"example-{number}",
+        Question(str(row["question"]), choices),
+        str(row["answer"]),
+        "",
+        None if rationale is None else str(rationale),
+    )
+
+
+def _yaml(file: Path) -> Any:
+    """What a YAML or JSON file holds."""
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from None

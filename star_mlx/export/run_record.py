@@ -1,0 +1,90 @@
+"""The record of a run that goes with its adapter: the folder run/ and the manifest of all files.
+
+It is a function of the run: the same run gives the same bytes, so that what is sent twice differs
+in nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from star_mlx.export.facts import Facts, gather, sha256
+from star_mlx.store.files import json_line
+from star_mlx.types import Problem
+
+CARD, MANIFEST = "README.md", "run/manifest.json"
+RECIPE, PROMPTS = "run/recipe.yaml", "run/prompts.yaml"
+
+
+def write_record(facts: Facts, folder: Path) -> None:
+    """Write run/: the recipe, the metrics, the few-shot examples and the prompt they make."""
+    (folder / "run").mkdir(exist_ok=True)
+    asked = facts.asking
+    texts = {
+        RECIPE: yaml.safe_dump(dict(facts.recipe), sort_keys=False, allow_unicode=True),
+        PROMPTS: yaml.safe_dump(
+            [_example(shot) for shot in asked.examples], sort_keys=False, allow_unicode=True
+        ),
+    }
+    if asked.turns is not None:
+        texts["run/turns.json"] = json.dumps(asked.turns, ensure_ascii=False, indent=1) + "\n"
+    elif asked.few_shot:
+        texts["run/prompt.txt"] = asked.few_shot
+    for name, text in texts.items():
+        (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
+    (folder / "run/metrics.jsonl").write_bytes(b"".join(map(json_line, facts.metrics)))
+
+
+def _example(shot: Problem) -> dict[str, Any]:
+    """A few-shot example as a prompt file has it."""
+    found: dict[str, Any] = {"question": shot.question.text}
+    if shot.question.choices:
+        found["choices"] = dict(shot.question.choices)
+    if shot.rationale is not None:
+        found["rationale"] = shot.rationale
+    return {**found, "answer": shot.answer}
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """What is in a folder, by its name in the repository, in order."""
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    return dict(sorted(found.items()))
+
+
+def carry(run: Path, iteration: str, folder: Path) -> None:
+    """Add to an exported MLX folder what `star-mlx try` needs to ask it: the record in run/.
+
+    Raises:
+        StarError: no such run or iteration, or its prompt cannot be had.
+    """
+    facts = gather(run, iteration, samples=False)
+    write_record(facts, folder)
+    write_manifest(folder, about(facts, ["mlx"]))
+
+
+def about(facts: Facts, formats: Sequence[str]) -> dict[str, Any]:
+    """What a manifest says beside the files."""
+    base = facts.base
+    return {
+        "iteration": facts.iteration,
+        "base": {"name": base.name, "revision": base.revision, "hash": base.hash},
+        "formats": list(formats),
+    }
+
+
+def write_manifest(folder: Path, said: Mapping[str, Any]) -> None:
+    """Write the list of all files but the card, with their SHA-256, and what they are.
+
+    A later push deletes what an earlier one listed and it does not; a pull compares the hashes.
+    """
+    (folder / "run").mkdir(exist_ok=True)
+    hashes = {
+        name: sha256(path) for name, path in files(folder).items() if name not in (CARD, MANIFEST)
+    }
+    text = json.dumps({"format": 1, **said, "files": hashes}, indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")

@@ -1,0 +1,276 @@
+"""A base's tokenizer -> the metadata with which llama.cpp makes the very same tokens of any text.
+
+The inverse of ``engine/gguf_tokenizer.py``, whose table of pre-tokenizers it shares. Source of the
+rules: llama.cpp's ``src/llama-vocab.cpp``. A tokenizer is recognized by its parts, not by its
+name; one with a part that llama.cpp has no equal of is refused, and what is written is read back
+and compared on every token's text before a file is made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from star_mlx.errors import ModelError
+from star_mlx.gguf import tokenizer as gguf_tokenizer
+from star_mlx.gguf.container import Gguf
+from star_mlx.gguf.tokenizer import BYTE, CONTROL, GPT2, PATTERNS, UNKNOWN, USER_DEFINED
+
+NORMAL, UNUSED = 1, 5
+SPACE = "▁"  # SentencePiece's
+WHOLE = "poro-chat"  # cuts words off their punctuation, but no letters, digits or symbols apart
+# what WHOLE never cuts: a run of the characters its pattern names, perhaps after one space; or of
+# the others, unless a space ends it. ASCII alone, where Python's and C++'s white space agree.
+_UNCUT = re.compile(r" ?[^(\s|.,!?)\x00-\x1f\x7f-\U0010ffff]+|[( \t\r\n|.,!?)]*[(\t\r\n|.,!?)]")
+PROBES = (
+    "", " ", "  ", "\n", " \n\n  x", "\t\ty ", "a", " a", "12345 67 8", "1,234.50$ 3%",
+    "x=-1+2*3/4", "don't WE'LL i'm 'tis ''", "Hello, world! (yes|no)?", "naïve café Straße",
+    "Привет 世界 こんにちは 한국어", "e\u0301 \u0e33 \u200d \ufeff", "😀👩\u200d👧 ❤️", "١٢٣ Ⅷ ½ ²",
+    "def f(x):\n    return x**2\n", "\u00a0 \u3000\u2028 \x85", "a\r\nb\r\n\r\n c",
+    "https://a.b/c?d=e#f", "▁ a▁b", "<0x41><unk>",
+)  # fmt: skip
+
+
+def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
+    """The ``tokenizer.*`` keys of a base's folder.
+
+    Args:
+        tokenizer: the folder's as mlx-lm loads it, which says what stands before a prompt and
+            which tokens end a completion.
+        rows: of the embedding; ids without a token are filled up.
+
+    Raises:
+        ModelError: a tokenizer that llama.cpp has no equal of, with what it has that is different.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no tokenizer.json, which a GGUF file's is made of")
+    spec = json.loads(path.read_text(encoding="utf-8"))
+    kind = dict(spec.get("model") or {})
+    if kind.get("type") != "BPE" or any(
+        kind.get(key) for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+    ):
+        raise _no_equal(f"its model is {kind.get('type')!r} with parts of its own")
+    tokens, types = _tokens(spec, rows)
+    make = _sentencepiece if kind.get("byte_fallback") else _byte_level
+    found: dict[str, Any] = {
+        **make(spec, tokens, types),
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": types,
+        **_roles(tokenizer),
+    }
+    if isinstance(template := getattr(tokenizer, "chat_template", None), str):
+        found["tokenizer.chat_template"] = template
+    _check_same(path, found, tokens)
+    return found
+
+
+def _no_equal(what: str) -> ModelError:
+    return ModelError(
+        f"llama.cpp has no tokenizer like the base's: {what}; use --format fused or peft"
+    )
+
+
+def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
+    """Every id's text and type. Ordinary tokens keep their spelling, added ones are plain text."""
+    model, added = spec["model"], spec.get("added_tokens") or []
+    named = {int(i): (text, NORMAL) for text, i in model["vocab"].items()}
+    if model.get("byte_fallback"):
+        for i, (text, _) in named.items():
+            if re.fullmatch("<0x[0-9A-F]{2}>", text):
+                named[i] = text, BYTE
+    for token in added:
+        if token["lstrip"] or token["rstrip"] or token["single_word"]:
+            raise _no_equal(f"{token['content']!r} takes the spaces or words beside it along")
+        if token["normalized"] and spec.get("normalizer"):
+            raise _no_equal(f"{token['content']!r} is looked for in changed text")
+        named[int(token["id"])] = token["content"], CONTROL if token["special"] else USER_DEFINED
+    unknown = model.get("unk_token")
+    named |= {i: (t, UNKNOWN) for i, (t, k) in named.items() if t == unknown and k != NORMAL}
+    _check_overlap([token["content"] for token in added])
+    if max(named) >= rows:
+        raise _no_equal(f"its token {max(named)} has no row among the {rows} embeddings")
+    every = [named.get(i, (f"[PAD{i}]", UNUSED)) for i in range(rows)]
+    texts = [text for text, _ in every]
+    if len(set(texts)) < rows or "" in texts:
+        raise _no_equal("two of its tokens have the same text, or one has none")
+    return texts, [kind for _, kind in every]
+
+
+def _check_overlap(added: Sequence[str]) -> None:
+    """Where two could overlap, Hugging Face takes the first, and llama.cpp the longest."""
+    starts = {text[:n]: text for text in added for n in range(1, len(text))}
+    for text in added:
+        for n in range(1, len(text)):
+            if (other := starts.get(text[n:])) is not None:
+                raise _no_equal(f"{text!r} and {other!r} can overlap in a text")
+
+
+def _roles(tokenizer: Any) -> dict[str, Any]:
+    """What begins a prompt and what ends a completion, as it is in MLX."""
+    plain = list(tokenizer.encode("a", add_special_tokens=False))
+    marked = list(tokenizer.encode("a"))
+    front = marked[: max(len(marked) - len(plain), 0)] if marked[-len(plain) :] == plain else []
+    ends = set(map(int, tokenizer.eos_token_ids))
+    end = int(tokenizer.eos_token_id) if tokenizer.eos_token_id in ends else min(ends)
+    if len(front) > 1 or len(ends) > 3:
+        raise _no_equal(f"{len(front)} tokens begin a prompt, {len(ends)} can end a completion")
+    bos = front[0] if front else tokenizer.bos_token_id
+    others = dict(zip(("eot", "eom"), sorted(ends - {end}), strict=False))
+    ids = {
+        "bos": end if bos is None else bos,  # else llama.cpp would take an ordinary token for it
+        "eos": end,
+        **others,
+        "unknown": tokenizer.unk_token_id,
+        "padding": tokenizer.pad_token_id,
+    }
+    return {
+        **{f"tokenizer.ggml.{k}_token_id": int(i) for k, i in ids.items() if i is not None},
+        "tokenizer.ggml.add_bos_token": bool(front),
+        "tokenizer.ggml.add_eos_token": False,  # no prompt of MLX's ends in one
+    }
+
+
+# --------------------------------------------------------------------------- byte-level BPE
+
+
+def _byte_level(spec: Mapping[str, Any], tokens: list[str], types: list[int]) -> dict[str, Any]:
+    model = spec["model"]
+    merges = [_pair(merge) for merge in model["merges"]]
+    if spec.get("normalizer"):
+        raise _no_equal(f"it normalizes text ({spec['normalizer'].get('type')})")
+    if not merges:
+        raise _no_equal("it merges nothing")
+    alphabet = _alphabet()
+    if model.get("unk_token") and not alphabet.keys() <= set(tokens):
+        raise _no_equal(f"it writes {model['unk_token']!r} for bytes that it has no token for")
+    patterns = _patterns(spec.get("pre_tokenizer"))
+    if patterns == ():
+        _check_uncut(("".join(merge) for merge in merges), alphabet)
+        name: str | None = WHOLE
+    else:
+        name = next((n for n, p in PATTERNS.items() if p == patterns), None)
+    if name is None:
+        raise _no_equal("it splits text into words in a way of its own")
+    whole = name.startswith("llama")  # there a word that is a token is not merged
+    if bool(model.get("ignore_merges")) != whole:
+        raise _no_equal("it looks whole words up, or not, where llama.cpp does the other")
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": name,
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
+    }
+
+
+def _pair(merge: Any) -> tuple[str, str]:
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return left, right
+
+
+def _alphabet() -> dict[str, int]:
+    """The character that stands for each byte, as GPT-2 chose them: visible ones are themselves."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + n): b for n, b in enumerate(rest)}
+
+
+def _patterns(node: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    """The patterns that split a text into words, one after the other; None where one is unknown."""
+    parts = list(_flat(node))
+    if not parts or parts.pop().get("type") != "ByteLevel":
+        return None
+    last = list(_flat(node))[-1]
+    found = []
+    for part in parts:
+        if part.get("type") == "Digits" and part.get("individual_digits"):
+            found.append(r"\p{N}")
+        elif part.get("type") == "Split" and part["behavior"] == "Isolated" and not part["invert"]:
+            found.append(part["pattern"].get("Regex"))
+        else:
+            return None
+    if last.get("use_regex", True):
+        found.append(GPT2)
+    return None if None in found or last.get("add_prefix_space") else tuple(found)
+
+
+def _flat(node: Mapping[str, Any] | None) -> Iterable[Mapping[str, Any]]:
+    if node and node.get("type") == "Sequence":
+        for part in node["pretokenizers"]:
+            yield from _flat(part)
+    elif node:
+        yield node
+
+
+def _check_uncut(merged: Iterable[str], alphabet: Mapping[str, int]) -> None:
+    """Whether a tokenizer that merges across the whole text does so within words of WHOLE."""
+    for token in merged:
+        text = bytes(alphabet[c] for c in token if c in alphabet).decode("utf-8", "replace")
+        if not _UNCUT.fullmatch(text):
+            raise _no_equal(f"it merges {text!r} across the borders of words")
+
+
+# --------------------------------------------------------------------------- SentencePiece
+
+
+def _sentencepiece(spec: Mapping[str, Any], tokens: list[str], types: list[int]) -> dict[str, Any]:
+    """Scores that order pieces as the merges do: a piece is as good as its merges are early."""
+    merges = [_pair(merge) for merge in spec["model"]["merges"]]
+    scores, last = dict.fromkeys(tokens, 0.0), ""
+    rank = 0
+    for merge in merges:
+        piece = "".join(merge)
+        if piece != last:
+            rank += 1
+            if scores[piece]:
+                raise _no_equal("its merges are in no order that scores could give")
+            scores[piece], last = -float(rank), piece
+    values = [scores[token] for token in tokens]
+    if set(gguf_tokenizer.merges_of(tokens, types, values)) != set(merges):
+        raise _no_equal("it leaves out merges that SentencePiece would make")
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.scores": values,
+        "tokenizer.ggml.add_space_prefix": _prefixed(spec),
+    }
+
+
+def _prefixed(spec: Mapping[str, Any]) -> bool:
+    """Whether a space is put before a text; a space being SentencePiece's own in either form."""
+    normalizer, words = spec.get("normalizer"), spec.get("pre_tokenizer")
+    parts = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
+    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+    prefix = {"type": "Prepend", "prepend": SPACE}
+    if not words and parts in ([prefix, spaces], [spaces]):
+        return len(parts) == 2
+    never = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "never", "split": False}
+    if not parts and words == never:
+        return False
+    raise _no_equal("it puts spaces before words in a way of its own")
+
+
+# --------------------------------------------------------------------------- the proof
+
+
+def _check_same(path: Path, found: Mapping[str, Any], tokens: Sequence[str]) -> None:
+    """Read the metadata back as an import does, and compare on every token's text and more."""
+    from tokenizers import Tokenizer
+
+    theirs = Tokenizer.from_file(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        gguf_tokenizer.write(Gguf(path, found, {}), Path(folder), 1)
+        ours = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+    marked = [t for t, k in zip(tokens, found["tokenizer.ggml.token_type"], strict=True)
+              if k in (CONTROL, USER_DEFINED)]  # fmt: skip
+    texts = [*PROBES, *(f"a{t} {t}{t}\n{t}1" for t in marked)]
+    texts += theirs.decode_batch([[i] for i in range(len(tokens))], skip_special_tokens=False)
+    texts += [f" x{text} {text}9{text}" for text in texts[len(PROBES) :]]
+    have = ours.encode_batch(texts, add_special_tokens=False)
+    wanted = theirs.encode_batch(texts, add_special_tokens=False)
+    for text, a, b in zip(texts, have, wanted, strict=True):
+        if a.ids != b.ids:
+            raise _no_equal(f"{text!r} would be {a.ids}, not {b.ids}")

@@ -1,0 +1,165 @@
+"""Grading completions that exist already: a task's own reading and comparing, row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from star_mlx.errors import TaskError
+from star_mlx.measure.accuracy import wilson
+from star_mlx.store import files
+from star_mlx.types import Task
+
+Verdict = Literal["correct", "wrong", "not_found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A row with what was read in its completion, and the verdict on that.
+
+    ``labelled`` is the boolean ``correct`` the row carries; None where it has none.
+    """
+
+    row: Mapping[str, Any]
+    read: str | None
+    verdict: Verdict
+    labelled: bool | None
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the row carries a verdict, and another one."""
+        return self.labelled is not None and self.labelled != (self.verdict == "correct")
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.row, "read": self.read, "verdict": self.verdict}
+
+
+def graded(task: Task, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Graded]:
+    """Grade rows of a ``completion`` and a ``gold`` answer, or the task's own fields for one.
+
+    Args:
+        task: Reads and compares.
+        rows: Each with its place, such as "FILE, line 3".
+
+    Raises:
+        TaskError: a row that cannot be graded, with its place.
+    """
+    for place, row in rows:
+        try:
+            yield _graded(task, row)
+        except TaskError as error:
+            raise TaskError(f"{place}: {error}") from None
+
+
+def _graded(task: Task, row: Mapping[str, Any]) -> Graded:
+    completion, labelled = row.get("completion"), row.get("correct")
+    if not isinstance(completion, str):
+        what = "its completion is not text" if "completion" in row else "it has no completion"
+        raise TaskError(what)
+    if "correct" in row and not isinstance(labelled, bool):
+        raise TaskError(f"its correct is {json.dumps(labelled)[:40]}: give true or false")
+    problem = task.pose_row(row)
+    if not problem.answer:
+        raise TaskError("it has no gold answer")
+    answer = task.read(completion, problem.question)
+    if answer is None:
+        return Graded(row, None, "not_found", labelled)
+    verdict: Verdict = "correct" if task.equal(answer, problem.answer) else "wrong"
+    return Graded(row, answer, verdict, labelled)
+
+
+def counts(task: Task, results: Iterable[Graded]) -> dict[str, Any]:
+    """Rows by verdict, accuracy with its 95% interval, and the agreement with the rows' labels."""
+    verdicts = {"correct": 0, "wrong": 0, "not_found": 0}
+    labelled = disagree = 0
+    for result in results:
+        verdicts[result.verdict] += 1
+        labelled += result.labelled is not None
+        disagree += result.disagrees
+    rows, right = sum(verdicts.values()), verdicts["correct"]
+    low, high = wilson(right, rows)
+    found: dict[str, Any] = {"task": task.name, "rows": rows, **verdicts}
+    found["accuracy"] = round(right / rows, 6) if rows else 0.0
+    found["ci95"] = [round(low, 4), round(high, 4)]
+    if labelled:
+        agree = labelled - disagree
+        found |= {"labelled": labelled, "agree": agree, "disagree": disagree}
+        found["agreement"] = round(agree / labelled, 6)
+    return found
+
+
+def json_rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of JSON lines, each with its place; lines with nothing in them are no rows.
+
+    Raises:
+        TaskError: a line that is no JSON object in UTF-8, or no rows at all.
+    """
+    number, any_row = 0, False
+    for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            any_row = True
+            place = f"{name}, line {number}"
+            yield place, _object(line, place)
+    if not any_row:
+        raise TaskError(f"{name} holds no rows")
+
+
+def _object(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise TaskError(f"{place} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise TaskError(f"{place} is not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError):  # a number of too many digits; brackets too deep
+        raise TaskError(f"{place} is JSON that cannot be read") from None
+    if not isinstance(row, dict):
+        raise TaskError(f"{place} is not a JSON object")
+    return row
+
+
+def grade_lines(
+    task: Task, lines: Iterable[bytes], name: str, disagreements: Path | None = None
+) -> dict[str, Any]:
+    """Grade JSON lines; with ``disagreements``, write the rows whose own label differs there.
+
+    That file is written whole, and only after every row was graded.
+
+    Raises:
+        TaskError: a row that cannot be graded, or a file that cannot be written.
+    """
+    differing = []
+
+    def kept() -> Iterator[Graded]:
+        for result in graded(task, json_rows(lines, name)):
+            if disagreements is not None and result.disagrees:
+                differing.append(files.json_line(result.as_json()))
+            yield result
+
+    found = counts(task, kept())
+    if disagreements is not None:
+        try:
+            files.replace(disagreements, b"".join(differing))
+        except OSError as error:
+            raise TaskError(f"{disagreements} cannot be written: {error.strerror}") from None
+    return found
+
+
+def grade_file(task: Task, path: Path, disagreements: Path | None = None) -> dict[str, Any]:
+    """``grade_lines`` of a file.
+
+    Raises:
+        TaskError: as there, or a file that cannot be opened or read.
+    """
+    if disagreements is not None and disagreements.resolve() == path.resolve():
+        raise TaskError(f"--disagreements {disagreements} is the file to be graded itself")
+    try:
+        with open(path, "rb") as file:
+            return grade_lines(task, file, str(path), disagreements)
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,200 @@
+"""``RUN/live.json``: what a run is at, for those who look on (``watch.py``), beside its events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, get_args
+
+from star_mlx.events import Emit, Event, Notice, Progress, RunFinished, Sampled
+from star_mlx.progress import log
+from star_mlx.progress.state import RunState
+from star_mlx.store.files import json_line
+from star_mlx.types import Phase
+
+EVERY = 1.0  # seconds between two writes, at least; what is no mere progress is written at once
+SHARE = 0.002  # of the time may go into writing progress
+TEXT = 3000  # characters of a sample's texts
+NOTICES = 20  # the latest ones
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What ``live.json`` tells. ``state`` has what it says of progress, samples and notices;
+    ``reason`` is why the run finished, empty where it has not; ``last`` is the last iteration
+    finished at that time, -1 for none."""
+
+    pid: int = 0
+    host: str = ""
+    time: datetime | None = None
+    running: bool = False
+    reason: str = ""
+    last: int = -1
+    state: RunState = field(default_factory=RunState)
+
+
+class Live:
+    """Passes events on, and keeps ``RUN/live.json`` as they leave the run.
+
+    A file that cannot be written is given up with one notice; the run goes on.
+    """
+
+    def __init__(self, run: Path, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._emit, self._clock = run / "live.json", emit, clock
+        self._state = RunState()
+        self._began = clock()
+        self._next = 0.0
+        self._broken = False
+
+    def __call__(self, event: Event) -> None:
+        self._state.apply(event)
+        self._emit(event)
+        now = self._clock()
+        if now >= self._next or not isinstance(event, Progress | Sampled):
+            self._write(now, running=self._state.finished is None)
+
+    def close(self) -> None:
+        """Say that nobody drives the run any more."""
+        if self._state.finished is None:
+            self._write(self._clock(), running=False)
+
+    def _write(self, now: float, *, running: bool) -> None:
+        if self._broken:
+            return
+        began = time.perf_counter()
+        data = json_line(snapshot(self._state, running=running, seconds=now - self._began))
+        partial = self._path.with_name("live.json.partial")
+        try:  # not flushed to the disk: it is worth nothing once the machine is off
+            partial.write_bytes(data)
+            os.replace(partial, self._path)
+        except OSError as error:
+            self._broken = True
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            text = f"{self._path} cannot be written ({error.strerror}): star-mlx watch shows less"
+            self._emit(Notice("warning", text))
+        self._next = now + max(EVERY, (time.perf_counter() - began) / SHARE)
+
+
+@contextmanager
+def shared(run: Path, emit: Emit) -> Iterator[Emit]:
+    """``emit``, with ``RUN/live.json`` kept beside it and what libraries say in ``RUN/log.txt``."""
+    with log.captured(run / "log.txt") as said:
+        live, mentioned = Live(run, emit), False
+
+        def passed(event: Event) -> None:
+            nonlocal mentioned
+            live(event)
+            if said.lines and not mentioned:
+                mentioned = True
+                live(_heard(said))
+
+        try:
+            yield passed
+        finally:
+            live.close()
+
+
+def _heard(said: log.Log) -> Notice:
+    if said.fault:
+        text = f"a library said something, but {said.path} cannot be written ({said.fault})"
+        return Notice("warning", text)
+    return Notice("info", f"a library said something: see {said.path}")
+
+
+def here() -> str:
+    """This machine, without its name: run folders are passed on."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:12]
+
+
+def snapshot(state: RunState, *, running: bool, seconds: float) -> dict[str, Any]:
+    """A state as ``live.json`` has it; ``seconds`` is how long the process has been at it."""
+    return {
+        "pid": os.getpid(),
+        "host": here(),
+        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "running": running,
+        "reason": state.finished.reason if state.finished else "",
+        "seconds": round(state.finished.seconds if state.finished else seconds, 3),
+        "last": max((line["iteration"] for line in state.metrics), default=-1),
+        "model": state.model,
+        "at": asdict(state.at) if state.at else None,
+        "past": [asdict(at) for at in state.past],
+        "held": state.held,
+        "peak": state.peak,
+        "samples": [_sample(sample) for sample in state.samples],
+        "notices": [asdict(notice) for notice in state.notices[-NOTICES:]],
+    }
+
+
+def _sample(sample: Sampled) -> dict[str, Any]:
+    cut = {k: v[:TEXT] if isinstance(v, str) else v for k, v in sample.attempt.items()}
+    return {
+        "iteration": sample.iteration,
+        "question": sample.question[:TEXT],
+        "gold": sample.gold[:TEXT],
+        "attempt": cut,
+    }
+
+
+def read(path: Path) -> Seen | None:
+    """What a ``live.json`` tells; None where there is none, or none that can be understood."""
+    try:
+        return _seen(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return None  # it is another program's, or another version's, or gone
+
+
+def _seen(entry: Mapping[str, Any]) -> Seen:
+    state = RunState(
+        model=dict(entry["model"]),
+        at=_progress(entry["at"]) if entry["at"] else None,
+        past=[_progress(at) for at in entry["past"]],
+        held=int(entry["held"]),
+        peak=int(entry["peak"]),
+        seconds=float(entry["seconds"]),
+    )
+    for row in entry["samples"]:
+        texts = str(row["question"]), str(row["gold"])
+        state.apply(Sampled(int(row["iteration"]), *texts, dict(row["attempt"])))
+    for row in entry["notices"]:
+        state.apply(Notice("warning" if row["level"] == "warning" else "info", str(row["text"])))
+    reason = str(entry["reason"])
+    if reason:
+        state.apply(RunFinished("", reason, state.seconds))
+    return Seen(
+        pid=int(entry["pid"]),
+        host=str(entry["host"]),
+        time=datetime.fromisoformat(entry["time"]).astimezone(timezone.utc),
+        running=bool(entry["running"]),
+        reason=reason,
+        last=int(entry["last"]),
+        state=state,
+    )
+
+
+def _progress(row: Mapping[str, Any]) -> Progress:
+    if row["phase"] not in get_args(Phase):
+        raise ValueError(row["phase"])
+    numbers = {name: int(row[name]) for name in ("iteration", "done", "total", "tokens")}
+    memory = row.get("memory")
+    return Progress(
+        **numbers,
+        phase=row["phase"],
+        seconds=float(row["seconds"]),
+        loss=_number(row.get("loss")),
+        gradient_norm=_number(row.get("gradient_norm")),
+        memory=(int(memory[0]), int(memory[1])) if memory else None,
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,136 @@
+"""What libraries say during a run goes to a file: warnings, log records, their own bars."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
+
+from star_mlx.formatting import harmless
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+class Log(io.TextIOBase):
+    """A text stream whose lines are appended to a file, each with its time.
+
+    The file is made by the first line. Of a line that was written over (with carriage returns, as
+    progress bars do) the last state is kept. A file that cannot be written to is given up:
+    ``fault`` says why. Once it is closed, what is written goes to standard error.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], str] = _now) -> None:
+        self.path, self._now = path, now
+        self.lines = 0  # written
+        self.fault = ""
+        self._part = ""  # of a line that has not ended
+        self._lock = threading.Lock()
+        self._ended = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._ended:
+            sys.stderr.write(text)
+            return len(text)
+        with self._lock:
+            *lines, rest = (self._part + text).split("\n")
+            shown, _, over = rest.rpartition("\r")
+            self._part = over if over.strip() or not shown else f"{_last(shown)}\r{over}"
+            for line in lines:
+                self._keep(_last(line))
+        return len(text)
+
+    def end(self) -> None:
+        """Write what stands on the last line, and take no more."""
+        with self._lock:
+            self._keep(_last(self._part))
+            self._part, self._ended = "", True
+
+    def _keep(self, line: str) -> None:
+        if not line.strip() or self.fault:
+            return
+        try:
+            with open(self.path, "ab") as file:
+                file.write(f"{self._now()} {harmless(line.rstrip())}\n".encode())
+        except OSError as error:
+            self.fault = error.strerror or str(error)
+        self.lines += 1
+
+
+@contextmanager
+def captured(path: Path) -> Iterator[Log]:
+    """Send to a file, while the block lasts, what libraries would show on the terminal.
+
+    That is ``warnings.warn``, log records from WARNING on, and what is written to standard error,
+    also by handlers that were made before. Then everything is as it was. Errors of the block are
+    not touched: they pass, and are shown where they are caught.
+    """
+    log = Log(path)
+    root, handlers = logging.getLogger(), _on_terminal()
+    own = logging.StreamHandler(log)
+    own.setLevel(logging.WARNING)
+    own.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    adds = not any(handler in root.handlers for handler, _ in handlers)  # else it says it twice
+    show, terminal = warnings.showwarning, sys.stderr
+    try:
+        for handler, _ in handlers:
+            handler.setStream(log)
+        if adds:
+            root.addHandler(own)
+        warnings.showwarning = _shown_in(log)
+        sys.stderr = log
+        yield log
+    finally:
+        sys.stderr, warnings.showwarning = terminal, show
+        root.removeHandler(own)
+        for handler, stream in handlers:
+            handler.setStream(stream)
+        log.end()
+
+
+def _on_terminal() -> list[tuple[logging.StreamHandler[Any], Any]]:
+    """Every logger's handlers that write to standard error, with their streams."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    found = {
+        handler: handler.stream
+        for logger in loggers
+        if isinstance(logger, logging.Logger)
+        for handler in logger.handlers
+        if isinstance(handler, logging.StreamHandler)
+        and handler.stream in (sys.stderr, sys.__stderr__)
+    }
+    return list(found.items())
+
+
+def _shown_in(log: Log) -> Callable[..., None]:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        (file or log).write(f"{category.__name__}: {message} ({filename}:{lineno})\n")
+
+    return show
+
+
+def _last(line: str) -> str:
+    """What stands last on a line that was written over."""
+    return next((part for part in reversed(line.split("\r")) if part.strip()), "")

@@ -1,0 +1,104 @@
+"""Events -> the state of a run, apart from any drawing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from star_mlx.events import (
+    Event,
+    IterationFinished,
+    Notice,
+    PhaseStarted,
+    Progress,
+    RunFinished,
+    RunStarted,
+    Sampled,
+)
+
+SAMPLES = 8  # how many of the latest attempts are kept to be shown
+
+
+@dataclass
+class RunState:
+    """What is known of a run after the events so far.
+
+    ``at`` is how far the current phase is, None between phases; ``past`` are the phases of the
+    current iteration that are over, as they ended. ``held`` and ``peak`` are bytes the engine
+    holds, now and at most; 0 where nothing was told. ``seconds`` and ``idle`` are for one who
+    watches a run of another process: how long that has been at it, and why nothing happens.
+    """
+
+    run: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    metrics: list[Mapping[str, Any]] = field(default_factory=list)
+    at: Progress | None = None
+    past: list[Progress] = field(default_factory=list)
+    held: int = 0
+    peak: int = 0
+    samples: deque[Sampled] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    notices: list[Notice] = field(default_factory=list)
+    finished: RunFinished | None = None
+    seconds: float = 0.0
+    idle: str = ""
+
+    def apply(self, event: Event) -> None:
+        """Take in one event. An unknown kind changes nothing."""
+        if isinstance(event, RunStarted):
+            self.run, self.recipe, self.model = event.run, event.recipe, event.model
+            self.metrics = []
+            for line in event.completed:
+                self._enter(line)
+        elif isinstance(event, PhaseStarted):
+            if self.at is not None:
+                self.past.append(self.at)
+            self.past = [at for at in self.past if at.iteration == event.iteration]
+            self.at = Progress(event.iteration, event.phase, 0, event.total, 0, 0.0)
+        elif isinstance(event, Progress):
+            self.at = event
+            if event.memory:
+                self.held, self.peak = event.memory[0], max(self.peak, *event.memory)
+        elif isinstance(event, Sampled):
+            self.samples.append(event)
+        elif isinstance(event, IterationFinished):
+            self._enter(event.metrics)
+            self.at, self.past = None, []
+        elif isinstance(event, Notice):
+            self.notices.append(event)
+        elif isinstance(event, RunFinished):
+            self.finished, self.at = event, None
+
+    def _enter(self, line: Mapping[str, Any]) -> None:
+        number = line["iteration"]
+        self.metrics = [m for m in self.metrics if m["iteration"] != number] + [line]
+        self.peak = max(self.peak, line.get("peak_memory_bytes", 0))
+
+
+def changes(old: RunState, new: RunState) -> Iterator[Event]:
+    """Events that lead from one state of a run to another, as far as lines tell of them."""
+    if not old.run:
+        yield RunStarted(new.run, new.recipe, new.model)
+    known = {line["iteration"] for line in old.metrics}
+    for line in new.metrics:
+        if line["iteration"] not in known:
+            yield IterationFinished(line)
+    for notice in new.notices:
+        if notice not in old.notices:
+            yield notice
+    if new.at is not None and new.at != old.at:
+        if old.at is None or _another(old.at, new.at):
+            yield PhaseStarted(new.at.iteration, new.at.phase, new.at.total)
+        yield new.at
+    if new.idle and new.idle != old.idle:
+        yield Notice("warning", new.idle)
+    if new.finished and not old.finished:
+        yield new.finished
+
+
+def _another(old: Progress, new: Progress) -> bool:
+    """Whether it is another phase; the base is evaluated twice."""
+    same = (old.iteration, old.phase, old.total) == (new.iteration, new.phase, new.total)
+    return not same or new.done < old.done

@@ -1,0 +1,150 @@
+"""A run that another process drives, from its files alone. Nothing is locked or written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from star_mlx.errors import RunError
+from star_mlx.events import RunFinished
+from star_mlx.progress import live_json
+from star_mlx.progress.state import RunState
+from star_mlx.store import reading
+from star_mlx.store.files import json_lines
+
+LONG = 600.0  # seconds without a sign of life that are said, or count as the end
+REDRAW = 1.0  # seconds between two states at most, so that a screen follows its window's size
+TAIL = 1 << 16  # bytes of the journal that are looked at: its last line, where that says something
+
+
+def states(
+    run: Path,
+    interval: float = 1.0,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[RunState]:
+    """The states of a run until it is finished, every ``interval`` seconds anew, or every second as
+    it was.
+
+    Raises:
+        RunError: no such folder, or not a run.
+    """
+    files = Files(run)
+    due, state = 0.0, RunState()
+    while True:
+        if not state.run or clock() >= due:
+            state, due = files.state(), clock() + interval
+        yield state
+        if state.finished:
+            return
+        sleep(min(interval, REDRAW))
+
+
+class Files:
+    """A run's files, read again where they have changed. One that cannot be read, being just
+    written, is as it was before."""
+
+    def __init__(self, run: Path) -> None:
+        found = reading.read(run)
+        if not isinstance(found.recipe, dict):
+            raise RunError(f"{run / 'recipe.yaml'} holds no recipe: it is damaged")
+        self._run, self._recipe, self._metrics = run, found.recipe, found.metrics
+        self._read = _version(run / "metrics.jsonl")
+        self._seen: live_json.Seen | None = None
+
+    def state(self, now: datetime | None = None) -> RunState:
+        """What the files tell at the time ``now``."""
+        now = now or datetime.now(timezone.utc)
+        self._refresh()
+        seen, journal = self._seen or live_json.Seen(), _last_entry(self._run / "journal.jsonl")
+        state = replace(seen.state)
+        state.run, state.recipe, state.metrics = str(self._run), self._recipe, list(self._metrics)
+        state.model = state.model or self._recipe.get("provenance", {}).get("base", {})
+        state.peak = max([state.peak, *(m.get("peak_memory_bytes", 0) for m in state.metrics)])
+        if any(line["iteration"] > seen.last for line in self._metrics):
+            state.at, state.past = None, []  # that iteration is over
+        reason = seen.reason or (journal["reason"] if journal["event"] == "finished" else "")
+        if reason:
+            took = state.seconds or sum(sum(m.get("seconds", {}).values()) for m in state.metrics)
+            state.apply(RunFinished(state.run, reason, took))
+        else:
+            times = [time for time in (seen.time, journal["time"]) if time]
+            _judge(state, seen, max(times) if times else None, now)
+        return state
+
+    def _refresh(self) -> None:
+        metrics = self._run / "metrics.jsonl"
+        if (version := _version(metrics)) != self._read:
+            with suppress(RunError, OSError):
+                self._metrics, self._read = list(json_lines(metrics)), version
+        self._seen = live_json.read(self._run / "live.json") or self._seen
+
+
+def _judge(state: RunState, seen: live_json.Seen, last: datetime | None, now: datetime) -> None:
+    """Say whether somebody drives the run, and for how long."""
+    age = (now - last).total_seconds() if last else 0.0
+    when = _when(last, now) if last else "unknown"
+    known = seen.host == live_json.here()
+    left = seen.time is not None and (not seen.running or (known and not _alive(seen.pid)))
+    if left or (age > LONG and not known):
+        state.idle = (
+            f"no process is driving this run (last sign of life {when}); go on with: "
+            f"star-mlx loop --run {shlex.quote(state.run)}"
+        )
+        return
+    state.idle = ""
+    if age > LONG:
+        state.idle = f"nothing was written since {when}, but process {seen.pid} is alive"
+    if seen.time:
+        state.seconds += max(0.0, (now - seen.time).total_seconds())
+
+
+def _when(then: datetime, now: datetime) -> str:
+    """``"14:02"``, with the date where that is another day."""
+    local = then.astimezone()
+    return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local:%F %H:%M}"
+
+
+def _alive(pid: int) -> bool:
+    """Whether this machine has a process of that number."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _last_entry(journal: Path) -> Mapping[str, Any]:
+    """``event``, ``time`` and ``reason`` of the journal's last whole line; empty where it has none,
+    or a very long one, which is not the last of a finished run."""
+    nothing = {"event": "", "time": None, "reason": ""}
+    try:
+        with open(journal, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            whole, _, _ = file.read().rpartition(b"\n")
+        entry = json.loads(whole.rpartition(b"\n")[2])
+        time = datetime.fromisoformat(entry["time"]).astimezone(timezone.utc)
+        return {"event": entry["event"], "time": time, "reason": str(entry.get("reason", ""))}
+    except (OSError, ValueError, TypeError, KeyError):
+        return nothing

@@ -1,0 +1,297 @@
+"""Recipe files and overrides as layers of plain values, and errors that name the place.
+
+A later layer goes over an earlier one, key by key. Where it names another task or another model,
+what the earlier ones said of theirs is dropped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from star_mlx.errors import RecipeError
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values and where they come from; ``lines`` has the line of each key of a file."""
+
+    source: str
+    values: dict[str, Any]
+    lines: Mapping[Key, int] = field(default_factory=dict)
+
+    def place(self, key: Key) -> str:
+        """Where a key stands: the source, and the line where that is known."""
+        line = next(
+            (self.lines[k] for n in range(len(key), 0, -1) if (k := key[:n]) in self.lines), None
+        )
+        return self.source if line is None else f"{self.source}, line {line}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``5e-4`` is a number and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} stands twice, first in line {seen[key.value]}",
+                    problem_mark=key.start_mark,
+                )
+            seen[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def read(name: str, shipped: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
+    """The layers of a recipe, those it extends first.
+
+    Args:
+        name: a file, or the name of one in the folder ``shipped``.
+        above: the files that led here, each extending the next.
+    """
+    path = _find(name, shipped, above[-1].parent if above else Path())
+    if path.resolve() in [p.resolve() for p in above]:
+        chain = " -> ".join(map(str, (*above, path)))
+        raise RecipeError(f"{path} extends itself ({chain}): take one of the extends out")
+    layer = _layer(path)
+    base = layer.values.pop("extends", None)
+    if base is None:
+        return [layer]
+    if not isinstance(base, str):
+        raise RecipeError(f"{layer.place(('extends',))}: extends should be a recipe's name or file")
+    return [*read(base, shipped, (*above, path)), layer]
+
+
+def _find(name: str, shipped: Path, folder: Path) -> Path:
+    """A file beside the recipe that names it, or a shipped recipe."""
+    here, own = folder / name, shipped / f"{name}.yaml"
+    if here.is_file():
+        return here
+    if "/" not in name and own.is_file():
+        return own
+    names = sorted(path.stem for path in shipped.glob("*.yaml"))
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    what = f"{here} is a folder" if here.is_dir() else f"there is no file {here}"
+    raise RecipeError(f"no recipe {name!r}: {what}, and of the shipped recipes {hint}")
+
+
+def _layer(path: Path) -> Layer:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RecipeError(f"{path} cannot be read: {why}") from None
+    values = _parsed(text, str(path))
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, such as `seed: 1`")
+    _beside(values.get("prompts"), ("file",), path.parent)
+    task = values.get("task")
+    if isinstance(task, dict):
+        _beside(task.get("options"), ("data", "path", "test"), path.parent)
+    node = yaml.compose(text, Loader=_Loader)
+    return Layer(str(path), values, dict(_lines(node)))
+
+
+def _beside(group: Any, names: Sequence[str], folder: Path) -> None:
+    """Make the paths of a group of settings relative to the recipe that gives them."""
+    for name in names:
+        if isinstance(group, dict) and isinstance(group.get(name), str):
+            group[name] = str(folder / Path(group[name]).expanduser())
+
+
+def _parsed(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark and not source.startswith("--") else ""
+        raise RecipeError(f"{source}{line}: this is no valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{source}: this is no valid YAML: {_one_line(error)}") from None
+    except (ValueError, RecursionError) as error:  # such as the date 2024-13-45
+        raise RecipeError(f"{source}: this is no valid YAML: {_one_line(error)}") from None
+
+
+def _lines(node: yaml.Node | None, above: Key = ()) -> Iterator[tuple[Key, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*above, str(key.value)), key.start_mark.line + 1
+            yield from _lines(value, (*above, str(key.value)))
+
+
+def override(text: str) -> Layer:
+    """The layer of one ``key.path=value``."""
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise RecipeError(f"--set {text}: write KEY=VALUE, such as --set star.iterations=3")
+    values: Any = _parsed(value, f"--set {text}")
+    for key in reversed(keys):
+        values = {key: values}
+    return Layer(f"--set {text}", values)
+
+
+# --------------------------------------------------------------------------- merging
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    """All layers, later ones over earlier ones, without short forms."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        new = _long(layer.values)
+        for group, name in (("task", "name"), ("model", "path")):
+            if _renames(new.get(group), values.get(group), name):
+                values[group] = {}
+        values = _over(values, new)
+    return values
+
+
+def _renames(new: Any, old: Any, name: str) -> bool:
+    """Whether a group names something else than the one before it."""
+    both = isinstance(new, dict) and isinstance(old, dict)
+    return both and name in new and new[name] != old.get(name)
+
+
+def _long(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without the short forms of ``task`` and ``model``."""
+    new = dict(values)
+    if isinstance(task := new.get("task"), str):
+        new["task"] = {"name": task}
+    if isinstance(model := new.get("model"), str):
+        hub = re.fullmatch(r"([\w.-]+/[\w.-]+)@(\S+)", model)
+        new["model"] = {"path": hub[1], "revision": hub[2]} if hub else {"path": model}
+    return new
+
+
+def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(old)
+    for key, value in new.items():
+        under = both.get(key)
+        if isinstance(under, dict) and isinstance(value, dict):
+            value = _over(under, value)
+        both[key] = value
+    return both
+
+
+def leaves(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """``"key.path"`` -> value, for what is no mapping (or an empty one)."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(leaves(value, f"{above}{key}."))
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
+
+
+def shown(value: Any) -> str:
+    """A value as YAML would have it in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("...").strip()
+
+
+# --------------------------------------------------------------------------- errors
+
+
+def explained(
+    error: ValidationError, layers: Sequence[Layer], root: type[BaseModel]
+) -> RecipeError:
+    """The first thing wrong, as one line: where it stands, the key, what is wrong, how to mend."""
+    first = error.errors()[0]
+    key: Key = tuple(str(part) for part in first["loc"])
+    place = _place(layers, key)
+    path = ".".join(key)
+    if first["type"] == "extra_forbidden":
+        return RecipeError(f"{place}: unknown key {path}: {_nearest(key, root)}")
+    if first["type"] == "value_error":
+        return RecipeError(f"{place}: {path}: {first['ctx']['error']}")
+    if first["type"] == "missing":
+        return RecipeError(f"{place}: {path} is missing")
+    if first["type"] == "model_type":
+        inner = ", ".join(_group(key, root).model_fields)
+        return RecipeError(f"{place}: {path} should be a group of keys: {inner}")
+    wrong = first["msg"].replace("Input should", "should").replace("tuple", "list")
+    wrong = wrong.replace("a valid integer", "a whole number").replace("a valid string", "text")
+    wrong = wrong.replace("a valid boolean", "true or false").replace("a valid n", "a n")
+    wrong = wrong[0].lower() + wrong[1:]
+    about = _description(key, root)
+    return RecipeError(f"{place}: {path} {wrong}, but is {shown(first['input'])}{about}")
+
+
+def _place(layers: Sequence[Layer], key: Key) -> str:
+    """The place of the layer that a key's value, or that of the nearest group, comes from."""
+    for length in range(len(key), 0, -1):
+        for layer in reversed(layers):
+            values: Any = _long(layer.values)
+            for part in key[:length]:
+                values = values.get(part, layer) if isinstance(values, dict) else layer
+            if values is not layer:
+                return layer.place(key)
+    return layers[-1].place(key)
+
+
+def _group(key: Sequence[str], root: type[BaseModel]) -> type[BaseModel]:
+    """The innermost group of settings that a key path leads into."""
+    group = root
+    for part in key:
+        info = group.model_fields.get(part)
+        if info is None or not _is_group(info.annotation):
+            break
+        group = info.annotation  # type: ignore[assignment]
+    return group
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def keys(root: type[BaseModel], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every setting: its key path and its pydantic field."""
+    for name, info in root.model_fields.items():
+        if _is_group(info.annotation):
+            yield from keys(info.annotation, (*above, info.alias or name))  # type: ignore[arg-type]
+        else:
+            yield (*above, info.alias or name), info
+
+
+def _nearest(key: Key, root: type[BaseModel]) -> str:
+    siblings = list(_group(key[:-1], root).model_fields)
+    last = {k[-1]: ".".join(k) for k, _ in keys(root)}
+    if key[-1] in last:
+        return f"did you mean {last[key[-1]]}?"
+    if near := difflib.get_close_matches(key[-1], siblings, n=1):
+        return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
+    if near := difflib.get_close_matches(key[-1], last, n=1):
+        return f"did you mean {last[near[0]]}?"
+    return f"there are: {', '.join(siblings)}"
+
+
+def _description(key: Key, root: type[BaseModel]) -> str:
+    about = {k: info.description for k, info in keys(root)}
+    text = next((about[key[:n]] for n in range(len(key), 0, -1) if key[:n] in about), None)
+    return f" ({text})" if text else ""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,110 @@
+"""Read a recipe: a file or a shipped one, with what the command line says on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from star_mlx.errors import RecipeError
+from star_mlx.recipe import layers as yaml_layers
+from star_mlx.recipe.layers import Layer
+from star_mlx.recipe.shipped import recipes_dir
+from star_mlx.settings import Recipe
+
+
+def load(
+    name: str | None = None,
+    *,
+    task: str | None = None,
+    data: str | None = None,
+    model: str | None = None,
+    trust_remote_code: bool | None = None,
+    seed: int | None = None,
+    rationalize: bool | None = None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Read a recipe and apply, in this order, the options given and the overrides.
+
+    Args:
+        name: a recipe file, or the name of a shipped one. Without it, the shipped recipe that has
+            the task's name, or else the defaults.
+        task: the name of a task, or of a recipe file.
+        data: where the task's data is, as ``--data`` gives it.
+        model, trust_remote_code, seed, rationalize: as ``--model`` and so on give them; None leaves
+            the recipe's.
+        overrides: ``"key.path=value"``, the value being YAML.
+        base: resolved values (those of a run) to take instead of a recipe's.
+
+    Raises:
+        RecipeError: no such recipe, no task, or a key or value that cannot be.
+    """
+    if name is None and task is not None and Path(task).suffix in (".yaml", ".yml"):
+        name, task = task, None
+    if name is None and base is None and task in shipped():
+        name = task
+    layers = yaml_layers.read(name, recipes_dir()) if name is not None else []
+    if base is not None:
+        layers.append(Layer("the run's recipe.yaml", dict(base)))
+    given: dict[str, Any] = {"task": task, "model": model, "seed": seed}
+    layers += [Layer(f"--{k}", {k: v}) for k, v in given.items() if v is not None]
+    if rationalize is not None:
+        option = "--rationalize" if rationalize else "--no-rationalize"
+        layers.append(Layer(option, {"star": {"rationalize": rationalize}}))
+    if trust_remote_code:
+        layers.append(Layer("--trust-remote-code", {"model": {"trust_remote_code": True}}))
+    if data is not None:
+        option = "path" if _task_name(layers) == "jsonl" else "data"
+        layers.append(Layer("--data", {"task": {"options": {option: data}}}))
+    layers += [yaml_layers.override(text) for text in overrides]
+    return _validated(layers)
+
+
+def _task_name(layers: Sequence[Layer]) -> Any:
+    task = yaml_layers.merged(layers).get("task")
+    return task.get("name") if isinstance(task, dict) else task
+
+
+def from_resolved(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that ``resolved`` made these values from."""
+    return load(base=values)
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Every value of the recipe, as plain data that YAML can hold."""
+    return recipe.model_dump(mode="json")
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What differs between two resolved recipes: ``"star.iterations 5 -> 7"``, in a's order."""
+    left, right = yaml_layers.leaves(a), yaml_layers.leaves(b)
+    missing = object()
+    return [
+        f"{key} {_shown(left, key)} -> {_shown(right, key)}"
+        for key in {**left, **right}
+        if left.get(key, missing) != right.get(key, missing)
+    ]
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(path.stem for path in recipes_dir().glob("*.yaml"))
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return yaml_layers.shown(values[key]) if key in values else "(not set)"
+
+
+def _validated(layers: Sequence[Layer]) -> Recipe:
+    try:
+        values = yaml_layers.merged(layers)
+        if "task" not in values:
+            raise RecipeError(
+                "no task: give --task NAME or --recipe FILE (star-mlx tasks lists the tasks)"
+            )
+        return Recipe(**values)
+    except ValidationError as error:
+        raise yaml_layers.explained(error, layers, Recipe) from None

@@ -1,0 +1,69 @@
+"""From a recipe to what it names: the task and its prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from star_mlx import prompts, tasks
+from star_mlx.errors import PromptError
+from star_mlx.recipe.loading import from_resolved, resolved
+from star_mlx.settings import Recipe
+from star_mlx.store import reading
+from star_mlx.types import Engine, Task
+
+
+def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """Every value of a recipe as plain data, the task's own defaults included."""
+    values = resolved(recipe)
+    values["task"]["options"] = dict(task.settings())
+    return values
+
+
+def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
+    """The recipe's task with its few-shot prompts, as plain text."""
+    from star_mlx.recipe.shipped import prompts_dir
+
+    task = tasks.make(recipe.task.name, recipe.task.options)
+    spec, direct = recipe.prompts, recipe.star.direct or recipe.baseline == "direct"
+    file = Path(spec.file) if spec.file else prompts_dir() / task.name / "few_shot.yaml"
+    if recipe.baseline == "zero-shot" or spec.k == 0:
+        found = prompts.Prompts(task, (), direct, zero_shot=True)
+    elif spec.k:
+        found = prompts.drawn(task, spec.k, spec.seed, direct=direct)
+    elif spec.file is None and not file.is_file():
+        raise PromptError(
+            f"the task {task.name} has no few-shot examples of its own: give prompts.file=FILE, or "
+            "prompts.k=N to draw N from the data"
+        )
+    else:
+        found = prompts.load(file, task, direct=direct)
+    return task, found
+
+
+def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Engine) -> prompts.Prompts:
+    """The prompts in the engine's chat template, where the recipe asks for that."""
+    if not recipe.prompts.chat:
+        return prompt_set
+    chat = functools.partial(_chat, engine)
+    return dataclasses.replace(prompt_set, chat=chat, system=recipe.prompts.system)
+
+
+def _chat(engine: Engine, turns: Sequence[tuple[str, str]], reply: bool) -> str:
+    return engine.chat(turns, reply=reply)
+
+
+def task_named(name: str, data: str | None = None) -> Task:
+    """A task by its name, or that of a recipe file, with its data where ``data`` says."""
+    from star_mlx.recipe import loading as recipes
+
+    spec = recipes.load(task=name, data=data).task
+    return tasks.make(spec.name, spec.options)
+
+
+def resume_recipe(run: Path) -> Recipe:
+    """The recipe a run folder was made with."""
+    return from_resolved({k: v for k, v in reading.read(run).recipe.items() if k != "provenance"})

@@ -1,0 +1,77 @@
+"""What a run depends on beyond its recipe, and whether it is still the same."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from star_mlx import prompts
+from star_mlx.errors import RunError
+from star_mlx.events import Emit, Notice
+from star_mlx.recipe.loading import differences as recipe_differences
+from star_mlx.store import reading
+from star_mlx.types import Engine, Task
+
+PACKAGES = ("star-mlx", "mlx", "mlx-lm", "transformers", "numpy")
+
+
+def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[str, Any]:
+    """What a run depends on beyond its recipe: versions, and the hashes of base, data, prompts."""
+    return {
+        "versions": {name: _version(name) for name in PACKAGES}
+        | {"python": ".".join(map(str, sys.version_info[:3]))},
+        "base": dict(engine.describe()),
+        "data_sha256": data_sha256(task),
+        "rows_left_out": len(task.skipped()),
+        "prompts_sha256": prompt_set.digest(),
+    }
+
+
+def data_sha256(task: Task) -> str:
+    """SHA-256 of the train and dev problems."""
+    data = hashlib.sha256()
+    for split in ("train", "dev"):
+        for problem in task.problems(split):
+            data.update(f"{split}\0{problem.id}\0{problem.question}\0{problem.answer}\n".encode())
+    return data.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved recipe without where its data lies, whose content is compared by hash, and
+    without what the machine has."""
+    task = dict(values.get("task", {}))
+    options = {k: v for k, v in task.get("options", {}).items() if k not in ("data", "path")}
+    return {**values, "task": {**task, "options": options}, "max_memory": None}
+
+
+def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
+    """Refuse to go on with a run that another recipe, base, data or prompts made."""
+    then, now = dict(record.recipe), dict(values)
+    made, make = then.pop("provenance", {}), now.pop("provenance")
+    differ = recipe_differences(_placeless(then), _placeless(now))
+    same = ("data_sha256", "prompts_sha256")
+    differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]
+    if made.get("base", {}).get("hash") != make["base"]["hash"]:
+        differ.append("the base model's content")
+    if differ:
+        raise RunError(
+            f"{record.path} was made with another recipe; what differs: {'; '.join(differ)}. "
+            "Give another --run, or the same recipe"
+        )
+    if made.get("versions") != make["versions"]:
+        then_now = [
+            f"{name} {made.get('versions', {}).get(name)} -> {value}"
+            for name, value in make["versions"].items()
+            if made.get("versions", {}).get(name) != value
+        ]
+        emit(Notice("warning", f"versions differ from the run's start: {', '.join(then_now)}"))

@@ -1,0 +1,137 @@
+"""Run folders -> a folder with one page and its charts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from star_mlx.errors import RunError
+from star_mlx.report.parts import MARK
+
+if TYPE_CHECKING:
+    from star_mlx.report.gather import Run
+    from star_mlx.report.parts import Chart
+
+PAGE = "index.html"
+CHARTS = ("accuracy", "classes", "yields", "ledger", "losses", "gradients", "work", "quality")
+SAMPLES_BYTES = 1_200_000
+
+
+def folder(runs: Sequence[Path]) -> Path:
+    """Where the report of these runs goes by default: into the first one."""
+    alone = len({run.resolve() for run in runs}) == 1
+    return runs[0] / ("report" if alone else "report-with-others")
+
+
+def write(
+    runs: Sequence[Path], out: Path, made: datetime, samples_bytes: int = SAMPLES_BYTES
+) -> list[Path]:
+    """Write the report of some runs to a folder; the files written, the page first.
+
+    Args:
+        runs: the run folders; they are read only, and may be in use.
+        out: a folder that does not exist, is empty, or holds an earlier report, which is replaced.
+        made: when that is.
+        samples_bytes: about how much of the page the attempts may take, all runs together.
+
+    Raises:
+        RunError: no run or a damaged one, a folder of something else, or no matplotlib.
+    """
+    if find_spec("matplotlib") is None:
+        raise RunError('a report needs matplotlib: pip install "star-mlx[report]"')
+    out = out.absolute()
+    _check(out)
+    from star_mlx.measure import run_problems
+    from star_mlx.report import browser, gather, page, samples
+
+    found = gather.runs(runs)
+    groups = []
+    for run in found:
+        known = run_problems.of_run(run.record)
+        selection = samples.select(run, known, samples_bytes // len(found))
+        groups.append(browser.Group(run, known, selection))
+    files, pictures = _draw(found)
+    html = page.page(groups, pictures, made.strftime("%Y-%m-%d %H:%M %Z").strip())
+    contents = {PAGE: html.encode("utf-8"), **files}
+    _replace(out, contents)
+    return [out / name for name in contents]
+
+
+def _draw(found: Sequence[Run]) -> tuple[dict[str, bytes], list[tuple[Chart, str]]]:
+    """The files of the charts, and each chart with its picture for the page."""
+    from star_mlx.report import charts, charts_work, drawing, svg
+
+    files: dict[str, bytes] = {}
+    pictures = []
+    with drawing.style():
+        for draw in (
+            charts.accuracy,
+            charts.classes,
+            charts.yields,
+            charts.ledger,
+            charts_work.losses,
+            charts_work.gradients,
+            charts_work.work,
+            charts_work.quality,
+        ):
+            if chart := draw(found):
+                files[f"charts/{chart.name}.svg"] = picture = drawing.svg(chart.figure)
+                chart.figure.set_layout_engine("none")  # it is laid out now
+                files[f"charts/{chart.name}.png"] = drawing.png(chart.figure)
+                inline = svg.inline(picture, chart.name, chart.title, chart.caption)
+                pictures.append((chart, inline))
+    return files, pictures
+
+
+def _check(out: Path) -> None:
+    """Refuse a folder that holds anything but an earlier report.
+
+    Raises:
+        RunError: it does, or it is a file.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise RunError(f"{out} is a file: a report needs a folder; give another --out")
+    ours = {PAGE, *(f"charts/{name}.{kind}" for name in CHARTS for kind in ("svg", "png"))}
+    there = {str(file.relative_to(out)) for file in out.rglob("*") if not file.is_dir()}
+    other = sorted(there - ours)
+    if PAGE in there and MARK not in (out / PAGE).read_bytes()[:200]:
+        other.append(PAGE)
+    if other:
+        raise RunError(
+            f"{out} holds something else than a report ({other[0]}): give another --out, or a "
+            "folder that does not exist"
+        )
+
+
+def _replace(out: Path, contents: dict[str, bytes]) -> None:
+    """Write the folder beside its place and rename it into it.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    beside = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        for name, data in contents.items():
+            file = beside / "report" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(beside / "report", out)
+    except OSError as error:
+        raise RunError(
+            f"{out} cannot be written: {error.strerror or error}; give another --out"
+        ) from None
+    finally:
+        if beside:
+            shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""What STaR is measured against: no examples, few-shot, answers alone, human rationales.
+
+A baseline is a run folder like any other, so it is resumed, shown, tried and evaluated like one.
+``zero-shot`` and ``few-shot`` measure the base; ``direct`` (answers alone, as the paper has it) and
+``sft`` (the data's own rationales) train one fresh adapter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from star_mlx.errors import TaskError
+from star_mlx.events import Emit, IterationFinished
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import loading as recipes
+from star_mlx.run.learner import Learner
+from star_mlx.settings import Recipe
+from star_mlx.star import amount, sample
+from star_mlx.store import reading
+from star_mlx.store.writing import Store
+from star_mlx.types import Iteration, Task
+
+
+def recipe(
+    base: Recipe, kind: str, *, run: Path | None, steps: int | None, problems: int | None
+) -> Recipe:
+    """The recipe of a baseline to what the recipe ``base`` does.
+
+    Args:
+        run: the run it belongs to, if any: a trained baseline gets the steps of its last iteration.
+        steps, problems: how much to train instead, and on how many problems.
+    """
+    values = recipes.resolved(base)
+    star = values["star"]
+    star |= {"iterations": 1, "start_iteration": 1, "start_from": None, "direct": kind == "direct"}
+    star["schedule"] |= _budget(base, run, steps)
+    if problems is not None:
+        star["problems"] = problems
+    if not base.star.few_shot_train:
+        star["drop_few_shot_from"] = 1  # as it was trained
+    values["evaluate"] |= {"zero_shot": False}
+    return recipes.from_resolved({**values, "baseline": kind})
+
+
+def _budget(base: Recipe, run: Path | None, steps: int | None) -> dict[str, Any]:
+    """A schedule of one iteration: so many steps, else those of the loop's last iteration."""
+    if steps is None and run is not None:
+        trained = [line["train"] for line in reading.read(run).metrics if "train" in line]
+        steps = trained[-1]["steps"] if trained else None
+    last = amount(base.star.schedule, base.star.iterations)
+    if steps is None and last.steps is None:
+        return {"kind": "epochs", "base": last.epochs}
+    return {"kind": "exponential", "start": steps or last.steps}
+
+
+def run(
+    recipe: Recipe, task: Task, prompts: Prompts, learner: Learner, folder: Store, emit: Emit
+) -> str:
+    """Measure the recipe's baseline in an open run folder; why it ended.
+
+    Iteration 0, the base, is measured already. The trained ones are iteration 1: problems are drawn
+    as iteration 1 of the loop draws them.
+
+    Raises:
+        TaskError: ``sft`` on data without rationales.
+    """
+    if recipe.baseline in ("zero-shot", "few-shot") or len(folder.metrics) > 1:
+        return "done"
+    options = recipe.star
+    problems = sample(prompts.unseen(task.training([])), options, recipe.seed, 1)
+    if recipe.baseline == "sft":
+        problems = [p for p in problems if p.rationale is not None]
+        if not problems:
+            raise TaskError(
+                f"the data of {task.name} has no rationales to train on: no sft baseline"
+            )
+    examples = tuple(learner.given(problem, iteration=1) for problem in problems)
+    trained = learner.train(examples, amount(options.schedule, 1), iteration=1)
+    evaluation = learner.evaluate(trained.adapter, iteration=1, few_shot=learner.few_shot(1))
+    iteration = Iteration(1, tuple(problems), (), (), examples, trained, evaluation)
+    line = learner.metrics(iteration)
+    folder.finish(line)
+    emit(IterationFinished(line))
+    return "done"

@@ -1,0 +1,239 @@
+"""Measure a model of a run on a split: accuracy, several samples, and paired comparisons.
+
+The attempts are kept in the run folder like the loop's own, so that an interrupted measurement goes
+on where it stopped and one made before is read, not made again. Every result is a file in
+``RUN/results/``, named by its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from star_mlx.errors import RunError
+from star_mlx.events import Emit
+from star_mlx.measure.findings import compare, summary, verdicts
+from star_mlx.run.learner import Learner
+from star_mlx.run.passes import Pass, measuring
+from star_mlx.run.reopen import opened
+from star_mlx.settings import Recipe
+from star_mlx.store import reading, writing
+from star_mlx.store.files import json_line
+from star_mlx.store.files import replace as replace_file
+from star_mlx.types import Attempt, Engine, Problem, Split, Task
+
+TRAINED = ("direct", "sft")  # baselines with an adapter of their own, in RUN/baselines/KIND
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What is measured: a split, ``limit`` problems of it, ``samples`` attempts at each."""
+
+    split: Split = "dev"
+    samples: int = 1
+    temperature: float | None = None
+    limit: int | None = None
+
+    def kind(self, zero_shot: bool) -> str:
+        """The name of the file the attempts are kept in."""
+        parts = [
+            "zero-shot" if zero_shot else "",
+            self.split,
+            "" if self.limit is None else f"n{self.limit}",
+            "" if self.samples == 1 else f"k{self.samples}",
+            "" if self.temperature is None else f"t{self.temperature:g}",
+        ]
+        return "-".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """Whose attempts: an iteration of a run (0 is the base), with or without examples.
+
+    ``adapter`` is where the iteration's adapter is, if it is not in the run.
+    """
+
+    name: str
+    number: int
+    zero_shot: bool = False
+    adapter: Path | None = None
+
+
+def which(record: reading.RunRecord, name: str) -> Of:
+    """``"3"``, ``"best"``, ``"last"``, ``"few-shot"`` (iteration 0) or ``"zero-shot"``.
+
+    Raises:
+        RunError: it is none of these, or the run has no such iteration.
+    """
+    if name == "zero-shot":
+        return Of(name, 0, zero_shot=True)
+    if name == "few-shot":
+        return Of(name, 0)
+    if name in ("best", "last"):
+        number = record.best if name == "best" else record.last
+    elif name.isdecimal():
+        number = int(name)
+    else:
+        raise RunError(
+            f"no iteration {name!r}: give a number, best, last, few-shot, zero-shot, or with "
+            "--against also direct, sft, or another run's folder"
+        )
+    record.adapter(number)
+    return Of(f"iteration {number}" if number else "iteration 0 (the base)", number)
+
+
+def attempts(
+    learner: Learner, folder: writing.Store, problems: Sequence[Problem], of: Of, how: How
+) -> list[Attempt]:
+    """The attempts of a model at problems, ``how.samples`` at each, standing together."""
+    recipe, prompts = learner.recipe, learner.prompts
+    zero_shot = of.zero_shot or prompts.zero_shot
+    if zero_shot:
+        prompts = replace(prompts, examples=(), zero_shot=True)
+    decoding = measuring(recipe, prompts)
+    if how.temperature is not None:
+        decoding = replace(decoding, temperature=how.temperature)
+    adapter = of.adapter or (folder.adapter(of.number) if of.number else None)
+    few_shot = learner.few_shot(of.number) and not zero_shot
+    kind = how.kind(of.zero_shot)
+    if how in (How("dev"), How("dev", limit=recipe.evaluate.dev)):  # as the loop measures
+        kind = "zero-shot" if of.zero_shot else "dev"
+    return learner.walk(
+        problems,
+        Pass(
+            of.number, kind, "evaluate", adapter, prompts, decoding, few_shot, samples=how.samples
+        ),
+    )
+
+
+def chosen(task: Task, recipe: Recipe, how: How) -> Sequence[Problem]:
+    """The problems of the split, the first ``how.limit`` of them; by default as many as the recipe
+    measures on dev, and all of test."""
+    limit = how.limit
+    if limit is None and how.split == "dev":
+        limit = recipe.evaluate.dev
+    return task.problems(how.split)[:limit]
+
+
+def entry(
+    task: Task,
+    problems: Sequence[Problem],
+    made: Sequence[Attempt],
+    of: Of,
+    how: How,
+    record: reading.RunRecord,
+) -> dict[str, Any]:
+    """A result as its file has it; ``test_reads`` counts this one too."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    found: dict[str, Any] = {
+        "time": now,
+        "run": str(record.path),
+        "of": of.name,
+        "iteration": of.number,
+        "temperature": how.temperature,
+        **summary(task, problems, made, how.split, how.samples),
+        "rows_left_out": len(task.skipped()),
+        "against": [],
+    }
+    if how.split == "test":
+        found["test_reads"] = test_reads(record.path) + 1
+    return found
+
+
+def on(
+    task: Task, learner: Learner, folder: writing.Store, how: How, numbers: Sequence[int]
+) -> list[dict[str, Any]]:
+    """The results of some iterations, the first compared with every other."""
+    record = reading.read(folder.path)
+    models = [which(record, str(number)) for number in dict.fromkeys(numbers)]
+    asked = chosen(task, learner.recipe, how)
+    made = {of: attempts(learner, folder, asked, of, how) for of in models}
+    results = [entry(task, asked, made[of], of, how, record) for of in models]
+    right = {of: verdicts(task, asked, made[of], how.samples) for of in models}
+    first, *others = models
+    for of in others:
+        results[0]["against"].append(compare(first.name, right[first], of.name, right[of]))
+    return results
+
+
+def save(run: Path, result: Mapping[str, Any]) -> Path:
+    """Write a result to ``RUN/results/<time>-<split>-<iteration>.json``, whole or not at all."""
+    folder = run / "results"
+    folder.mkdir(exist_ok=True)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    stem = f"{stamp}-{result['split']}-{result['iteration']:03d}"
+    for again in count(1):
+        path = folder / (f"{stem}.json" if again == 1 else f"{stem}-{again}.json")
+        if not path.exists():
+            break
+    replace_file(path, json_line(result))
+    return path
+
+
+def test_reads(run: Path) -> int:
+    """How many results on the test split the run holds."""
+    return len(list((run / "results").glob("*-test-*.json")))
+
+
+def evaluate_run(
+    run: Path,
+    iteration: str = "best",
+    *,
+    how: How,
+    against: Sequence[str] = (),
+    emit: Emit = lambda event: None,
+    engine: Engine | None = None,
+) -> dict[str, Any]:
+    """Measure an iteration of a run, compare it with others, and keep the result in the run.
+
+    Args:
+        run: the run folder.
+        iteration: a number, ``best``, ``last``, ``few-shot`` (iteration 0) or ``zero-shot``.
+        how: the split, the samples, the temperature and the number of problems.
+        against: what to compare it with, on the same problems: names as of ``iteration``, the
+            baselines ``direct`` and ``sft`` of the run, or the folder of another run (its best).
+
+    Returns:
+        The result as its file has it, with that file as ``file``.
+
+    Raises:
+        StarError: no such run, iteration or baseline; or the run's base or data has changed.
+    """
+    with opened(run, emit, engine) as (task, learner, folder):
+        record = reading.read(run)
+        of = which(record, iteration)
+        others = [_other(name, run) for name in against]  # what is amiss is said before the work
+        problems = chosen(task, learner.recipe, how)
+        made = attempts(learner, folder, problems, of, how)
+        result = entry(task, problems, made, of, how, record)
+        right = verdicts(task, problems, made, how.samples)
+        for name, elsewhere, other in others:
+            if elsewhere is None:
+                made = attempts(learner, folder, problems, other, how)
+            else:
+                with opened(elsewhere, emit, learner.engine) as (_, another, room):
+                    made = attempts(another, room, problems, other, how)
+            theirs = verdicts(task, problems, made, how.samples)
+            result["against"].append(compare(of.name, right, name, theirs))
+        path = save(run, result)
+    return {**result, "file": str(path)}
+
+
+def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
+    """What to compare with: what to call it, the run folder it is in if another, and its model."""
+    if name in TRAINED:
+        elsewhere = run / "baselines" / name
+        if not elsewhere.is_dir():
+            raise RunError(
+                f"{run} has no baseline {name}: star-mlx baseline {run} --kind {name} makes it"
+            )
+        return name, elsewhere, which(reading.read(elsewhere), "last")
+    if Path(name).is_dir():
+        of = which(reading.read(Path(name)), "best")
+        return f"{name}, {of.name}", Path(name), of
+    of = which(reading.read(run), name)
+    return of.name, None, of

@@ -1,0 +1,307 @@
+"""The model of Algorithm 1 bound to a run: what it finished is neither lost nor done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from star_mlx.errors import NothingKept
+from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
+from star_mlx.measure import accuracy
+from star_mlx.prompts import Prompts
+from star_mlx.run import metrics
+from star_mlx.run.passes import At, Pass, decoding, judge, measuring, seed
+from star_mlx.settings import Recipe
+from star_mlx.store.writing import Kind, Store
+from star_mlx.types import (
+    Amount,
+    Attempt,
+    Completion,
+    Engine,
+    Evaluation,
+    Example,
+    Iteration,
+    Phase,
+    Problem,
+    Step,
+    Task,
+    Trained,
+)
+
+
+class Learner:
+    """``types.Model`` on an engine, with a run folder behind it and events in front."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        task: Task,
+        prompts: Prompts,
+        engine: Engine,
+        folder: Store,
+        emit: Emit,
+    ) -> None:
+        self.recipe, self.prompts, self._task = recipe, prompts, task
+        self.engine, self._folder, self._emit = engine, folder, emit
+        self._seconds: dict[tuple[int, Phase], float] = {}
+        self._ids: dict[int, int] = {}  # every token id that was met, as one object
+
+    def attempt(
+        self,
+        problems: Sequence[Problem],
+        adapter: Path | None,
+        *,
+        iteration: int,
+        hinted: bool,
+        few_shot: bool,
+    ) -> list[Attempt]:
+        if hinted and self.prompts.direct:  # no rationale to find: the hint is the completion
+            return [self._told(problem) for problem in problems]
+        return self.walk(
+            problems,
+            Pass(
+                iteration=iteration,
+                kind="hinted" if hinted else "direct",
+                phase="rationalize" if hinted else "generate",
+                adapter=adapter,
+                prompts=self.prompts,
+                decoding=decoding(self.recipe, self.prompts),
+                few_shot=few_shot,
+                hinted=hinted,
+                samples=1 if hinted else self.recipe.generate.samples,
+            ),
+        )
+
+    def example(
+        self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
+    ) -> Example:
+        few_shot = self.recipe.star.few_shot_train
+        if show_hint:
+            prompt = self.prompts.generation(problem, hinted=True, few_shot=few_shot)
+        else:
+            prompt = self.prompts.training(problem.question, few_shot=few_shot)
+        return Example(
+            id=problem.id,
+            prompt=prompt,
+            completion=attempt.completion,
+            source="rationalized" if attempt.hinted else "direct",
+            token_ids=attempt.token_ids,
+            iteration=iteration,
+            hint_shown=show_hint,
+        )
+
+    def given(self, problem: Problem, *, iteration: int) -> Example:
+        """The example of what the data itself gives: its rationale, or with ``direct`` its answer
+        alone."""
+        rationale = None if self.prompts.direct else problem.rationale
+        text = self.prompts.completion(rationale, problem.answer)
+        return Example(
+            id=problem.id,
+            prompt=self.prompts.training(
+                problem.question, few_shot=self.recipe.star.few_shot_train
+            ),
+            completion=text,
+            source="given",
+            token_ids=tuple(self.engine.encode(text)),
+            iteration=iteration,
+        )
+
+    def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained:
+        if done := self._folder.trained(iteration):
+            return done
+        if not examples:
+            raise NothingKept(
+                f"iteration {iteration} kept no example: no answer was right, with or without a "
+                "hint. Try easier problems, better few-shot examples (prompts.file), a larger "
+                "generate.max_tokens, star.rationalize=true, or a stronger model"
+            )
+        self._folder.save_examples(iteration, examples)
+        with self._folder.adapter_folder(iteration) as out:
+            trained, steps = fit(
+                self.engine, self.recipe, examples, amount, iteration, out=out, emit=self._emit
+            )
+        self._folder.save_steps(iteration, steps)
+        return self._folder.save_trained(iteration, trained)
+
+    def evaluate(
+        self, adapter: Path | None, *, iteration: int, few_shot: bool
+    ) -> Evaluation | None:
+        if not self.recipe.star.evaluate:
+            return None
+        return self._dev("dev", self.prompts, adapter, iteration, few_shot)
+
+    def few_shot(self, number: int) -> bool:
+        """Whether an iteration's model is measured with the few-shot prompt; 0 is the base."""
+        return not self.prompts.zero_shot and (number == 0 or self.recipe.star.few_shot(number))
+
+    def iteration_zero(self) -> dict[str, Any]:
+        """The metrics line of the base: with its few-shot prompt, and without examples."""
+        line: dict[str, Any] = {"iteration": 0}
+        if self.recipe.baseline in ("direct", "sft"):  # the base is measured by the others
+            return {**line, "peak_memory_bytes": self.engine.peak_memory()}
+        if evaluation := self.evaluate(None, iteration=0, few_shot=self.few_shot(0)):
+            line["eval"] = accuracy.as_json(evaluation, self._task.classes)
+            if self.recipe.evaluate.zero_shot and not self.prompts.zero_shot:
+                bare = replace(self.prompts, examples=(), zero_shot=True)
+                plain = self._dev("zero-shot", bare, None, 0, False)
+                line["zero_shot"] = accuracy.as_json(plain, self._task.classes)
+            line["seconds"] = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
+        return {**line, "peak_memory_bytes": self.engine.peak_memory()}
+
+    def metrics(self, iteration: Iteration) -> dict[str, Any]:
+        """The metrics line of an iteration that just ended."""
+        n = iteration.number
+        return metrics.line(
+            iteration,
+            self._task,
+            solved_before=self._folder.solved,
+            seconds={phase: s for (number, phase), s in self._seconds.items() if number == n},
+            peak_memory=self.engine.peak_memory(),
+        )
+
+    def _dev(
+        self, kind: Kind, prompts: Prompts, adapter: Path | None, iteration: int, few_shot: bool
+    ) -> Evaluation:
+        problems = self._task.problems("dev")[: self.recipe.evaluate.dev]
+        how = measuring(self.recipe, prompts)
+        attempts = self.walk(
+            problems, Pass(iteration, kind, "evaluate", adapter, prompts, how, few_shot)
+        )
+        return accuracy.tally("dev", problems, attempts)
+
+    def walk(self, problems: Sequence[Problem], how: Pass) -> list[Attempt]:
+        """Attempt problems chunk by chunk; a chunk that is on disk is read, not made again.
+
+        The ``samples`` attempts at one problem stand together.
+        """
+        n, phase = how.iteration, how.phase
+        before = self._seconds.setdefault((n, phase), 0.0)
+        if not problems:
+            return []
+        total = len(problems) * how.samples
+        self._emit(PhaseStarted(n, phase, total))
+        attempts: list[Attempt] = []
+        size = self.recipe.generate.chunk
+        taken, tokens = 0.0, 0
+        for index, first in enumerate(range(0, len(problems), size)):
+            chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]
+            stored = self._folder.chunk(n, how.kind, index)
+            if stored is None:
+                start = time.perf_counter()
+                done = len(attempts)
+                at = At(self._emit, n, phase, done, total, tokens, taken, self.engine.memory)
+                made = self._generate(chunk, how, at)
+                stored = made, time.perf_counter() - start
+                self._folder.save_chunk(n, how.kind, index, *stored)
+                self._show(n, chunk[0], made[0])
+            attempts += map(self._slim, stored[0])
+            taken += stored[1]
+            tokens += sum(len(a.token_ids) for a in stored[0])
+            memory = self.engine.memory()
+            self._emit(Progress(n, phase, len(attempts), total, tokens, taken, memory=memory))
+        self._seconds[n, phase] = before + taken
+        return attempts
+
+    def _slim(self, attempt: Attempt) -> Attempt:
+        """The same attempt, with one object for equal token ids: a third of the memory."""
+        ids = attempt.token_ids
+        return replace(attempt, token_ids=tuple(map(self._ids.setdefault, ids, ids)))
+
+    def _generate(self, problems: Sequence[Problem], how: Pass, at: At) -> list[Attempt]:
+        prefix, prompts = how.prompts.batch(problems, hinted=how.hinted, few_shot=how.few_shot)
+        completions = self.engine.generate(
+            prompts,
+            how.decoding,
+            prefix=prefix,
+            adapter=how.adapter,
+            seeds=self._seeds(problems, how),
+            progress=at,
+        )
+        pairs = zip(problems, completions, strict=True)
+        return [self._judged(p, completion, how) for p, completion in pairs]
+
+    def _seeds(self, problems: Sequence[Problem], how: Pass) -> list[int]:
+        parts = (self.recipe.seed, how.iteration, how.kind)
+        if how.samples == 1:
+            return [seed(*parts, p.id) for p in problems]
+        return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
+
+    def _judged(self, problem: Problem, completion: Completion, how: Pass) -> Attempt:
+        attempt = judge(self._task, problem, completion, hinted=how.hinted)
+        if not attempt.correct or how.phase == "evaluate":
+            return attempt
+        star, rejected = self.recipe.star, ""
+        if star.require_valid_steps and self._task.valid_steps(problem, completion.text) is False:
+            rejected = "wrong step"
+        elif star.reject_hint_leaks and how.hinted:
+            rejected = "hint leak" if self._task.cites_hint(problem, completion.text) else ""
+        return replace(attempt, rejected=rejected)
+
+    def _told(self, problem: Problem) -> Attempt:
+        text = self.prompts.completion(None, problem.answer)
+        completion = Completion(text, tuple(self.engine.encode(text)), "stop")
+        return judge(self._task, problem, completion, hinted=True)
+
+    def _show(self, iteration: int, problem: Problem, attempt: Attempt) -> None:
+        """Show the chunk's first attempt: which one it is does not depend on its verdict."""
+        shown = {
+            "id": attempt.id,
+            "hinted": attempt.hinted,
+            "completion": attempt.completion,
+            "answer": attempt.answer,
+            "correct": attempt.correct,
+            "finish": attempt.finish,
+            "tokens": len(attempt.token_ids),
+        }
+        choices = [f"({label}) {text}" for label, text in problem.question.choices]
+        question = " ".join([problem.question.text, *choices])
+        self._emit(Sampled(iteration, question, problem.answer, shown))
+
+
+def fit(
+    engine: Engine,
+    recipe: Recipe,
+    examples: Sequence[Example],
+    amount: Amount,
+    iteration: int,
+    *,
+    out: Path,
+    emit: Emit,
+) -> tuple[Trained, list[Step]]:
+    """Train the recipe's adapter of an iteration and write it to the folder ``out``; also what
+    each optimizer step came to."""
+    lora = recipe.train
+    emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
+    start = time.perf_counter()
+
+    taken: list[Step] = []
+
+    def progress(at: Step) -> None:
+        taken.append(at)
+        seconds = time.perf_counter() - start
+        emit(
+            Progress(
+                iteration,
+                "train",
+                at.step,
+                at.steps,
+                at.tokens,
+                seconds,
+                at.loss,
+                at.gradient_norm,
+                engine.memory(),
+            )
+        )
+
+    lot = seed(recipe.seed, iteration, "train")
+    trained = engine.train(examples, lora, amount, seed=lot, out=out, progress=progress)
+    if trained.too_long:
+        text = (
+            f"iteration {iteration}: {len(trained.too_long)} of {len(examples)} examples were "
+            f"refused, being longer than train.max_length={lora.max_length} tokens"
+        )
+        emit(Notice("warning", text))
+    return trained, taken

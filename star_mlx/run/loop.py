@@ -1,0 +1,240 @@
+"""A run: ``star`` wired to an engine, a task, the run folder and whoever listens to the events."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from star_mlx import engine as engines
+from star_mlx.events import Emit, IterationFinished, Notice, RunFinished, RunStarted
+from star_mlx.measure import accuracy, findings
+from star_mlx.progress import live_json
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import opening, provenance
+from star_mlx.run import baseline, guard
+from star_mlx.run import evaluate as measure
+from star_mlx.run.learner import Learner
+from star_mlx.run.passes import decoding, judge
+from star_mlx.settings import Recipe
+from star_mlx.star import star
+from star_mlx.store import reading, writing
+from star_mlx.types import Attempt, Done, Engine, Evaluation, Problem, Task
+
+
+def choose_run(root: Path, name: str) -> Path:
+    """The first of ``root/name-001``, ``root/name-002``, ... that does not exist."""
+    number = 1
+    while (run := root / f"{name}-{number:03d}").exists():
+        number += 1
+    return run
+
+
+def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) -> None:
+    """Run the loop of a recipe in a run folder, from its beginning or from where it stopped.
+
+    Args:
+        recipe: what to do.
+        run: the folder; made if it is not there.
+        emit: called with every event, in order. What is written to standard error meanwhile, by it
+            too, goes to ``RUN/log.txt``.
+        engine: the language model; by default the recipe's, loaded from disk or the Hub.
+
+    Raises:
+        StarError: what the user can mend. Nothing is written where the recipe, the task, the
+            prompts, the model or the folder is at fault.
+    """
+    started = time.perf_counter()
+    task, prompt_set = opening.open_task(recipe)
+    exists = writing.check(run)
+    begun = exists and bool(reading.read(run).metrics)
+    taken_over = None if begun else _taken_over(recipe)
+    task.problems("train")  # what is wrong with the data is said before a model is loaded
+    engine = engine or engines.open_base(recipe)
+    prompt_set = opening.in_template(recipe, prompt_set, engine)
+    values = opening.settled(recipe, task)
+    values["provenance"] = provenance.provenance(task, prompt_set, engine)
+    if exists:
+        provenance.refuse_other(reading.read(run), values, emit)
+    with writing.opened(run, values) as folder, live_json.shared(run, emit) as emit, _uncollected():
+        if taken_over:
+            folder.take_over(taken_over, recipe.star.start_iteration - 1)
+        learner = Learner(recipe, task, prompt_set, engine, folder, emit)
+        emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
+        if (prefix := str(engine.describe().get("prefix", ""))).startswith("copied"):
+            emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
+        if skipped := task.skipped():
+            emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
+        if not folder.metrics:
+            metrics = learner.iteration_zero()
+            folder.finish(metrics)
+            emit(IterationFinished(metrics))
+        work = baseline.run if recipe.baseline else _loop
+        reason = work(recipe, task, prompt_set, learner, folder, emit)
+        if recipe.evaluate.test and not measure.test_reads(run):
+            _test(task, learner, folder, emit)
+        folder.journal("finished", reason=reason)
+        emit(RunFinished(str(run), reason, time.perf_counter() - started))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Meanwhile the garbage collector leaves alone what is there now: it would look through the
+    model's parts and the task's problems again and again."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _loop(
+    recipe: Recipe,
+    task: Task,
+    prompt_set: Prompts,
+    learner: Learner,
+    folder: writing.Store,
+    emit: Emit,
+) -> str:
+    """Algorithm 1 from where the folder stands; why it ended."""
+    history = completed(folder, recipe.star.carry_over)
+    choose = guard.teacher(recipe.star.on_regression, recipe.star.patience)
+    iterations = star(
+        learner,
+        lambda evaluations: prompt_set.unseen(task.training(evaluations)),
+        recipe.star,
+        seed=recipe.seed,
+        completed=history,
+        teacher=choose,
+    )
+    for iteration in iterations:
+        done = Done(iteration.number, iteration.trained.adapter, (), iteration.evaluation)
+        history.append(done)
+        metrics = learner.metrics(iteration) | guard.entry(history)
+        folder.finish(metrics, iteration.direct)
+        emit(IterationFinished(metrics))
+        if worse := guard.warning(history, recipe.star.on_regression):
+            emit(Notice("warning", worse))
+        del iteration  # before the next one fills the memory again
+    if history[-1].number >= recipe.star.iterations:
+        return "done"
+    return "dev accuracy fell" if guard.regressed(history) else "dev accuracy no longer rises"
+
+
+def _test(task: Task, learner: Learner, folder: writing.Store, emit: Emit) -> None:
+    """Measure the best iteration and the base on the test split, once the loop is over."""
+    best = reading.read(folder.path).best
+    results = measure.on(task, learner, folder, measure.How("test"), [best, 0])
+    for result in results:
+        path = measure.save(folder.path, result)
+        emit(Notice("info", f"{findings.sentence(result)} ({path})"))
+
+
+def attempt(
+    run: Path,
+    problems: Sequence[Problem],
+    *,
+    iteration: int | None = None,
+    hinted: bool = False,
+    engine: Engine | None = None,
+) -> list[Attempt]:
+    """Attempt problems with an iteration's model, as the run does: the last by default, 0 the base.
+
+    Raises:
+        RunError: no run, or no such iteration in it.
+    """
+    record = reading.read(run)
+    recipe = opening.resume_recipe(run)
+    task, prompt_set = opening.open_task(recipe)
+    number = record.last if iteration is None else iteration
+    adapter = record.adapter(number)
+    engine = engine or engines.open_base(recipe)
+    prompt_set = opening.in_template(recipe, prompt_set, engine)
+    return answers(recipe, task, prompt_set, engine, problems, number, adapter, hinted=hinted)
+
+
+def answers(
+    recipe: Recipe,
+    task: Task,
+    prompts: Prompts,
+    engine: Engine,
+    problems: Sequence[Problem],
+    number: int,
+    adapter: Path | None,
+    *,
+    hinted: bool = False,
+) -> list[Attempt]:
+    """Attempt problems with an adapter, None for the base, as iteration ``number`` of a run does;
+    ``prompts`` are in the template that the recipe asks for."""
+    few_shot = recipe.star.few_shot(number)
+    prefix, asked = prompts.batch(problems, hinted=hinted, few_shot=few_shot)
+    completions = engine.generate(
+        asked,
+        decoding(recipe, prompts),
+        prefix=prefix,
+        adapter=adapter,
+        seeds=[recipe.seed] * len(problems),
+        progress=lambda done, tokens: None,
+    )
+    pairs = zip(problems, completions, strict=True)
+    return [judge(task, problem, c, hinted=hinted) for problem, c in pairs]
+
+
+def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]:
+    """Ask an iteration's model a question as a person types it.
+
+    Returns:
+        ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
+        where none was found), ``gold`` and ``correct`` (both None where the answer is not known).
+
+    Raises:
+        TaskError: the text is no question of the run's task.
+        RunError: no run, or no such iteration in it.
+    """
+    task, prompt_set = opening.open_task(opening.resume_recipe(run))
+    problem = task.pose(text)
+    number = reading.read(run).last if iteration is None else iteration
+    [made] = attempt(run, [problem], iteration=number)
+    return {
+        "iteration": number,
+        "prompt": prompt_set.generation(problem, hinted=False),
+        "completion": made.completion,
+        "answer": made.answer,
+        "gold": problem.answer or None,
+        "correct": made.correct if problem.answer else None,
+    }
+
+
+def _taken_over(recipe: Recipe) -> reading.RunRecord | None:
+    """The run whose first iterations this one starts from."""
+    if recipe.star.start_from is None:
+        return None
+    record = reading.read(Path(recipe.star.start_from))
+    record.adapter(recipe.star.start_iteration - 1)
+    return record
+
+
+def completed(folder: writing.Store, carry_over: int) -> list[Done]:
+    """Iteration 0 and the finished ones, as ``star`` is resumed with them."""
+    numbers = [line["iteration"] for line in folder.metrics if line["iteration"] > 0]
+    carried = numbers[len(numbers) - carry_over :]
+    return [
+        Done(
+            number=n,
+            adapter=folder.adapter(n) if n else None,
+            examples=folder.examples(n) if n in carried else (),
+            evaluation=_evaluation(folder, line),
+        )
+        for line in folder.metrics
+        for n in [line["iteration"]]
+    ]
+
+
+def _evaluation(folder: writing.Store, line: Mapping[str, Any]) -> Evaluation | None:
+    if "eval" not in line:
+        return None
+    return accuracy.from_json(line["eval"], folder.verdicts(line["iteration"], "dev"))

@@ -1,0 +1,296 @@
+"""One step of an iteration at a time, on plain files between the steps.
+
+Each step does what ``star.star`` does, by the same functions with the same chunks and seeds, so an
+iteration done by hand has the bytes of the loop's. While a step generates, what it has finished is
+in ``OUT.unfinished``, a run folder of its own: the same command goes on from there.
+
+May import ``run`` and what is below it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from star_mlx import engine as engines
+from star_mlx import star
+from star_mlx.data import OnBadRow
+from star_mlx.errors import RecipeError, RunError, TaskError
+from star_mlx.events import Emit, Notice
+from star_mlx.measure import findings
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import opening, provenance
+from star_mlx.run import evaluate as measure
+from star_mlx.run.learner import Learner, fit
+from star_mlx.settings import Recipe
+from star_mlx.steps import foreign_rows, step_files
+from star_mlx.store import files, writing
+from star_mlx.types import Amount, Attempt, Engine, Problem, Task
+
+Summary = dict[str, Any]
+
+
+def _quiet(event: object) -> None:
+    pass
+
+
+def generate(
+    recipe: Recipe,
+    out: Path,
+    *,
+    iteration: int,
+    adapter: Path | None = None,
+    force: bool = False,
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Attempt the problems of an iteration and write the attempts.
+
+    Args:
+        recipe: what is learned and how.
+        out: the JSONL file of attempts; made whole or not at all.
+        iteration: n of Algorithm 1: it sets which problems are drawn, the seeds, and whether the
+            few-shot prompt is in front.
+        adapter: the folder of M_{n-1}'s adapter; None is the base.
+        force: whether ``out``, and what another command left of it, may be written over.
+        emit: called with every event.
+        engine: the language model; by default the recipe's.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    step = {"command": "generate", "iteration": iteration}
+    with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
+        problems = drawn(task, learner.prompts, recipe, iteration)
+        few_shot = _few_shot(recipe, iteration, adapter)
+        made = learner.attempt(
+            problems, adapter, iteration=iteration, hinted=False, few_shot=few_shot
+        )
+        step_files.write(out, [writing.attempt_row(attempt) for attempt in made])
+    return {**step, "problems": len(problems), **_counts(made), "out": str(out)}
+
+
+def rationalize(
+    recipe: Recipe,
+    attempts: Path,
+    out: Path,
+    *,
+    iteration: int,
+    adapter: Path | None = None,
+    force: bool = False,
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Attempt the failures among direct ``attempts`` again, with their answers as hints.
+
+    The arguments are those of ``generate``.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    if not recipe.star.rationalize:
+        raise RecipeError("the recipe has star.rationalize=false: --set star.rationalize=true")
+    direct = [a for a in step_files.attempts([attempts]) if not a.hinted]
+    content = hashlib.sha256(attempts.read_bytes()).hexdigest()
+    step = {"command": "rationalize", "iteration": iteration}
+    about = {**step, "attempts": content}
+    with _at_work(recipe, out, about, adapter, force, emit, engine) as (task, learner):
+        problems = named(task, direct, attempts)
+        warn_of(problems, drawn(task, learner.prompts, recipe, iteration), iteration, emit)
+        failed = star.failures(problems, direct, recipe.star, recipe.seed, iteration)
+        few_shot = _few_shot(recipe, iteration, adapter)
+        made = learner.attempt(failed, adapter, iteration=iteration, hinted=True, few_shot=few_shot)
+        step_files.write(out, [writing.attempt_row(attempt) for attempt in made])
+    return {**step, "problems": len(problems), "failed": len(failed), **_counts(made),
+            "out": str(out)}  # fmt: skip
+
+
+def train(
+    recipe: Recipe,
+    examples: Path,
+    out: Path,
+    *,
+    iteration: int | None = None,
+    amount: Amount | None = None,
+    on_bad_row: OnBadRow = "fail",
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Train a fresh adapter on the base, on one's own or other people's rows.
+
+    Args:
+        recipe: the base, the seed and ``train``; its task is not used.
+        examples: the rows; see ``foreign_rows``.
+        out: the adapter's folder, which must not exist or be empty; made whole or not at all.
+        iteration: sets the seed and the amount; by default that of the rows, 1 for other people's.
+        amount: how long to train; by default as the recipe's schedule has it for the iteration.
+        on_bad_row: whether a row that cannot be used is an error or is left out.
+        emit, engine: as in ``generate``.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise RunError(f"{out} exists and is not empty: give another --out, or remove it")
+    step_files.check_parent(out)
+    chat = recipe.prompts.chat
+    ask = foreign_rows.user_turn(recipe.prompts.system) if chat else foreign_rows.alpaca
+    read = foreign_rows.read(examples, ask=ask, on_bad_row=on_bad_row)
+    if read.skipped:
+        emit(Notice("warning", f"{len(read.skipped)} rows left out; first: {read.skipped[0]}"))
+    number = iteration or read.iteration
+    engine = engine or engines.open_base(recipe)
+    made = foreign_rows.examples(read, engine, number)
+    amount = amount or star.amount(recipe.star.schedule, number)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        trained, _ = fit(engine, recipe, made, amount, number, out=partial, emit=emit)
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    files.flush_folder(out.parent)
+    numbers = {k: v for k, v in dataclasses.asdict(trained).items() if k != "adapter"}
+    return {"command": "train", "iteration": number, "examples": len(made),
+            "used": len(made) - len(trained.too_long), "formats": read.formats, **numbers,
+            "skipped": list(read.skipped), "out": str(out)}  # fmt: skip
+
+
+def evaluate(
+    recipe: Recipe,
+    adapter: Path,
+    *,
+    iteration: int = 1,
+    how: measure.How,
+    against: Sequence[str] = (),
+    emit: Emit = _quiet,
+    engine: Engine | None = None,
+) -> Summary:
+    """Measure an adapter that is in no run, as the loop measures that of an iteration.
+
+    Args:
+        recipe: the task, the base, and how to measure.
+        adapter: the adapter's folder.
+        iteration: the one it was trained in, which sets whether the few-shot prompt is in front.
+        how: the split, the samples, the temperature and the number of problems.
+        against: ``few-shot`` or ``zero-shot`` (the base), or another adapter's folder.
+        emit, engine: as in ``generate``.
+
+    Raises:
+        StarError: what the user can mend.
+    """
+    models = [_of(str(adapter), iteration), *(_of(name, iteration) for name in against)]
+    task, prompt_set = opening.open_task(recipe)
+    problems = measure.chosen(task, recipe, how)
+    engine = engine or engines.open_base(recipe)
+    prompt_set = opening.in_template(recipe, prompt_set, engine)
+    made: list[Sequence[Attempt]] = []
+    for of in models:
+        with TemporaryDirectory() as room, writing.opened(Path(room) / "run", {}) as folder:
+            learner = Learner(recipe, task, prompt_set, engine, folder, emit)
+            made.append(measure.attempts(learner, folder, problems, of, how))
+    right = [findings.verdicts(task, problems, m, how.samples) for m in made]
+    others = zip(models[1:], right[1:], strict=True)
+    return {
+        "of": models[0].name,
+        "iteration": iteration,
+        **findings.summary(task, problems, made[0], how.split, how.samples),
+        "against": [findings.compare(models[0].name, right[0], o.name, v) for o, v in others],
+    }
+
+
+def _of(name: str, iteration: int) -> measure.Of:
+    """The base with or without examples, or the adapter in a folder."""
+    if name in ("few-shot", "zero-shot"):
+        return measure.Of(name, 0, zero_shot=name == "zero-shot")
+    step_files.content(Path(name))
+    return measure.Of(name, iteration, adapter=Path(name))
+
+
+# --------------------------------------------------------------------------- problems and attempts
+
+
+def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[Problem]:
+    """The problems an iteration attempts, in order; where a task grows, those it begins with."""
+    return star.sample(prompts.unseen(task.training([])), recipe.star, recipe.seed, iteration)
+
+
+def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
+    """The problems that were attempted, in the order they were.
+
+    Raises:
+        TaskError: the task has no such problem.
+    """
+    known = {problem.id: problem for problem in task.problems("train")}
+    ids = dict.fromkeys(attempt.id for attempt in attempts)
+    if unknown := [name for name in ids if name not in known]:
+        raise TaskError(
+            f"{path}: the task {task.name} has no training problem {unknown[0]!r} "
+            f"({len(unknown)} of {len(ids)} are unknown): give the task options and the data that "
+            "the attempts were made with"
+        )
+    return [known[name] for name in ids]
+
+
+def warn_of(problems: Sequence[Problem], lot: Sequence[Problem], n: int, emit: Emit) -> None:
+    """Say so where problems are not of those that the iteration draws."""
+    ids = {problem.id for problem in lot}
+    if others := sum(problem.id not in ids for problem in problems):
+        text = (
+            f"{others} of {len(problems)} problems are none that iteration {n} draws: with another "
+            "--iteration, --seed or star.problems than they were attempted with the result is not "
+            "that of the loop"
+        )
+        emit(Notice("warning", text))
+
+
+def _few_shot(recipe: Recipe, iteration: int, adapter: Path | None) -> bool:
+    """As ``star`` has it: the base generates with what iteration 1 does."""
+    return recipe.star.few_shot(1 if adapter is None else iteration)
+
+
+def _counts(made: Sequence[Attempt]) -> Summary:
+    return {
+        "attempts": len(made),
+        "correct": sum(a.correct for a in made),
+        "kept": sum(a.kept for a in made),
+        "parse_failures": sum(a.answer is None for a in made),
+        "truncated": sum(a.finish == "length" for a in made),
+        "tokens": sum(len(a.token_ids) for a in made),
+    }
+
+
+@contextmanager
+def _at_work(
+    recipe: Recipe,
+    out: Path,
+    about: Mapping[str, Any],
+    adapter: Path | None,
+    force: bool,
+    emit: Emit,
+    engine: Engine | None,
+) -> Iterator[tuple[Task, Learner]]:
+    """The task and the learner of a step, whose finished chunks are in ``OUT.unfinished``."""
+    step_files.check(out, force)
+    about = {**about, "adapter": None if adapter is None else step_files.content(adapter)}
+    task, prompt_set = opening.open_task(recipe)
+    task.problems("train")  # what is wrong with the data is said before a model is loaded
+    engine = engine or engines.open_base(recipe)
+    prompt_set = opening.in_template(recipe, prompt_set, engine)
+    made_from = provenance.provenance(task, prompt_set, engine)
+    values = opening.settled(recipe, task) | {"provenance": made_from, "step": about}
+    if skipped := task.skipped():
+        emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
+    if adapter is None and about["iteration"] > 1:
+        text = f"iteration {about['iteration']} without --adapter: the base generates"
+        emit(Notice("warning", text))
+    with step_files.unfinished(out, values, force) as folder:
+        yield task, Learner(recipe, task, prompt_set, engine, folder, emit)

@@ -1,0 +1,191 @@
+"""Attempts -> the training set of an iteration, as a run has it or in other people's formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from star_mlx import engine as engines
+from star_mlx import star
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import NothingKept, RunError
+from star_mlx.events import Emit
+from star_mlx.prompts import Prompts
+from star_mlx.recipe import opening
+from star_mlx.run import evaluate
+from star_mlx.run.learner import Learner
+from star_mlx.settings import Recipe
+from star_mlx.steps import Summary, drawn, named, step_files, warn_of
+from star_mlx.steps.foreign_rows import read
+from star_mlx.store import reading, writing
+from star_mlx.types import Engine, Example, Problem, Task
+
+Format = Literal["examples", "prompt-completion", "query-response", "messages"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def export(
+    recipe: Recipe,
+    attempts: Sequence[Path],
+    out: Path,
+    *,
+    iteration: int,
+    carry: Sequence[Path] = (),
+    format: Format = "examples",
+    force: bool = False,
+    emit: Emit = lambda event: None,
+    engine: Engine | None = None,
+) -> Summary:
+    """Write the examples that attempts leave to train on.
+
+    Args:
+        recipe: what the attempts were made with.
+        attempts: files of them, direct and hinted.
+        out: the JSONL file of examples; made whole or not at all.
+        iteration: n of Algorithm 1.
+        carry: the examples of the ``star.carry_over`` iterations before, the oldest first.
+        format: ``examples`` is what a run has, with the tokens as they were generated.
+        force: whether ``out`` may be written over.
+        emit: called with every event.
+        engine: the language model, needed with ``prompts.chat`` alone; by default the recipe's.
+
+    Raises:
+        NothingKept: no attempt may be trained on.
+        StarError: what else the user can mend.
+    """
+    step_files.check(out, force)
+    wanted = min(recipe.star.carry_over, iteration - 1)
+    if len(carry) != wanted:
+        raise RunError(
+            f"iteration {iteration} with star.carry_over={recipe.star.carry_over} trains also on "
+            f"what {wanted} iterations before it kept: give --carry FILE for each, not {len(carry)}"
+        )
+    made = sorted(step_files.attempts(attempts), key=lambda attempt: attempt.hinted)
+    task, prompt_set = opening.open_task(recipe)
+    problems = named(task, made, attempts[0])
+    warn_of(problems, drawn(task, prompt_set, recipe, iteration), iteration, emit)
+    learner = _learner(recipe, task, prompt_set, out, emit, engine)
+    own = star.kept(learner, problems, made, recipe.star, recipe.seed, iteration)
+    if not own:
+        raise NothingKept(f"none of the {len(made)} attempts may be trained on: none ended right")
+    examples = star.union(tuple(e for path in carry for e in _latest(path)), own)
+    prompts = dataclasses.replace(prompt_set, system=recipe.prompts.system)
+    step_files.write(out, shaped(examples, format, task, prompts, recipe.star.few_shot_train))
+    return {"command": "export-data", "iteration": iteration, **_counts(examples), "out": str(out)}
+
+
+def export_run(
+    run: Path, iteration: str, out: Path, *, format: Format = "examples", force: bool = False
+) -> Summary:
+    """Write the training set of a finished iteration of a run: a number, ``best`` or ``last``.
+
+    Raises:
+        StarError: no such run or iteration, or what it was made from has changed.
+    """
+    step_files.check(out, force)
+    number = evaluate.which(reading.read(run), iteration).number
+    if number == 0:
+        raise RunError(f"iteration 0 of {run} is the base: it was trained on nothing")
+    recipe = opening.resume_recipe(run)
+    file = run / "iterations" / f"{number:03d}" / "examples.jsonl"
+    examples = _own(file)
+    if format in ("examples", "prompt-completion"):
+        rows = [_row(example, format) for example in examples]
+    else:
+        task, prompt_set = opening.open_task(recipe)
+        prompts = dataclasses.replace(prompt_set, system=recipe.prompts.system)
+        rows = shaped(examples, format, task, prompts, recipe.star.few_shot_train)
+    step_files.write(out, rows)
+    return {"command": "export-data", "iteration": number, **_counts(examples), "out": str(out)}
+
+
+def _learner(
+    recipe: Recipe, task: Task, prompts: Prompts, out: Path, emit: Emit, engine: Engine | None
+) -> Learner:
+    """Who makes examples of attempts: of the model, its chat template alone takes part."""
+    if recipe.prompts.chat:
+        engine = engine or engines.open_base(recipe)
+    else:
+        engine = ScriptedEngine(lambda asked: "")
+    prompts = opening.in_template(recipe, prompts, engine)
+    return Learner(recipe, task, prompts, engine, writing.Store(out.parent), emit)
+
+
+def _own(path: Path) -> tuple[Example, ...]:
+    """The examples of a file as ``export`` writes it.
+
+    Raises:
+        TaskError: the file cannot be read.
+        RunError: it holds other rows.
+    """
+    rows = read(path).rows
+    found = tuple(row for row in rows if isinstance(row, Example))
+    if len(found) < len(rows):
+        raise RunError(f"{path} holds rows that are no examples of star-mlx export-data")
+    return found
+
+
+def _latest(path: Path) -> list[Example]:
+    """The examples that a file's own iteration kept, without those carried over."""
+    examples = _own(path)
+    number = max(example.iteration for example in examples)
+    return [example for example in examples if example.iteration == number]
+
+
+def _counts(examples: Sequence[Example]) -> Summary:
+    return {"examples": len(examples), "sources": dict(Counter(e.source for e in examples))}
+
+
+# --------------------------------------------------------------------------- formats
+
+
+def shaped(
+    examples: Sequence[Example], format: Format, task: Task, prompts: Prompts, few_shot: bool
+) -> list[dict[str, Any]]:
+    """Examples as rows of a format.
+
+    ``query-response`` has the question alone, and ``messages`` the turns that the chat template of
+    ``prompts.chat`` is given.
+
+    Raises:
+        RunError: the task has an example's problem no longer.
+    """
+    if format in ("examples", "prompt-completion"):
+        return [_row(example, format) for example in examples]
+    known = {problem.id: problem for problem in task.problems("train")}
+    if unknown := [e.id for e in examples if e.id not in known]:
+        raise RunError(f"the task {task.name} has no training problem {unknown[0]!r} any more")
+    if format == "query-response":
+        return [
+            {"id": e.id, "query": _words(known[e.id]), "response": e.completion} for e in examples
+        ]
+    chat = dataclasses.replace(prompts, chat=lambda turns, reply: json.dumps(turns))
+    return [_messages(e, known[e.id], chat, few_shot) for e in examples]
+
+
+def _row(example: Example, format: Format) -> dict[str, Any]:
+    whole = dataclasses.asdict(example)
+    return whole if format == "examples" else {k: whole[k] for k in ("id", "prompt", "completion")}
+
+
+def _words(problem: Problem) -> str:
+    choices = [f"({label}) {text}" for label, text in problem.question.choices]
+    return "\n".join([problem.question.text, *choices])
+
+
+def _messages(
+    example: Example, problem: Problem, prompts: Prompts, few_shot: bool
+) -> dict[str, Any]:
+    if example.hint_shown:
+        text = prompts.generation(problem, hinted=True, few_shot=few_shot)
+    else:
+        text = prompts.training(problem.question, few_shot=few_shot)
+    turns = [*json.loads(text), ("assistant", example.completion)]
+    return {
+        "id": example.id,
+        "messages": [{"role": role, "content": content} for role, content in turns],
+    }

@@ -1,0 +1,247 @@
+"""Rows to train on, one's own or other people's -> examples.
+
+Which format a row has is seen from its fields, row by row, so that a file may mix them:
+
+- ``prompt``, ``completion``, ``token_ids``: an ``examples.jsonl`` of star-mlx, trained on as it is;
+- ``messages``: turns with ``role`` and ``content``; the last one, the assistant's, is learned, the
+  others are the prompt, through the model's chat template;
+- ``query``, ``response`` (MetaMath): the query as an instruction, in the Alpaca prompt;
+- ``instruction``, ``output``, and where there is one ``input`` (Alpaca);
+- ``prompt``, ``completion``: as they stand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star_mlx.data import OnBadRow
+from star_mlx.data.rows import Row, rows
+from star_mlx.errors import ModelError, TaskError
+from star_mlx.types import Engine, Example
+
+Turns = tuple[tuple[str, str], ...]  # (role, content)
+Ask = Callable[[str, str], "str | Turns"]  # instruction, input or "" -> prompt
+Fields = Mapping[str, Any]
+
+OWN = "examples"
+_SOURCES = ("direct", "rationalized", "given")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row as it was written, not yet tokens."""
+
+    place: str
+    kind: str
+    id: str
+    prompt: str | Turns
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The rows of a file that can be used, in order, and what was wrong with the others."""
+
+    path: Path
+    rows: tuple[Example | Written, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def formats(self) -> dict[str, int]:
+        """How many rows there are of each format."""
+        return dict(Counter(OWN if isinstance(r, Example) else r.kind for r in self.rows))
+
+    @property
+    def iteration(self) -> int:
+        """The latest iteration that own examples were kept in; 1 where there are none."""
+        return max((r.iteration for r in self.rows if isinstance(r, Example)), default=1)
+
+
+# --------------------------------------------------------------------------- prompts
+
+
+def alpaca(instruction: str, context: str) -> str:
+    """The prompt of Stanford Alpaca (Taori et al. 2023), which MetaMath (Yu et al. 2023) trains
+    with too; the response follows it directly."""
+    also = ", paired with an input that provides further context" if context else ""
+    given = f"### Input:\n{context}\n\n" if context else ""
+    return (
+        f"Below is an instruction that describes a task{also}. Write a response that appropriately "
+        f"completes the request.\n\n### Instruction:\n{instruction}\n\n{given}### Response:"
+    )
+
+
+def user_turn(system: str | None) -> Ask:
+    """Instructions as a user's turn of the model's chat template, behind a system message."""
+    before: Turns = () if system is None else (("system", system),)
+
+    def ask(instruction: str, context: str) -> Turns:
+        return (*before, ("user", f"{instruction}\n\n{context}" if context else instruction))
+
+    return ask
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> Read:
+    """The rows of a JSONL, JSON, CSV, TSV or Parquet file; no model is needed.
+
+    Args:
+        path: the file.
+        ask: makes the prompt of an instruction, for the formats that have instructions.
+        on_bad_row: whether a row that cannot be used is an error or is left out and named.
+
+    Raises:
+        TaskError: the file cannot be read, a row cannot be used (with its place), or none can.
+    """
+    found: list[Example | Written] = []
+    skipped: list[str] = []
+    for row in rows(path):
+        try:
+            found.append(_read(row, ask))
+        except TaskError as error:
+            text = f"{row.place}: {error}"
+            if on_bad_row == "fail":
+                raise TaskError(
+                    f"{text}; mend it, or leave such rows out with --on-bad-row skip"
+                ) from None
+            skipped.append(text)
+    if not found:
+        raise TaskError(f"none of the {len(skipped)} rows can be used; the first: {skipped[0]}")
+    return Read(path, tuple(found), tuple(skipped))
+
+
+def _read(row: Row, ask: Ask) -> Example | Written:
+    fields = row.values
+    if isinstance(fields, str):
+        raise TaskError(f"the row {fields}")
+    name = fields.get("id")
+    name = str(name) if isinstance(name, (str, int)) and str(name).strip() else row.place
+    if all(fields.get(key) is not None for key in ("prompt", "completion", "token_ids")):
+        return _own(fields, name)
+    kind = _format(fields)
+    prompt, completion = _PARSERS[kind](fields, ask)
+    return Written(row.place, kind, name, prompt, completion)
+
+
+def _format(fields: Fields) -> str:
+    """The format whose fields the row has.
+
+    Raises:
+        TaskError: it has those of none, or of two.
+    """
+    needs = {kind: kind.split("/") for kind in _PARSERS}
+    fits = [kind for kind, keys in needs.items() if all(fields.get(k) is not None for k in keys)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise TaskError(f"it can be read as {' and as '.join(fits)}: leave the fields of one")
+    for keys in needs.values():
+        if any(fields.get(key) is not None for key in keys):
+            raise TaskError(f"its {next(k for k in keys if fields.get(k) is None)} is missing")
+    has = ", ".join(str(key)[:40] for key in list(fields)[:8]) or "nothing"
+    raise TaskError(f"it has {has}, but not the fields of {', '.join(needs)}")
+
+
+def _own(fields: Fields, name: str) -> Example:
+    ids, source = fields["token_ids"], fields.get("source", "given")
+    iteration, hint_shown = fields.get("iteration", 1), fields.get("hint_shown", False)
+    if not isinstance(ids, list) or not ids or not all(type(i) is int and i >= 0 for i in ids):
+        raise TaskError("its token_ids should be a list of token numbers")
+    if source not in _SOURCES:
+        raise TaskError(f"its source should be one of {', '.join(_SOURCES)}")
+    if type(iteration) is not int or iteration < 1 or not isinstance(hint_shown, bool):
+        raise TaskError("its iteration should be a number from 1 on and its hint_shown a boolean")
+    prompt, completion = fields["prompt"], fields["completion"]
+    if not isinstance(prompt, str) or not isinstance(completion, str):
+        raise TaskError("its prompt and its completion should be text")
+    return Example(name, prompt, completion, source, tuple(ids), iteration, hint_shown)
+
+
+def _messages(fields: Fields, _: Ask) -> tuple[Turns, str]:
+    messages = fields["messages"]
+    if not isinstance(messages, list) or not all(isinstance(m, Mapping) for m in messages):
+        raise TaskError("its messages should be a list of objects with role and content")
+    turns = tuple((_text(m, "role"), _text(m, "content")) for m in messages)
+    if all(role != "assistant" for role, _ in turns):
+        raise TaskError("its messages have no assistant turn")
+    if turns[-1][0] != "assistant":
+        raise TaskError(f"its messages end in a turn of {turns[-1][0]!r}, not of the assistant")
+    if len(turns) == 1:
+        raise TaskError("its messages have nothing before the assistant's turn")
+    return turns[:-1], turns[-1][1]
+
+
+def _query(fields: Fields, ask: Ask) -> tuple[str | Turns, str]:
+    return ask(_text(fields, "query"), ""), _text(fields, "response")
+
+
+def _instruction(fields: Fields, ask: Ask) -> tuple[str | Turns, str]:
+    context = fields.get("input")
+    context = _text(fields, "input") if context is not None and context != "" else ""
+    return ask(_text(fields, "instruction"), context), _text(fields, "output")
+
+
+def _prompt(fields: Fields, _: Ask) -> tuple[str, str]:
+    return _text(fields, "prompt"), _text(fields, "completion")
+
+
+_PARSERS: dict[str, Callable[[Fields, Ask], tuple[str | Turns, str]]] = {
+    "messages": _messages,
+    "query/response": _query,
+    "instruction/output": _instruction,
+    "prompt/completion": _prompt,
+}
+
+
+def _text(fields: Fields, name: str) -> str:
+    """A field as it stands: what surrounds a text is part of what is learned."""
+    value = fields.get(name)
+    if value is None:
+        raise TaskError(f"its {name} is missing")
+    if not isinstance(value, str):
+        raise TaskError(f"its {name} should be text, not {type(value).__name__}")
+    if not value.strip():
+        raise TaskError(f"its {name} is blank")
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise TaskError(f"its {name} holds what is no character (NUL, or half a surrogate pair)")
+    return value
+
+
+# --------------------------------------------------------------------------- tokens
+
+
+def examples(read: Read, engine: Engine, iteration: int) -> tuple[Example, ...]:
+    """The rows as an engine trains on them, in order.
+
+    Raises:
+        ModelError: the model has no chat template or refuses a row's turns in it, or the rows'
+            token ids are another model's.
+    """
+    own = [row for row in read.rows if isinstance(row, Example)]
+    if len(own) >= 8 and not any(tuple(engine.encode(e.completion)) == e.token_ids for e in own):
+        raise ModelError(
+            f"{read.path}: the token_ids are not those of this base's tokenizer: give the --model "
+            "that made them, or take token_ids out of the rows to have them tokenized anew"
+        )
+    return tuple(
+        row if isinstance(row, Example) else _tokens(row, engine, iteration) for row in read.rows
+    )
+
+
+def _tokens(row: Written, engine: Engine, iteration: int) -> Example:
+    prompt = row.prompt if isinstance(row.prompt, str) else _chat(row.place, row.prompt, engine)
+    ids = tuple(engine.encode(row.completion))
+    return Example(row.id, prompt, row.completion, "given", ids, iteration)
+
+
+def _chat(place: str, turns: Sequence[tuple[str, str]], engine: Engine) -> str:
+    try:
+        return engine.chat(turns, reply=True)
+    except ModelError as error:
+        raise ModelError(f"{place}: {error}") from None

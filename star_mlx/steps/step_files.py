@@ -1,0 +1,152 @@
+"""The files between steps by hand: read with their faults named, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from star_mlx.data.rows import rows
+from star_mlx.errors import ModelError, RunError, StarError, TaskError
+from star_mlx.recipe.loading import differences
+from star_mlx.store import files, reading, writing
+from star_mlx.types import Attempt
+
+
+def attempts(paths: Sequence[Path]) -> list[Attempt]:
+    """The attempts in files as ``generate`` and ``rationalize`` write them; a file may be empty.
+
+    Raises:
+        TaskError: a file that cannot be read, or a row that is no attempt, with its place.
+    """
+    found: list[Attempt] = []
+    for path in paths:
+        if path.is_file() and path.suffix == ".jsonl" and not path.stat().st_size:
+            continue
+        for row in rows(path):
+            if isinstance(row.values, str):
+                raise TaskError(f"{row.place}: the row {row.values}")
+            if wrong := _no_attempt(row.values):
+                raise TaskError(f"{row.place} is no attempt of star-mlx generate: {wrong}")
+            found += writing.attempts([row.values])
+    return found
+
+
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "hinted": (bool,),
+    "completion": (str,),
+    "answer": (str, type(None)),
+    "correct": (bool,),
+    "finish": (str,),
+    "token_ids": (list,),
+}
+
+
+def _no_attempt(row: Mapping[str, Any]) -> str | None:
+    """Why a row is no attempt, if so."""
+    for name, kinds in _FIELDS.items():
+        if name not in row:
+            return f"it has no {name}"
+        if not isinstance(row[name], kinds):
+            return f"its {name} should be {' or '.join(kind.__name__ for kind in kinds)}"
+    if row["finish"] not in ("stop", "length"):
+        return "its finish should be stop or length"
+    if not all(type(i) is int and i >= 0 for i in row["token_ids"]):
+        return "its token_ids should be token numbers"
+    return None if isinstance(row.get("rejected", ""), str) else "its rejected should be text"
+
+
+@contextmanager
+def unfinished(out: Path, values: Mapping[str, Any], force: bool) -> Iterator[writing.Store]:
+    """The run folder ``OUT.unfinished`` of a step, from which it goes on if it is stopped.
+
+    It is gone once the block ends well, or in an error that would come again.
+
+    Args:
+        out: the file that the step makes.
+        values: what the step's result depends on.
+        force: whether what a step with other values left is thrown away.
+
+    Raises:
+        RunError: it is not, or that step is still at work.
+    """
+    path = out.with_name(f"{out.name}.unfinished")
+    _clear(path, values, force)
+    with writing.opened(path, values) as folder:
+        try:
+            yield folder
+        except StarError:
+            shutil.rmtree(path)
+            raise
+    shutil.rmtree(path)
+
+
+def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
+    """Make way for a step where another one was left unfinished.
+
+    Raises:
+        RunError: without ``force``, where it was; or it is still at work.
+    """
+    if not (path / "recipe.yaml").is_file():
+        return
+    then = reading.read(path).recipe
+    if not (differ := differences(then, values)):
+        return
+    if not force:
+        raise RunError(
+            f"{path} was left by a step that differs ({'; '.join(differ[:3])}): give its options "
+            "to go on with it, or --force to begin anew"
+        )
+    with writing.opened(path, then):
+        shutil.rmtree(path)
+
+
+def check(out: Path, force: bool) -> None:
+    """Whether a step may write there.
+
+    Raises:
+        RunError: it may not.
+    """
+    if out.suffix != ".jsonl":
+        raise RunError(f"--out {out}: give a name that ends in .jsonl")
+    if out.is_dir():
+        raise RunError(f"--out {out} is a folder: give a file")
+    if out.exists() and not force:
+        raise RunError(f"{out} exists: give another --out, or --force to write over it")
+    check_parent(out)
+
+
+def check_parent(out: Path) -> None:
+    """Whether a file can be made beside ``out``.
+
+    Raises:
+        RunError: it cannot.
+    """
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
+        raise RunError(f"--out {out}: {out.parent} is not a folder that can be written to")
+
+
+def write(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to a JSONL file, whole or not at all."""
+    files.replace(out, b"".join(map(files.json_line, lines)))
+
+
+def content(adapter: Path) -> str:
+    """SHA-256 of an adapter's files.
+
+    Raises:
+        ModelError: there is no such folder, or nothing in it.
+    """
+    digest, found = hashlib.sha256(), False
+    for file in sorted(adapter.iterdir()) if adapter.is_dir() else ():
+        if file.is_file():
+            found = True
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    if not found:
+        raise ModelError(f"{adapter} is no folder with an adapter: give what star-mlx train wrote")
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""What became of every problem over the iterations of a run, from its folder's files alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from star_mlx.errors import RunError
+from star_mlx.store import outcomes, reading
+
+Fate = Literal["direct", "hinted", "never"]
+
+
+@dataclass(slots=True)
+class History:
+    """The iterations in which a problem was attempted, solved directly, and solved by hint.
+
+    A problem is solved directly if any of its direct attempts is right, and by hint if a
+    rationalization of it was kept: right, and not cut off by the length limit.
+    """
+
+    attempted: list[int] = field(default_factory=list)
+    direct: list[int] = field(default_factory=list)
+    hinted: list[int] = field(default_factory=list)
+
+    @property
+    def fate(self) -> Fate:
+        """The best that ever came of it."""
+        return "direct" if self.direct else "hinted" if self.hinted else "never"
+
+    @property
+    def won(self) -> bool:
+        """Whether the last iteration that attempted it solved it directly."""
+        return bool(self.direct) and self.direct[-1] == self.attempted[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One iteration in problems; ``hinted`` counts those solved by hint and not directly.
+
+    ``newly_solved`` and ``forgotten`` are those of ``metrics.jsonl``: problems whose last earlier
+    attempt failed and that now are solved directly, and the reverse.
+    """
+
+    iteration: int
+    attempted: int
+    direct: int
+    hinted: int
+    newly_solved: int
+    forgotten: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Every problem's history by id, in the order they were first met, and every iteration."""
+
+    problems: dict[str, History]
+    iterations: list[Tally]
+
+    def of(self, fate: Fate) -> list[str]:
+        """The ids of the problems with that fate."""
+        return [id for id, history in self.problems.items() if history.fate == fate]
+
+    def totals(self) -> dict[str, int]:
+        """Problems seen: ever solved directly, only ever by hint, never solved."""
+        fates = {"direct": 0, "hinted": 0, "never": 0}
+        for history in self.problems.values():
+            fates[history.fate] += 1
+        return {
+            "problems": len(self.problems),
+            "direct": fates["direct"],
+            "hinted_only": fates["hinted"],
+            "never": fates["never"],
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "problems": {
+                id: {"direct": h.direct, "hinted": h.hinted, "attempted": h.attempted}
+                for id, h in self.problems.items()
+            },
+            "iterations": [asdict(tally) for tally in self.iterations],
+            "totals": self.totals(),
+        }
+
+
+def read(path: Path) -> Ledger:
+    """The ledger of a run folder: of the iterations that are finished, a block of attempts at a
+    time.
+
+    Raises:
+        RunError: not a run folder, a trained baseline, or the attempts of a finished iteration are
+            missing or damaged.
+    """
+    record = reading.read(path)
+    if record.last and (kind := record.recipe.get("baseline")):
+        raise RunError(
+            f"{path} is the baseline {kind}: it attempts no problem, so it has no ledger"
+        )
+    problems: dict[str, History] = {}
+    tallies = []
+    for number in sorted(line["iteration"] for line in record.metrics):
+        if number > 0:  # the base is only evaluated
+            made = _iteration(path / "iterations" / f"{number:03d}")
+            tallies.append(_enter(problems, number, *made))
+    return Ledger(problems, tallies)
+
+
+def _enter(
+    problems: dict[str, History],
+    number: int,
+    attempted: dict[str, None],
+    direct: set[str],
+    hinted: set[str],
+) -> Tally:
+    """Add an iteration to the histories, and count it."""
+    newly_solved = forgotten = 0
+    for id in attempted:
+        history = problems.get(id)
+        if history is None:
+            history = problems[id] = History()
+        elif history.won:
+            forgotten += id not in direct
+        else:
+            newly_solved += id in direct
+        history.attempted.append(number)
+        if id in direct:
+            history.direct.append(number)
+        if id in hinted:
+            history.hinted.append(number)
+    counts = len(attempted), len(direct), len(hinted - direct)
+    return Tally(number, *counts, newly_solved, forgotten)
+
+
+def _iteration(folder: Path) -> tuple[dict[str, None], set[str], set[str]]:
+    """The problems attempted, in order, those solved directly and those solved by hint."""
+    file = folder / "attempts.jsonl"
+    if not file.is_file():
+        raise RunError(f"{file} is missing, but metrics.jsonl says that the iteration is finished")
+    attempted: dict[str, None] = {}
+    direct: set[str] = set()
+    by_hint: set[str] = set()
+    for block in outcomes.read(file):
+        attempted.update(dict.fromkeys([id for id, _, _ in block]))
+        direct.update([id for id, hinted, solved in block if solved and not hinted])
+        by_hint.update([id for id, hinted, solved in block if solved and hinted])
+    return attempted, direct, by_hint
