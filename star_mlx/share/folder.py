@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import yaml
 
 from star_mlx.files import json_line
+from star_mlx.report.templating import Safe
 from star_mlx.share.card import card
 from star_mlx.share.facts import Facts, gather, sha256
-from star_mlx.share.markdown import inline
+from star_mlx.share.markdown import code, inline
 from star_mlx.share.metadata import License
 from star_mlx.types import Emit, Notice, Problem, StarError
 
@@ -66,7 +67,8 @@ def build(
         except StarError as error:
             if not optional:
                 raise
-            notes.append(f"There is no `{format}` form of this adapter: {inline(error)}.")
+            words = f"There is no {code(format)} form of this adapter: {inline(error)}."
+            notes.append(Safe(words))
             emit(Notice("warning", f"left out {format}: {error}"))
             continue
         made.append(format)
