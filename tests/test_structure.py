@@ -153,6 +153,7 @@ def at_home(file: Path, *homes: str) -> bool:
         ("rich", ("tui", "cli/")),
         ("click", ("cli/",)),
         ("matplotlib", ("report/",)),
+        ("jinja2", ("report/templating.py",)),
         ("wandb", ("trackers/",)),
         ("trackio", ("trackers/",)),
         ("tensorboard", ("trackers/",)),

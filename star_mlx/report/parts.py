@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MARK = b"<!-- a report of star-mlx -->"  # how a page is known as one
 LONGEST = 2000  # characters of a foreign text that are shown
+_NUMBER = re.compile(r"[-+<]?[\d,.]*\d%?( \[.*\].*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,14 @@ class Table:
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether its cells are numbers or empty."""
+        return [
+            all(_NUMBER.fullmatch(row[i]) or not row[i] for row in self.rows)
+            for i in range(len(self.heads))
+        ]
 
 
 @dataclass(frozen=True, slots=True)

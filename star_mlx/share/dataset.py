@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 from star_mlx.errors import RunError
 from star_mlx.export.facts import Facts
 from star_mlx.export.run_record import CARD, write_manifest
-from star_mlx.share.card import PAPER
-from star_mlx.share.markdown import code, fence, inline, table
+from star_mlx.report.templating import Safe
+from star_mlx.share.markdown import code, document
 from star_mlx.store import reading
 from star_mlx.store.files import json_line, json_lines
 from star_mlx.store.reading import iteration_folder
@@ -105,25 +105,18 @@ def card(
         configs=[{"config_name": "default", "data_files": f"data/train.{form}"}],
     )
     by = Counter((row["iteration"], row["source"]) for row in rows)
-    counts = [(number, source, n) for (number, source), n in sorted(by.items())]
-    of = f" ([{facts.dataset}](https://hf.co/datasets/{facts.dataset}))" if facts.dataset else ""
-    base = f"[{facts.base.id}](https://hf.co/{facts.base.id})" if facts.base.id else None
-    parts = [
-        f"# {inline(repo_id.rsplit('/', 1)[-1])}",
-        f"Rationales that {base or code(facts.base.name)} and the adapters trained on it wrote, "
-        f"and that [STaR]({PAPER}) kept because they end in the right answer, for the train "
-        f"problems of the task {inline(task)}{of}. A machine wrote them: a right answer does not "
-        "show that the steps to it are right.",
-        table(("iteration", "source", "rationales"), counts),
-        "## Columns",
-        table(("column", "what it is"), [(f"`{name}`", text) for name, text in COLUMNS.items()]),
-        "## A row",
-        fence(json_line(rows[0]).decode(), "json"),
-        "The license of the questions is that of the data they are from."
-        if own == "unknown"
-        else "",
-    ]
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+    return document(
+        "dataset.md.j2",
+        metadata=data.to_yaml(),
+        base=facts.base,
+        source=facts.dataset,
+        name=repo_id.rsplit("/", 1)[-1],
+        task=task,
+        counts=[(number, source, n) for (number, source), n in sorted(by.items())],
+        columns=[(code(name), Safe(text)) for name, text in COLUMNS.items()],
+        row=json_line(rows[0]).decode(),
+        own_questions=own != "unknown",
+    )
 
 
 def _size(n: int) -> str:

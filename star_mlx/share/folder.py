@@ -17,8 +17,9 @@ from star_mlx.errors import StarError
 from star_mlx.events import Emit, Notice
 from star_mlx.export.facts import Facts, gather
 from star_mlx.export.run_record import CARD, about, write_manifest, write_record
+from star_mlx.report.templating import Safe
 from star_mlx.share.card import card
-from star_mlx.share.markdown import inline
+from star_mlx.share.markdown import code, inline
 from star_mlx.share.metadata import License
 
 PICTURE = "accuracy.png"
@@ -64,7 +65,8 @@ def build(
         except StarError as error:
             if not optional:
                 raise
-            notes.append(f"There is no `{format}` form of this adapter: {inline(error)}.")
+            words = f"There is no {code(format)} form of this adapter: {inline(error)}."
+            notes.append(Safe(words))
             emit(Notice("warning", f"left out {format}: {error}"))
             continue
         made.append(format)
