@@ -29,7 +29,7 @@ from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading, opening, provenance
 from star_mlx.run import loop
 from star_mlx.settings import Recipe
-from star_mlx.store import writing
+from star_mlx.store import rows, writing
 from star_mlx.store.files import json_line
 from star_mlx.types import Attempt, Engine, Evaluation, Example, Problem, Source, Task
 
@@ -73,7 +73,7 @@ class Rows:
         key = (problem.id, hinted, correct)
         if key not in self._attempts:
             made = self._attempt(problem, hinted, correct)
-            self._attempts[key] = json_line(writing.attempt_row(made))
+            self._attempts[key] = rows.attempts([made])
         return self._attempts[key]
 
     def example(self, problem: Problem, hinted: bool, iteration: int) -> bytes:

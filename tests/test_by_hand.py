@@ -253,10 +253,15 @@ GOOD = {
     ("line", "message"),
     [
         (b"{", "a.jsonl, line 2: the row is not JSON"),
-        (json_line({**GOOD, "correct": 1}), "line 2 is no attempt of star-mlx generate: its corr"),
-        (json_line({"id": "x"}), "line 2 is no attempt of star-mlx generate: it has no hinted"),
-        (json_line({**GOOD, "finish": "?"}), "its finish should be stop or length"),
-        (json_line({**GOOD, "token_ids": ["1"]}), "its token_ids should be token numbers"),
+        (
+            json_line({**GOOD, "correct": 1}),
+            "a.jsonl, line 2 is no attempt of star-mlx generate: E",
+        ),
+        (json_line({**GOOD, "correct": 1}), "Expected `bool`, got `int` - at `$.correct`"),
+        (json_line({"id": "x"}), "Object missing required field `hinted`"),
+        (json_line({**GOOD, "finish": "?"}), "Invalid enum value '?' - at `$.finish`"),
+        (json_line({**GOOD, "token_ids": ["1"]}), "Expected `int`, got `str` - at `$.token_ids[.."),
+        (json_line({**GOOD, "token_ids": [-1]}), "its token_ids should be token numbers"),
         (json_line({**GOOD, "id": "y"}), "has no training problem 'x' (2 of 2 are unknown)"),
     ],
 )

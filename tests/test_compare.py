@@ -82,6 +82,9 @@ def test_an_iteration_needs_its_verdicts_but_not_its_adapter(runs, tmp_path):
     shutil.rmtree(tmp_path / "run/iterations/001/adapter")
     assert compare.compare(f"{tmp_path}/run:1", f"{runs}/none").pair.worse == 20
     (tmp_path / "run/iterations/001/eval.jsonl").unlink()
+    with pytest.raises(RunError, match=r"eval\.jsonl is missing, but the journal"):
+        compare.compare(f"{tmp_path}/run:1", f"{runs}/none")
+    (tmp_path / "run/journal.jsonl").unlink()
     with pytest.raises(RunError, match=r"no dev verdicts of iteration 1: star-mlx evaluate"):
         compare.compare(f"{tmp_path}/run:1", f"{runs}/none")
 
@@ -104,6 +107,7 @@ def test_what_is_no_run_or_iteration_is_said_in_one_line(runs, star, given, wron
 
 def test_runs_without_a_problem_in_common_are_refused_in_one_line(runs, tmp_path, star):
     shutil.copytree(runs / "all", tmp_path / "run")
+    (tmp_path / "run/journal.jsonl").unlink()
     file = tmp_path / "run/iterations/001/eval.jsonl"
     file.write_bytes(file.read_bytes().replace(b'{"id":"', b'{"id":"x'))
     code, out, err = star("compare", tmp_path / "run", runs / "none")

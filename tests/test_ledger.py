@@ -12,7 +12,7 @@ from star_mlx.cli.ledger import ledger as command
 from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.errors import RunError
 from star_mlx.run import loop
-from star_mlx.store import ledger, writing
+from star_mlx.store import ledger, rows, writing
 from star_mlx.store.files import json_line, json_lines
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 from star_mlx.types import Attempt
@@ -42,17 +42,17 @@ def call(*arguments):
 
 
 def row(id, *, correct, hinted=False, finish="stop"):
-    return writing.attempt_row(Attempt(id, hinted, "text", "1", correct, finish, (1, 2)))
+    return json.loads(rows.attempts([Attempt(id, hinted, "text", "1", correct, finish, (1, 2))]))
 
 
 def write(path, *iterations, finished=None):
     """A run folder of these rows of attempts."""
     with writing.opened(path, {}) as opened:
         opened.finish({"iteration": 0})
-        for number, rows in enumerate(iterations, 1):
+        for number, made in enumerate(iterations, 1):
             folder = path / f"iterations/{number:03d}"
             folder.mkdir(parents=True)
-            (folder / "attempts.jsonl").write_bytes(b"".join(map(json_line, rows)))
+            (folder / "attempts.jsonl").write_bytes(b"".join(map(json_line, made)))
             if finished is None or number <= finished:
                 opened.finish({"iteration": number})
     return path
@@ -142,9 +142,9 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     path = write(tmp_path / "run", [row("a", correct=False)])
     file = path / "iterations/001/attempts.jsonl"
     for text, match in (
-        ('{"id":"a"}\n', r"line 1 is no attempt"),
-        ("[]\n", r"line 1 is no attempt"),
-        ("{\n", r"line 1 is no attempt"),
+        ('{"id":"a"}\n', r"line 1 is damaged: .*`hinted`"),
+        ("[]\n", r"line 1 is damaged: Expected `object`"),
+        ("{\n", r"line 1 is damaged"),
     ):
         file.write_text(text)
         with pytest.raises(RunError, match=match):
@@ -158,14 +158,14 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 
 def test_what_looks_like_token_ids_in_a_completion_hides_nothing(tmp_path):
     attempt = Attempt("a", True, '","token_ids":[1],"correct":false', "1", True, "stop", (1,))
-    path = write(tmp_path / "run", [writing.attempt_row(attempt)])
+    path = write(tmp_path / "run", [json.loads(rows.attempts([attempt]))])
     assert ledger.read(path).of("hinted") == ["a"]
 
 
 def test_a_run_opens_quicker_than_its_rows_are_parsed(tmp_path):
     ids = tuple(range(100))
     attempts = [Attempt(str(i), False, "step " * 40, "1", True, "stop", ids) for i in range(10_000)]
-    path = write(tmp_path / "run", *[[writing.attempt_row(a) for a in attempts]] * 5)
+    path = write(tmp_path / "run", *[[json.loads(rows.attempts([a])) for a in attempts]] * 5)
     began = time.process_time()
     assert ledger.read(path).totals()["problems"] == 10_000
     took = time.process_time() - began

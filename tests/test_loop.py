@@ -227,7 +227,7 @@ def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
     task, _ = opening.open_task(recipe())
     assert opening.settled(again, task) == opening.settled(recipe(), task)
     assert again.task.options["mastered"] == 0.9, "the task's defaults are written out"
-    provenance = reading.read(tmp_path / "run").recipe["provenance"]
+    provenance = reading.read(tmp_path / "run").provenance
     assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
     assert "mlx" in provenance["versions"] and "hash" in provenance["base"]
 

@@ -23,9 +23,11 @@ from star_mlx.recipe import opening
 from star_mlx.report import browser, difference, gather, samples, svg
 from star_mlx.report import write_report as report
 from star_mlx.run import loop
-from star_mlx.store import reading, writing
+from star_mlx.store import reading, rows, writing
 from star_mlx.store.files import json_lines
+from star_mlx.store.reading import RunRecord
 from star_mlx.tasks.arithmetic import Arithmetic
+from star_mlx.types import Step
 from tests import hostile
 from tests.scripts import learner
 from tests.test_growth import benchmark  # noqa: F401
@@ -195,6 +197,7 @@ def test_a_very_long_completion_is_cut_and_says_by_how_much(pages):
 def test_a_megabyte_of_one_character_and_a_lone_surrogate_do_no_harm(evil, tmp_path, undrawn):
     run = tmp_path / "run"
     shutil.copytree(evil, run)
+    (run / "journal.jsonl").unlink()  # with it, the rows would be damaged
     for file in run.glob("iterations/*/eval.jsonl"):
         rows = list(json_lines(file))
         rows[0]["completion"], rows[1]["completion"] = "y" * 1_000_000, "a \ud800 b"
@@ -298,6 +301,7 @@ def test_a_problem_solved_by_hint_has_its_own_state(runs):
 def test_losses_are_by_step_or_else_the_first_and_the_last(runs, tmp_path):
     shutil.copytree(runs / "with", tmp_path / "run")
     assert "Mean loss over the batch at each optimizer step" in written(tmp_path, runs / "with")
+    (tmp_path / "run/journal.jsonl").unlink()  # with it, the files would be missing
     for file in (tmp_path / "run").glob("iterations/*/train.jsonl"):
         file.unlink()
     text = written(tmp_path, tmp_path / "run")
@@ -308,9 +312,9 @@ def test_losses_are_by_step_or_else_the_first_and_the_last(runs, tmp_path):
 def test_a_long_curve_is_averaged_over_neighbours(tmp_path):
     folder = tmp_path / "iterations/001"
     folder.mkdir(parents=True)
-    rows = [{"step": i, "loss": 2.0 * i, "gradient_norm": 1.0} for i in range(1, 1001)]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    points = gather._curve(tmp_path, 1).points
+    steps = [Step(i, 1000, 2.0 * i, 1.0, 0.1, i) for i in range(1, 1001)]
+    (folder / "train.jsonl").write_bytes(b"".join(rows.steps(steps)))
+    points = gather._curve(RunRecord(tmp_path, {}, []), 1).points
     assert (
         len(points) == 200 and points[0] == (3.0, 6.0, 1.0) and points[-1] == (998.0, 1996.0, 1.0)
     )
@@ -374,6 +378,7 @@ def test_without_room_no_attempt_is_read_or_shown(runs, tmp_path, undrawn):
 
 def test_rows_of_other_writers_are_read_as_well(runs, tmp_path):
     shutil.copytree(runs / "with", tmp_path / "run")
+    (tmp_path / "run/journal.jsonl").unlink()
     for file in (tmp_path / "run").glob("iterations/*/*.jsonl"):
         rows = list(json_lines(file))
         file.write_text("".join(json.dumps(row, indent=None) + "\n" for row in rows))
@@ -382,10 +387,11 @@ def test_rows_of_other_writers_are_read_as_well(runs, tmp_path):
 
 def test_a_damaged_row_is_named_by_its_line(runs, tmp_path):
     shutil.copytree(runs / "with", tmp_path / "run")
+    (tmp_path / "run/journal.jsonl").unlink()
     file = tmp_path / "run/iterations/002/attempts.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([*lines[:2], lines[2][:40] + b"\n", *lines[3:]]))
-    with pytest.raises(RunError, match=r"attempts\.jsonl, line 3 is no attempt"):
+    with pytest.raises(RunError, match=r"attempts\.jsonl, line 3 is damaged"):
         written(tmp_path, tmp_path / "run")
     assert not (tmp_path / "out").exists()
 

@@ -38,9 +38,7 @@ def test_a_chunk_comes_back_as_it_was_saved(tmp_path):
         assert run.chunk(1, "hinted", 0) is None
 
 
-def test_a_row_has_the_fields_of_its_attempt(tmp_path):
-    made = attempt("a")
-    assert list(writing.attempt_row(made).items()) == [*asdict(made).items(), ("tokens", 3)]
+def test_an_examples_row_has_its_fields(tmp_path):
     example = Example("a", "p", "c", "direct", (1, 2), 1)
     with writing.opened(tmp_path / "run", RECIPE) as run:
         run.save_examples(1, [example])
@@ -57,7 +55,7 @@ def test_verdicts_are_those_of_the_finished_chunks(tmp_path):
         assert run.verdicts(3, "dev") == {}
         file = tmp_path / "run/iterations/001/eval.jsonl"
         file.write_bytes(file.read_bytes().replace(b'"id":"b"', b'"id":"b '))
-        with pytest.raises(RunError, match=r"eval\.jsonl: chunk 0 is damaged, row 2 is no attempt"):
+        with pytest.raises(RunError, match=r"eval\.jsonl is damaged: the checksum of chunk 0 of"):
             run.verdicts(1, "dev")
 
 
@@ -70,12 +68,13 @@ def test_what_the_journal_does_not_vouch_for_is_cut_off(tmp_path):
     file.write_bytes(whole + b'{"id":"b","hin')
     journal = path / "journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"event":"chunk","iterat')
-    (path / "iterations/001/eval.jsonl").write_bytes(json_line({"id": "never journalled"}))
+    foreign = path / "iterations/001/notes.jsonl"
+    foreign.write_bytes(json_line({"id": "never journalled"}))
     (path / "iterations/001/adapter.partial").mkdir()
     with writing.opened(path, RECIPE) as run:
         assert file.read_bytes() == whole
         assert run.chunk(1, "direct", 0) == (rows("a"), 1.0)
-        assert (path / "iterations/001/eval.jsonl").read_bytes() == b""
+        assert foreign.read_bytes() == json_line({"id": "never journalled"})
         assert not (path / "iterations/001/adapter.partial").exists()
         run.save_chunk(1, "direct", 1, rows("b"), 1.0)
         assert run.chunk(1, "direct", 1) == (rows("b"), 1.0)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from star_mlx.cli.baseline import baseline
+from star_mlx.cli.check import check
 from star_mlx.cli.compare import compare
 from star_mlx.cli.doctor import doctor
 from star_mlx.cli.evaluate import evaluate
@@ -83,6 +84,7 @@ _COMMANDS = (
     show,
     ledger,
     compare,
+    check,
     report,
     push,
     pull,

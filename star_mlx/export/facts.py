@@ -17,9 +17,8 @@ from star_mlx.recipe import opening
 from star_mlx.run import evaluate
 from star_mlx.run.passes import measuring
 from star_mlx.settings import Recipe
-from star_mlx.store import reading
-from star_mlx.store.files import json_lines
-from star_mlx.store.reading import iteration_folder
+from star_mlx.store import names, reading
+from star_mlx.store.rows import AttemptText
 from star_mlx.types import Problem, Question, Task
 
 SAMPLES = 3  # right answers shown, and as many wrong ones
@@ -145,20 +144,20 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
     if recipe.baseline:
         raise RunError(f"{run} is a baseline ({recipe.baseline}), and a card tells of a STaR run")
     task, prompts = opening.open_task(recipe)
-    made = record.recipe.get("provenance", {})
+    made = record.provenance
     if not recipe.prompts.chat and prompts.digest() != made.get("prompts_sha256"):
         raise RunError(f"the few-shot prompt of {run} has changed since the run was made")
-    rows = list(json_lines(iteration_folder(run, number) / "eval.jsonl"))
+    rows = [row for block in record.rows(number, names.DEV, AttemptText) for row in block]
     shown = _samples(task, rows) if samples else ()
     return Facts(
         iteration=number,
-        recipe=published(record.recipe),
+        recipe=published(record.values),
         metrics=tuple(sorted(record.metrics, key=lambda line: line["iteration"])),
-        results=_results(run, number),
+        results=_results(record, number),
         baselines=_baselines(record),
-        base=_base(record.recipe),
+        base=_base(record),
         adapter=json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")),
-        adapter_hash=sha256(adapter / "adapters.safetensors"),
+        adapter_hash=reading.file_sha256(adapter / names.WEIGHTS),
         asking=asking(recipe, task, prompts, number, shown),
         failures=_failures(rows) if rows else None,
         samples=shown,
@@ -221,23 +220,14 @@ def asking(
     )
 
 
-def sha256(file: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as data:
-        while block := data.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _words(problem: Problem) -> str:
     choices = [f"({label}) {text}" for label, text in problem.question.choices]
     return " ".join([problem.question.text, *choices])
 
 
-def _base(recipe: Mapping[str, Any]) -> Base:
-    made = recipe.get("provenance", {}).get("base", {})
-    name, revision = str(made.get("name") or recipe["model"]["path"]), made.get("revision")
+def _base(record: reading.RunRecord) -> Base:
+    made = record.provenance.get("base", {})
+    name, revision = str(made.get("name") or record.recipe["model"]["path"]), made.get("revision")
     hub = revision is not None and HUB_ID.fullmatch(name) is not None
     return Base(
         name=name if hub or name == "tiny" else Path(name).name,
@@ -250,12 +240,15 @@ def _base(recipe: Mapping[str, Any]) -> Base:
     )
 
 
-def _results(run: Path, number: int) -> tuple[Mapping[str, Any], ...]:
+def _results(record: reading.RunRecord, number: int) -> tuple[Mapping[str, Any], ...]:
     """The last result of each kind of measurement of an iteration, in the order of their files."""
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for file in sorted((run / "results").glob("*.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        if result.get("iteration") == number and str(result.get("of")).startswith("iteration"):
+    for _, result in record.results():
+        if (
+            result
+            and result.get("iteration") == number
+            and str(result.get("of")).startswith("iteration")
+        ):
             kind = (result["split"], result.get("samples", 1), result["temperature"], result["n"])
             found[kind] = result
     return tuple(found.values())
@@ -271,40 +264,40 @@ def _baselines(record: reading.RunRecord) -> dict[str, Mapping[str, Any]]:
         found["the base, without examples"] = zero["zero_shot"]
     words = {"direct": "trained on answers alone", "sft": "trained on the data's own rationales"}
     for kind, name in words.items():
-        folder = record.path / "baselines" / kind
-        if (folder / "metrics.jsonl").is_file():
+        folder = names.baseline(record.path, kind)
+        if (folder / names.METRICS).is_file():
             last = reading.read(folder).metrics[-1]
             if last["iteration"] and "eval" in last:
                 found[name] = last["eval"]
     return found
 
 
-def _failures(rows: Sequence[Mapping[str, Any]]) -> Failures:
-    wrong = [row for row in rows if not row["correct"]]
-    cut = sum(row["finish"] == "length" for row in wrong)
-    unread = sum(row["answer"] is None and row["finish"] != "length" for row in wrong)
+def _failures(rows: Sequence[AttemptText]) -> Failures:
+    wrong = [row for row in rows if not row.correct]
+    cut = sum(row.finish == "length" for row in wrong)
+    unread = sum(row.answer is None and row.finish != "length" for row in wrong)
     return Failures(len(rows), len(rows) - len(wrong), len(wrong) - cut - unread, unread, cut)
 
 
-def _samples(task: Task, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample, ...]:
+def _samples(task: Task, rows: Sequence[AttemptText]) -> tuple[Sample, ...]:
     """A few right and a few wrong answers, drawn by a hash of the problem's id."""
     try:
         known = {problem.id: problem for problem in task.problems("dev")} if rows else {}
     except TaskError:
         known = {}  # the data is no longer where it was: the answers alone are shown
-    order = sorted(rows, key=lambda row: hashlib.sha256(row["id"].encode()).hexdigest())
-    chosen = [row for row in order if row["correct"]][:SAMPLES]
-    chosen += [row for row in order if not row["correct"]][:SAMPLES]
-    return tuple(_sample(row, known.get(row["id"])) for row in chosen)
+    order = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).hexdigest())
+    chosen = [row for row in order if row.correct][:SAMPLES]
+    chosen += [row for row in order if not row.correct][:SAMPLES]
+    return tuple(_sample(row, known.get(row.id)) for row in chosen)
 
 
-def _sample(row: Mapping[str, Any], problem: Problem | None) -> Sample:
+def _sample(row: AttemptText, problem: Problem | None) -> Sample:
     return Sample(
-        id=row["id"],
+        id=row.id,
         question=None if problem is None else _words(problem),
-        completion=row["completion"],
-        answer=row["answer"],
+        completion=row.completion,
+        answer=row.answer,
         gold=None if problem is None else problem.answer,
-        right=row["correct"],
-        finish=row["finish"],
+        right=row.correct,
+        finish=row.finish,
     )

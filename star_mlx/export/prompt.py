@@ -54,7 +54,7 @@ def asking(source: Source) -> Asking:
     prompts = opening.in_template(recipe, plain, cast(Any, text))
     if source.pulled is not None:
         source.pulled.check_prompt(prompts)
-    elif prompts.digest() != source.record.recipe["provenance"]["prompts_sha256"]:
+    elif prompts.digest() != source.record.provenance["prompts_sha256"]:
         raise RunError(
             f"the few-shot prompt of {source.record.path} has changed since it was made: restore "
             "its prompt file"

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from star_mlx.export.facts import Facts, gather, sha256
+from star_mlx.export.facts import Facts, gather
 from star_mlx.store.files import json_line
+from star_mlx.store.reading import file_sha256
 from star_mlx.types import Problem
 
 CARD, MANIFEST = "README.md", "run/manifest.json"
@@ -84,7 +85,9 @@ def write_manifest(folder: Path, said: Mapping[str, Any]) -> None:
     """
     (folder / "run").mkdir(exist_ok=True)
     hashes = {
-        name: sha256(path) for name, path in files(folder).items() if name not in (CARD, MANIFEST)
+        name: file_sha256(path)
+        for name, path in files(folder).items()
+        if name not in (CARD, MANIFEST)
     }
     text = json.dumps({"format": 1, **said, "files": hashes}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")

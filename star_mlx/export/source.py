@@ -56,7 +56,7 @@ class Source:
     @property
     def base_hash(self) -> str:
         """The content hash of the base, as the run has it."""
-        return str(self.record.recipe["provenance"]["base"]["hash"])
+        return str(self.record.provenance["base"]["hash"])
 
     @property
     def base_told(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def source(
     if folder is None:
         why = "its best iteration is the base itself" if iteration == "best" else "that is the base"
         raise RunError(f"{run}: {why}, which has no adapter to export; give --iteration N")
-    named, made = record.recipe["model"], record.recipe.get("provenance", {}).get("base", {})
+    named, made = record.recipe["model"], record.provenance.get("base", {})
     found = find(
         named["path"],
         made.get("revision") or named.get("revision"),
@@ -129,5 +129,7 @@ def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: 
     if found.iteration == 0:
         raise RunError(f"{folder}: iteration 0 is the base, which has no adapter to export")
     base = found.base()
-    values = {**opening.settled(found.recipe, found.task), "provenance": dict(found.made)}
-    return Source(reading.RunRecord(folder, values, []), found.iteration, folder, base, found)
+    values = opening.settled(found.recipe, found.task)
+    return Source(
+        reading.RunRecord(folder, values, [], found.made), found.iteration, folder, base, found
+    )

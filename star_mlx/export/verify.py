@@ -30,8 +30,8 @@ from star_mlx.export import dense, torch_model, weights  # noqa: E402
 from star_mlx.export.prompt import Asking  # noqa: E402
 from star_mlx.export.source import Source  # noqa: E402
 from star_mlx.export.torch_model import Logits  # noqa: E402
-from star_mlx.store.files import json_lines  # noqa: E402
-from star_mlx.store.reading import iteration_folder  # noqa: E402
+from star_mlx.store import names  # noqa: E402
+from star_mlx.types import Attempt  # noqa: E402
 
 PROMPTS, COMPLETION = 20, 64  # how many; a completion of more tokens is left out
 POSITIONS = 6000  # in all, so that long few-shot prompts do not make it a matter of an hour
@@ -53,8 +53,8 @@ class Difference:
 def rows(source: Source, asked: Asking) -> list[list[int]]:
     """Token ids of prompts as the run asks them, with its short completions."""
     problems = asked.task.problems("dev")[: asked.recipe.evaluate.dev][:PROMPTS]
-    file = iteration_folder(source.record.path, source.iteration) / "eval.jsonl"
-    made = {row["id"]: row["token_ids"] for row in json_lines(file)}
+    blocks = source.record.rows(source.iteration, names.DEV, Attempt)
+    made = {row.id: list(row.token_ids) for block in blocks for row in block}
     found = []
     for problem in problems:
         completion = made.get(problem.id, [])

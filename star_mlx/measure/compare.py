@@ -12,7 +12,7 @@ from star_mlx.measure import run_problems
 from star_mlx.measure.accuracy import wilson
 from star_mlx.measure.paired import ALPHA, Paired, paired
 from star_mlx.measure.run_problems import Known
-from star_mlx.store import outcomes, reading
+from star_mlx.store import names, reading, rows
 from star_mlx.store.reading import RunRecord
 
 NAMES = ("best", "last", "few-shot", "zero-shot")  # beside numbers; few-shot is iteration 0
@@ -130,11 +130,9 @@ def dev_verdicts(run: RunRecord, number: int, *, zero_shot: bool = False) -> dic
     Raises:
         RunError: the file of attempts is damaged.
     """
-    name = "zero-shot.jsonl" if zero_shot else "eval.jsonl"
-    file = reading.iteration_folder(run.path, number) / name
-    if not file.is_file():
-        return {}
-    return {id: solved for block in outcomes.read(file) for id, _, solved in block}
+    name = names.ZERO_SHOT if zero_shot else names.DEV
+    blocks = run.rows(number, name, rows.Outcome)
+    return {row.id: row.solved for block in blocks for row in block}
 
 
 def compare(first: str, second: str) -> Comparison:

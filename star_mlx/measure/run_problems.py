@@ -40,7 +40,7 @@ def of_run(record: RunRecord) -> Known:
 
 def data_hash(record: RunRecord) -> str | None:
     """The hash of the train and dev problems that the run was made with."""
-    found = record.recipe.get("provenance", {}).get("data_sha256")
+    found = record.provenance.get("data_sha256")
     return None if found is None else str(found)
 
 

@@ -17,8 +17,7 @@ from star_mlx.errors import RunError
 from star_mlx.events import RunFinished
 from star_mlx.progress import live_json
 from star_mlx.progress.state import RunState
-from star_mlx.store import reading
-from star_mlx.store.files import json_lines
+from star_mlx.store import names, reading
 
 LONG = 600.0  # seconds without a sign of life that are said, or count as the end
 REDRAW = 1.0  # seconds between two states at most, so that a screen follows its window's size
@@ -55,22 +54,24 @@ class Files:
 
     def __init__(self, run: Path) -> None:
         found = reading.read(run)
-        if not isinstance(found.recipe, dict):
-            raise RunError(f"{run / 'recipe.yaml'} holds no recipe: it is damaged")
-        self._run, self._recipe, self._metrics = run, found.recipe, found.metrics
-        self._read = _version(run / "metrics.jsonl")
+        self._run, self._record = run, found
+        self._read = _version(run / names.METRICS)
         self._seen: live_json.Seen | None = None
 
     def state(self, now: datetime | None = None) -> RunState:
         """What the files tell at the time ``now``."""
         now = now or datetime.now(timezone.utc)
         self._refresh()
-        seen, journal = self._seen or live_json.Seen(), _last_entry(self._run / "journal.jsonl")
+        seen, journal = self._seen or live_json.Seen(), _last_entry(self._run / names.JOURNAL)
         state = replace(seen.state)
-        state.run, state.recipe, state.metrics = str(self._run), self._recipe, list(self._metrics)
-        state.model = state.model or self._recipe.get("provenance", {}).get("base", {})
+        state.run, state.recipe, state.metrics = (
+            str(self._run),
+            self._record.values,
+            list(self._record.metrics),
+        )
+        state.model = state.model or dict(self._record.provenance.get("base", {}))
         state.peak = max([state.peak, *(m.get("peak_memory_bytes", 0) for m in state.metrics)])
-        if any(line["iteration"] > seen.last for line in self._metrics):
+        if any(line["iteration"] > seen.last for line in self._record.metrics):
             state.at, state.past = None, []  # that iteration is over
         reason = seen.reason or (journal["reason"] if journal["event"] == "finished" else "")
         if reason:
@@ -82,11 +83,10 @@ class Files:
         return state
 
     def _refresh(self) -> None:
-        metrics = self._run / "metrics.jsonl"
-        if (version := _version(metrics)) != self._read:
-            with suppress(RunError, OSError):
-                self._metrics, self._read = list(json_lines(metrics)), version
-        self._seen = live_json.read(self._run / "live.json") or self._seen
+        if (version := _version(self._run / names.METRICS)) != self._read:
+            with suppress(RunError):
+                self._record, self._read = reading.read(self._run), version
+        self._seen = live_json.read(self._run / names.LIVE) or self._seen
 
 
 def _judge(state: RunState, seen: live_json.Seen, last: datetime | None, now: datetime) -> None:

@@ -66,4 +66,4 @@ def task_named(name: str, data: str | None = None) -> Task:
 
 def resume_recipe(run: Path) -> Recipe:
     """The recipe a run folder was made with."""
-    return from_resolved({k: v for k, v in reading.read(run).recipe.items() if k != "provenance"})
+    return from_resolved(reading.read(run).recipe)

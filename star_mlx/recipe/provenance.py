@@ -57,7 +57,7 @@ def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to go on with a run that another recipe, base, data or prompts made."""
     then, now = dict(record.recipe), dict(values)
-    made, make = then.pop("provenance", {}), now.pop("provenance")
+    made, make = record.provenance, now.pop("provenance")
     differ = recipe_differences(_placeless(then), _placeless(now))
     same = ("data_sha256", "prompts_sha256")
     differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]

@@ -13,7 +13,6 @@ from star_mlx.report.difference import operations
 from star_mlx.report.gather import Run
 from star_mlx.report.parts import cut, label
 from star_mlx.report.samples import KINDS, Selection, Shown
-from star_mlx.store.reading import iteration_folder
 
 COLUMNS = (
     "run",  # its number
@@ -101,23 +100,11 @@ def _prompts(group: Group) -> dict[str, str]:
     wanted = {shown.id for shown in group.selection.shown if shown.split == "train"}
     found: dict[str, str] = {}
     for line in group.run.iterations:
-        file = iteration_folder(group.run.record.path, line["iteration"]) / "examples.jsonl"
-        if not file.is_file():
-            continue
-        with open(file, "rb") as rows:
-            for row in rows:
-                if wanted and (found_id := _id(row)) in wanted:
-                    found[found_id] = str(json.loads(row).get("prompt", ""))
-                    wanted.discard(found_id)
+        for example in group.run.record.examples(line["iteration"]) if wanted else ():
+            if example.id in wanted:
+                found[example.id] = example.prompt
+                wanted.discard(example.id)
     return found
-
-
-def _id(row: bytes) -> str:
-    """The id of an example, which stands first in its row."""
-    begins = b'{"id":"'
-    if row.startswith(begins) and b"\\" not in (text := row[len(begins) :].partition(b'"')[0]):
-        return text.decode("utf-8", "replace")
-    return str(json.loads(row)["id"])
 
 
 class _Differences:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from star_mlx.errors import RunError
 from star_mlx.measure import compare
 from star_mlx.recipe.layers import leaves, shown
 from star_mlx.store import ledger, reading
-from star_mlx.store.files import json_lines
-from star_mlx.store.reading import RunRecord, iteration_folder
+from star_mlx.store.reading import RunRecord
 
 NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
 POINTS = 200  # a curve has no more
@@ -98,7 +96,7 @@ def _run(one: RunRecord, name: str) -> Run:
     metrics = tuple(sorted(one.metrics, key=lambda line: line["iteration"]))
     numbers = [line["iteration"] for line in metrics]
     verdicts = {n: found for n in numbers if (found := compare.dev_verdicts(one, n))}
-    results, notes = _results(one.path)
+    results, notes = _results(one)
     missing = [line["iteration"] for line in metrics if "eval" in line and not verdicts.get(
         line["iteration"]
     )]  # fmt: skip
@@ -111,7 +109,7 @@ def _run(one: RunRecord, name: str) -> Run:
         metrics=metrics,
         verdicts=verdicts,
         baselines=_baselines(one, metrics),
-        curves=tuple(curve for n in numbers if (curve := _curve(one.path, n)).points),
+        curves=tuple(curve for n in numbers if (curve := _curve(one, n)).points),
         grid=None if one.recipe.get("baseline") else _grid(one.path),
         results=results,
         notes=tuple(notes),
@@ -153,7 +151,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 
 def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """Recipe key -> its value in each run, for what is not the same in all, without provenance."""
-    flat = [leaves({k: v for k, v in one.recipe.items() if k != "provenance"}) for one in records]
+    flat = [leaves(one.recipe) for one in records]
     keys = dict.fromkeys(key for values in flat for key in values)
     rows = {key: [shown(v[key]) if key in v else "(not set)" for v in flat] for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
@@ -180,12 +178,9 @@ def _baselines(one: RunRecord, metrics: Sequence[Mapping[str, Any]]) -> tuple[Ba
     return tuple(found)
 
 
-def _curve(path: Path, number: int) -> Curve:
+def _curve(one: RunRecord, number: int) -> Curve:
     """The optimizer steps of an iteration, averaged over neighbours where they are many."""
-    rows = [
-        (float(row["step"]), float(row["loss"]), float(row["gradient_norm"]))
-        for row in json_lines(iteration_folder(path, number) / "train.jsonl")
-    ]
+    rows = [(float(row.step), row.loss, row.gradient_norm) for row in one.steps(number)]
     size = max(1, -(-len(rows) // POINTS))
     groups = [rows[first : first + size] for first in range(0, len(rows), size)]
     return Curve(number, tuple(_mean(group) for group in groups))
@@ -230,15 +225,11 @@ _RESULT = {
 }  # fmt: skip
 
 
-def _results(path: Path) -> tuple[tuple[tuple[str, Mapping[str, Any]], ...], list[str]]:
+def _results(one: RunRecord) -> tuple[tuple[tuple[str, Mapping[str, Any]], ...], list[str]]:
     """The files of RUN/results in order of time, and what is to be said of others there."""
     found, notes = [], []
-    for file in sorted((path / "results").glob("*.json")):
-        try:
-            result = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            result = None
-        if isinstance(result, dict) and result.keys() >= _RESULT:
+    for file, result in one.results():
+        if result is not None and result.keys() >= _RESULT:
             found.append((file.name, result))
         else:
             notes.append(f"results/{file.name} is no result of star-mlx evaluate: left out")

@@ -88,13 +88,13 @@ def _hash(text: str) -> str:
 def _about(run: Run) -> list[str]:
     recipe = run.record.recipe
     task = recipe.get("task", {}).get("name")
-    base = recipe.get("provenance", {}).get("base") or {"name": recipe.get("model", {}).get("path")}
+    base = run.record.provenance.get("base") or {"name": recipe.get("model", {}).get("path")}
     return [f"task {task}", *describe(base), f"seed {recipe.get('seed')}"]
 
 
 def _run(group: Group) -> RunOnPage:
     run = group.run
-    recipe = {key: value for key, value in run.record.recipe.items() if key != "provenance"}
+    recipe = run.record.recipe
     return RunOnPage(
         name=label(run.label, 200),
         sentences=words.sentences(run),

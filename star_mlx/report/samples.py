@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
-from star_mlx.errors import RunError
 from star_mlx.measure.run_problems import Known
 from star_mlx.report.gather import Run
 from star_mlx.report.parts import cut
-from star_mlx.store.reading import iteration_folder
+from star_mlx.store import names
+from star_mlx.store.rows import AttemptText
 
 FILES = {
-    "attempts.jsonl": "train",
-    "eval.jsonl": "dev",
-    "zero-shot.jsonl": "dev, without examples",
+    names.ATTEMPTS: "train",
+    names.DEV: "dev",
+    names.ZERO_SHOT: "dev, without examples",
 }
 KINDS = ("right", "wrong", "no answer", "cut off", "rejected", "hint leak")
 FEW = 4  # attempts of each kind, on top
@@ -139,10 +137,11 @@ class _Reader:
         """Take in a file of an iteration; how many attempts it has."""
         number, group = line["iteration"], split.partition(",")[0]
         ranks, count = self._ranks[group], 0
-        for row in _rows(iteration_folder(self._run.record.path, number) / name):
+        blocks = self._run.record.rows(number, name, AttemptText)
+        for row in (row for block in blocks for row in block):
             count += 1
             rank = ranks.get(row.id)
-            if rank is None:  # of a chunk that is being made again, or of another measurement
+            if rank is None:  # of another measurement
                 continue
             if rank < self._most:
                 shown = self._shown(row, split, number)
@@ -153,8 +152,8 @@ class _Reader:
                 self._keep(shown.kind, shown, ranks)
         return count
 
-    def _wanted(self, row: _Row, ranks: Mapping[str, int]) -> bool:
-        return self._room(row.kind(), row.id, ranks)
+    def _wanted(self, row: AttemptText, ranks: Mapping[str, int]) -> bool:
+        return self._room(_kind(row), row.id, ranks)
 
     def _room(self, kind: str, id: str, ranks: Mapping[str, int]) -> bool:
         """Whether there is none of the problem yet among the few of a kind, and room for it."""
@@ -171,104 +170,38 @@ class _Reader:
             del few[max(few, key=lambda id: ranks.get(id, -1))]
         few[shown.id] = shown
 
-    def _may_leak(self, row: _Row, line: Mapping[str, Any]) -> bool:
+    def _may_leak(self, row: AttemptText, line: Mapping[str, Any]) -> bool:
         """Whether it is worth asking the task if a kept rationalization speaks of its hint."""
         if not line.get("hint_leaks") or not self._known.task or self._tries <= 0:
             return False
-        if len(self.few["hint leak"]) == FEW or not row.hinted or row.kind() != "right":
+        if len(self.few["hint leak"]) == FEW or not row.hinted or _kind(row) != "right":
             return False
         self._tries -= 1
         return True
 
-    def _shown(self, row: _Row, split: str, number: int) -> Shown:
-        values = row.values()
-        text, left_out = cut(values["completion"])
-        answer = "" if values["answer"] is None else cut(str(values["answer"]), 200)[0]
-        kind, remark = row.kind(), ""
+    def _shown(self, row: AttemptText, split: str, number: int) -> Shown:
+        text, left_out = cut(row.completion)
+        answer = "" if row.answer is None else cut(row.answer, 200)[0]
+        kind, remark = _kind(row), ""
         problem = (self._known.train if split == "train" else self._known.dev).get(row.id)
-        judged = self._known.task and problem and len(values["completion"]) <= JUDGED
+        judged = self._known.task and problem and len(row.completion) <= JUDGED
         if self._known.task and problem and judged and kind == "right":
-            if values["hinted"] and self._known.task.cites_hint(problem, values["completion"]):
+            if row.hinted and self._known.task.cites_hint(problem, row.completion):
                 kind, remark = "hint leak", "right, but it speaks of its hint or only repeats it"
-            elif self._known.task.valid_steps(problem, values["completion"]) is False:
+            elif self._known.task.valid_steps(problem, row.completion) is False:
                 remark = "a step of it is wrong"
         elif kind == "rejected":
-            remark = f"right, but not kept: {cut(str(values['rejected']), 60)[0]}"
+            remark = f"right, but not kept: {cut(row.rejected, 60)[0]}"
         elif kind == "cut off":
-            right = "right, but not kept, since " if values["correct"] else ""
+            right = "right, but not kept, since " if row.correct else ""
             remark = f"{right}the length limit cut it off"
-        hinted = bool(values["hinted"])
-        return Shown(row.id, split, number, hinted, kind, answer, text, left_out, remark)
+        return Shown(row.id, split, number, row.hinted, kind, answer, text, left_out, remark)
 
 
-_ID = re.compile(rb'\{"id":"([^"\\]*)","hinted":(true|false),')
-
-
-class _Row:
-    """A row of attempts, parsed only as far as it is needed.
-
-    Within a string of JSON every quote is escaped, so what is searched for can stand nowhere but
-    where a key and its value are.
-    """
-
-    __slots__ = ("_line", "_parsed", "_where", "hinted", "id")
-
-    def __init__(self, line: bytes, where: tuple[Path, int]) -> None:
-        self._line, self._where = line, where
-        self._parsed: dict[str, Any] | None = None
-        if found := _ID.match(line):
-            self.id, self.hinted = found[1].decode("utf-8", "replace"), found[2] == b"true"
-        else:
-            values = self.values()
-            self.id, self.hinted = values["id"], bool(values["hinted"])
-
-    def values(self) -> dict[str, Any]:
-        """All of it.
-
-        Raises:
-            RunError: it is no attempt.
-        """
-        if self._parsed is None:
-            try:
-                row = json.loads(self._line)
-                keys = ("id", "hinted", "completion", "answer", "correct", "finish")
-                self._parsed = {key: row[key] for key in keys}
-                self._parsed["rejected"] = row.get("rejected", "")
-            except (ValueError, KeyError, TypeError):
-                file, number = self._where
-                raise RunError(f"{file}, line {number} is no attempt: it is damaged") from None
-        return self._parsed
-
-    def kind(self) -> str:
-        """What became of it, one of ``KINDS`` but for hint leaks, which only a task can tell."""
-        if self._parsed is not None:
-            values = self._parsed
-            return _kind(
-                values["finish"] == "length",
-                bool(values["rejected"]),
-                values["answer"] is None,
-                bool(values["correct"]),
-            )
-        line = self._line
-        return _kind(
-            b',"finish":"length"' in line,
-            b',"rejected":"' in line and b',"rejected":""' not in line,
-            b',"answer":null,' in line,
-            b',"correct":true,' in line,
-        )
-
-
-def _kind(cut_off: bool, rejected: bool, missing: bool, correct: bool) -> str:
-    if cut_off:
+def _kind(row: AttemptText) -> str:
+    """What became of it, one of ``KINDS`` but for hint leaks, which only a task can tell."""
+    if row.finish == "length":
         return "cut off"
-    if rejected:
+    if row.rejected:
         return "rejected"
-    return "no answer" if missing else "right" if correct else "wrong"
-
-
-def _rows(file: Path) -> Iterator[_Row]:
-    """The rows of a file, none where it is not there."""
-    if file.is_file():
-        with open(file, "rb") as lines:
-            for number, line in enumerate(lines, 1):
-                yield _Row(line, (file, number))
+    return "no answer" if row.answer is None else "right" if row.correct else "wrong"

@@ -138,7 +138,7 @@ def recipe_differences(runs: Sequence[Run]) -> Table | None:
 
 def provenance(runs: Sequence[Run]) -> Table | None:
     """Versions and hashes, a column a run."""
-    flat = [leaves(run.record.recipe.get("provenance", {})) for run in runs]
+    flat = [leaves(run.record.provenance) for run in runs]
     keys = dict.fromkeys(key for values in flat for key in values)
     rows = tuple(
         (label(k), *(label(shown(v[k]), 200) if k in v else "" for v in flat)) for k in keys

@@ -7,10 +7,9 @@ on where it stopped and one made before is read, not made again. Every result is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from star_mlx.run.passes import Pass, measuring
 from star_mlx.run.reopen import opened
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
-from star_mlx.store.files import json_line
-from star_mlx.store.files import replace as replace_file
 from star_mlx.types import Attempt, Engine, Problem, Split, Task
 
 TRAINED = ("direct", "sft")  # baselines with an adapter of their own, in RUN/baselines/KIND
@@ -140,7 +137,7 @@ def entry(
         "against": [],
     }
     if how.split == "test":
-        found["test_reads"] = test_reads(record.path) + 1
+        found["test_reads"] = record.test_reads() + 1
     return found
 
 
@@ -158,25 +155,6 @@ def on(
     for of in others:
         results[0]["against"].append(compare(first.name, right[first], of.name, right[of]))
     return results
-
-
-def save(run: Path, result: Mapping[str, Any]) -> Path:
-    """Write a result to ``RUN/results/<time>-<split>-<iteration>.json``, whole or not at all."""
-    folder = run / "results"
-    folder.mkdir(exist_ok=True)
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    stem = f"{stamp}-{result['split']}-{result['iteration']:03d}"
-    for again in count(1):
-        path = folder / (f"{stem}.json" if again == 1 else f"{stem}-{again}.json")
-        if not path.exists():
-            break
-    replace_file(path, json_line(result))
-    return path
-
-
-def test_reads(run: Path) -> int:
-    """How many results on the test split the run holds."""
-    return len(list((run / "results").glob("*-test-*.json")))
 
 
 def evaluate_run(
@@ -219,7 +197,7 @@ def evaluate_run(
                     made = attempts(another, room, problems, other, how)
             theirs = verdicts(task, problems, made, how.samples)
             result["against"].append(compare(of.name, right, name, theirs))
-        path = save(run, result)
+        path = folder.save_result(result)
     return {**result, "file": str(path)}
 
 

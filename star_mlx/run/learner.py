@@ -15,7 +15,7 @@ from star_mlx.prompts import Prompts
 from star_mlx.run import metrics
 from star_mlx.run.passes import At, Pass, decoding, judge, measuring, seed
 from star_mlx.settings import Recipe
-from star_mlx.store.writing import Kind, Store
+from star_mlx.store.writing import Store
 from star_mlx.types import (
     Amount,
     Attempt,
@@ -163,7 +163,7 @@ class Learner:
         )
 
     def _dev(
-        self, kind: Kind, prompts: Prompts, adapter: Path | None, iteration: int, few_shot: bool
+        self, kind: str, prompts: Prompts, adapter: Path | None, iteration: int, few_shot: bool
     ) -> Evaluation:
         problems = self._task.problems("dev")[: self.recipe.evaluate.dev]
         how = measuring(self.recipe, prompts)

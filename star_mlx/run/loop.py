@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx import engine as engines
+from star_mlx.errors import RunError
 from star_mlx.events import Emit, IterationFinished, Notice, RunFinished, RunStarted
 from star_mlx.measure import accuracy, findings
 from star_mlx.progress import live_json
@@ -74,7 +75,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             emit(IterationFinished(metrics))
         work = baseline.run if recipe.baseline else _loop
         reason = work(recipe, task, prompt_set, learner, folder, emit)
-        if recipe.evaluate.test and not measure.test_reads(run):
+        if recipe.evaluate.test and not folder.record().test_reads():
             _test(task, learner, folder, emit)
         folder.journal("finished", reason=reason)
         emit(RunFinished(str(run), reason, time.perf_counter() - started))
@@ -130,7 +131,7 @@ def _test(task: Task, learner: Learner, folder: writing.Store, emit: Emit) -> No
     best = reading.read(folder.path).best
     results = measure.on(task, learner, folder, measure.How("test"), [best, 0])
     for result in results:
-        path = measure.save(folder.path, result)
+        path = folder.save_result(result)
         emit(Notice("info", f"{findings.sentence(result)} ({path})"))
 
 
@@ -237,4 +238,9 @@ def completed(folder: writing.Store, carry_over: int) -> list[Done]:
 def _evaluation(folder: writing.Store, line: Mapping[str, Any]) -> Evaluation | None:
     if "eval" not in line:
         return None
+    if folder.count(line["iteration"], "dev") < line["eval"]["n"]:
+        raise RunError(
+            f"{folder.path} lacks dev attempts of iteration {line['iteration']}: star-mlx evaluate "
+            f"--run {folder.path} --iteration {line['iteration']} makes them again"
+        )
     return accuracy.from_json(line["eval"], folder.verdicts(line["iteration"], "dev"))

@@ -11,7 +11,6 @@ from pathlib import Path
 from star_mlx.events import Emit, Progress
 from star_mlx.prompts import Prompts
 from star_mlx.settings import Recipe
-from star_mlx.store.writing import Kind
 from star_mlx.types import Attempt, Completion, Decoding, Phase, Problem, Task
 
 
@@ -20,7 +19,7 @@ class Pass:
     """One way through problems: who attempts them, how they are asked, and where it is kept."""
 
     iteration: int
-    kind: Kind  # names the file and the journal entries
+    kind: str  # names the file and the journal entries
     phase: Phase
     adapter: Path | None
     prompts: Prompts

@@ -29,7 +29,7 @@ def opened(
     record = reading.read(run)
     recipe = resume_recipe(run)
     task, prompt_set = open_task(recipe)
-    made = record.recipe.get("provenance", {}).get("base", {}).get("hash")
+    made = record.provenance.get("base", {}).get("hash")
     if engine is None or engine.describe()["hash"] != made:
         engine = engines.open_base(recipe)
     prompt_set = in_template(recipe, prompt_set, engine)

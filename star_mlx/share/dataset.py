@@ -13,8 +13,7 @@ from star_mlx.export.run_record import CARD, write_manifest
 from star_mlx.report.templating import Safe
 from star_mlx.share.markdown import code, document
 from star_mlx.store import reading
-from star_mlx.store.files import json_line, json_lines
-from star_mlx.store.reading import iteration_folder
+from star_mlx.store.files import json_line
 
 Format = Literal["jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -49,13 +48,13 @@ def build(
 
 def kept(run: Path) -> list[dict[str, Any]]:
     """What each iteration kept itself, in order; what was carried over stands once."""
-    found = []
-    for line in reading.read(run).metrics:
-        number = line["iteration"]
-        for row in json_lines(iteration_folder(run, number) / "examples.jsonl"):
-            if row["iteration"] == number:
-                found.append({name: row[name] for name in COLUMNS})
-    return found
+    record = reading.read(run)
+    return [
+        {name: getattr(example, name) for name in COLUMNS}
+        for line in record.metrics
+        for example in record.examples(line["iteration"])
+        if example.iteration == line["iteration"]
+    ]
 
 
 def write(rows: Sequence[Mapping[str, Any]], file: Path, form: Format) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from star_mlx.data import hub_client
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError
-from star_mlx.export.facts import sha256
 from star_mlx.export.run_record import CARD, MANIFEST, RECIPE
+from star_mlx.store.reading import file_sha256
 
 SUFFIXES = (".json", ".jsonl", ".yaml", ".safetensors", ".gguf", ".txt", ".md", ".png", ".parquet")
 NAMES = ("*.jinja", "*.model", "*.tiktoken")  # a tokenizer's, and a chat template's
@@ -108,7 +108,7 @@ def _differing(found: Path, listed: list[tuple[str, str]]) -> list[tuple[str, st
     return [
         (name, wanted)
         for name, wanted in listed
-        if _is_in(found, name) and sha256(found / name) != wanted
+        if _is_in(found, name) and file_sha256(found / name) != wanted
     ]
 
 
@@ -142,7 +142,7 @@ def _same(out: Path, found: Path, files: list[str]) -> bool:
     if not out.is_dir():
         return False
     have = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
-    return have == files and all(sha256(out / n) == sha256(found / n) for n in files)
+    return have == files and all(file_sha256(out / n) == file_sha256(found / n) for n in files)
 
 
 def _copy(found: Path, files: list[str], out: Path) -> None:

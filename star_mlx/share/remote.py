@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from star_mlx.data import hub_client
-from star_mlx.export.facts import sha256
 from star_mlx.export.run_record import MANIFEST
 from star_mlx.share import folder
+from star_mlx.store.reading import file_sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -119,7 +119,7 @@ def _same(known: str | None, path: Path) -> bool:
     if known is None:
         return False
     if known.startswith("sha256:"):
-        return known == f"sha256:{sha256(path)}"
+        return known == f"sha256:{file_sha256(path)}"
     return known == git_id(path)
 
 

@@ -31,7 +31,7 @@ from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner, fit
 from star_mlx.settings import Recipe
 from star_mlx.steps import foreign_rows, step_files
-from star_mlx.store import files, writing
+from star_mlx.store import files, rows, writing
 from star_mlx.types import Amount, Attempt, Engine, Problem, Task
 
 Summary = dict[str, Any]
@@ -73,7 +73,7 @@ def generate(
         made = learner.attempt(
             problems, adapter, iteration=iteration, hinted=False, few_shot=few_shot
         )
-        step_files.write(out, [writing.attempt_row(attempt) for attempt in made])
+        step_files.write(out, rows.attempts(made))
     return {**step, "problems": len(problems), **_counts(made), "out": str(out)}
 
 
@@ -107,7 +107,7 @@ def rationalize(
         failed = star.failures(problems, direct, recipe.star, recipe.seed, iteration)
         few_shot = _few_shot(recipe, iteration, adapter)
         made = learner.attempt(failed, adapter, iteration=iteration, hinted=True, few_shot=few_shot)
-        step_files.write(out, [writing.attempt_row(attempt) for attempt in made])
+        step_files.write(out, rows.attempts(made))
     return {**step, "problems": len(problems), "failed": len(failed), **_counts(made),
             "out": str(out)}  # fmt: skip
 

@@ -87,12 +87,12 @@ def export_run(
         StarError: no such run or iteration, or what it was made from has changed.
     """
     step_files.check(out, force)
-    number = evaluate.which(reading.read(run), iteration).number
+    record = reading.read(run)
+    number = evaluate.which(record, iteration).number
     if number == 0:
         raise RunError(f"iteration 0 of {run} is the base: it was trained on nothing")
     recipe = opening.resume_recipe(run)
-    file = run / "iterations" / f"{number:03d}" / "examples.jsonl"
-    examples = _own(file)
+    examples = tuple(record.examples(number))
     if format in ("examples", "prompt-completion"):
         rows = [_row(example, format) for example in examples]
     else:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star_mlx.data.rows import rows
+from star_mlx.data.rows import rows as rows_of
 from star_mlx.errors import ModelError, RunError, StarError, TaskError
 from star_mlx.recipe.loading import differences
-from star_mlx.store import files, reading, writing
+from star_mlx.store import files, reading, rows, writing
 from star_mlx.types import Attempt
 
 
@@ -27,38 +27,16 @@ def attempts(paths: Sequence[Path]) -> list[Attempt]:
     for path in paths:
         if path.is_file() and path.suffix == ".jsonl" and not path.stat().st_size:
             continue
-        for row in rows(path):
+        for row in rows_of(path):
             if isinstance(row.values, str):
                 raise TaskError(f"{row.place}: the row {row.values}")
-            if wrong := _no_attempt(row.values):
-                raise TaskError(f"{row.place} is no attempt of star-mlx generate: {wrong}")
-            found += writing.attempts([row.values])
+            try:
+                found.append(rows.attempt(row.values))
+            except rows.Damaged as wrong:
+                raise TaskError(
+                    f"{row.place} is no attempt of star-mlx generate: {wrong.why}"
+                ) from None
     return found
-
-
-_FIELDS: dict[str, tuple[type, ...]] = {
-    "id": (str,),
-    "hinted": (bool,),
-    "completion": (str,),
-    "answer": (str, type(None)),
-    "correct": (bool,),
-    "finish": (str,),
-    "token_ids": (list,),
-}
-
-
-def _no_attempt(row: Mapping[str, Any]) -> str | None:
-    """Why a row is no attempt, if so."""
-    for name, kinds in _FIELDS.items():
-        if name not in row:
-            return f"it has no {name}"
-        if not isinstance(row[name], kinds):
-            return f"its {name} should be {' or '.join(kind.__name__ for kind in kinds)}"
-    if row["finish"] not in ("stop", "length"):
-        return "its finish should be stop or length"
-    if not all(type(i) is int and i >= 0 for i in row["token_ids"]):
-        return "its token_ids should be token numbers"
-    return None if isinstance(row.get("rejected", ""), str) else "its rejected should be text"
 
 
 @contextmanager
@@ -94,7 +72,7 @@ def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
     """
     if not (path / "recipe.yaml").is_file():
         return
-    then = reading.read(path).recipe
+    then = reading.read(path).values
     if not (differ := differences(then, values)):
         return
     if not force:
@@ -131,9 +109,9 @@ def check_parent(out: Path) -> None:
         raise RunError(f"--out {out}: {out.parent} is not a folder that can be written to")
 
 
-def write(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+def write(out: Path, lines: bytes | Iterable[Mapping[str, Any]]) -> None:
     """Write rows to a JSONL file, whole or not at all."""
-    files.replace(out, b"".join(map(files.json_line, lines)))
+    files.replace(out, lines if isinstance(lines, bytes) else map(files.json_line, lines))
 
 
 def content(adapter: Path) -> str:

@@ -36,22 +36,6 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 raise RunError(f"{path}, line {number} is not JSON: the file is damaged") from None
 
 
-def drop_partial_line(path: Path) -> None:
-    """Cut off what stands behind the last newline."""
-    if path.exists():
-        data = path.read_bytes()
-        truncate(path, data.rfind(b"\n") + 1)
-
-
-def truncate(path: Path, size: int) -> None:
-    """Cut a file to ``size`` bytes; it must hold as many."""
-    have = path.stat().st_size
-    if have < size:
-        raise RunError(f"{path} is shorter than its journal says: the run folder is damaged")
-    if have > size:
-        os.truncate(path, size)
-
-
 def replace(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file whole: beside its place, flushed to the disk, then renamed into it.
 

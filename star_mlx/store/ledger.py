@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from star_mlx.errors import RunError
-from star_mlx.store import outcomes, reading
+from star_mlx.store import names, reading, rows
+from star_mlx.store.reading import RunRecord
 
 Fate = Literal["direct", "hinted", "never"]
 
@@ -103,7 +104,7 @@ def read(path: Path) -> Ledger:
     tallies = []
     for number in sorted(line["iteration"] for line in record.metrics):
         if number > 0:  # the base is only evaluated
-            made = _iteration(path / "iterations" / f"{number:03d}")
+            made = _iteration(record, number)
             tallies.append(_enter(problems, number, *made))
     return Ledger(problems, tallies)
 
@@ -134,16 +135,16 @@ def _enter(
     return Tally(number, *counts, newly_solved, forgotten)
 
 
-def _iteration(folder: Path) -> tuple[dict[str, None], set[str], set[str]]:
+def _iteration(record: RunRecord, number: int) -> tuple[dict[str, None], set[str], set[str]]:
     """The problems attempted, in order, those solved directly and those solved by hint."""
-    file = folder / "attempts.jsonl"
+    file = names.iteration(record.path, number) / names.ATTEMPTS
     if not file.is_file():
         raise RunError(f"{file} is missing, but metrics.jsonl says that the iteration is finished")
     attempted: dict[str, None] = {}
     direct: set[str] = set()
     by_hint: set[str] = set()
-    for block in outcomes.read(file):
-        attempted.update(dict.fromkeys([id for id, _, _ in block]))
-        direct.update([id for id, hinted, solved in block if solved and not hinted])
-        by_hint.update([id for id, hinted, solved in block if solved and hinted])
+    for block in record.rows(number, names.ATTEMPTS, rows.Outcome):
+        attempted.update(dict.fromkeys([row.id for row in block]))
+        direct.update([row.id for row in block if row.correct and not row.hinted])
+        by_hint.update([row.id for row in block if row.hinted and row.solved])
     return attempted, direct, by_hint

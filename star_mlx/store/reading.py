@@ -1,24 +1,48 @@
-"""A run folder as it is read, without its attempts: the recipe and the metrics."""
+"""A run folder as it is read, and the only way its rows are read: each with its checksum.
+
+Nothing is locked or written, and a run that another process is writing can be read.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from star_mlx.errors import RunError
-from star_mlx.store.files import json_lines
+from star_mlx.store import journal as journals
+from star_mlx.store import names, rows
+from star_mlx.store.journal import Chunk, Journal
+from star_mlx.types import Example, Step
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as its folder has it: the resolved recipe and the lines of ``metrics.jsonl``."""
+    """A run as its folder has it.
+
+    ``recipe`` is the resolved one, ``provenance`` what the run depends on beyond it; ``metrics``
+    are the lines of metrics.jsonl; ``journal`` says which rows are finished, and their checksums.
+    """
 
     path: Path
     recipe: dict[str, Any]
     metrics: list[dict[str, Any]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    journal: Journal = field(default_factory=Journal)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What recipe.yaml holds: the recipe, with its provenance under that key."""
+        return {**self.recipe, "provenance": dict(self.provenance)} if self.provenance else {
+            **self.recipe
+        }  # fmt: skip
 
     @property
     def last(self) -> int:
@@ -33,36 +57,261 @@ class RunRecord:
         return max(scores, key=lambda number: scores[number]) if scores else self.last
 
     def adapter(self, iteration: int) -> Path | None:
-        """The adapter of a finished iteration; None for iteration 0, the base.
+        """The adapter of a finished iteration, verified; None for iteration 0, the base.
 
         Raises:
-            RunError: the run has no such iteration.
+            RunError: the run has no such iteration, or its adapter is damaged.
         """
         if iteration == 0:
             return None
-        folder = iteration_folder(self.path, iteration) / "adapter"
+        folder = names.adapter(self.path, iteration)
         if iteration > self.last or not folder.is_dir():
             raise RunError(f"{self.path} has no iteration {iteration}: its last is {self.last}")
+        verify_adapter(self.path, self.journal, iteration)
         return folder
+
+    def rows(self, number: int, name: str, type: type[T]) -> Iterator[list[T]]:
+        """The rows of a file of attempts of an iteration, a chunk at a time; none if there is no
+        such file. Rows behind the journal's last chunk are not finished and not read.
+
+        Raises:
+            RunError: a chunk is damaged, or the file is missing although the journal speaks of it.
+        """
+        file = names.iteration(self.path, number) / name
+        chunks = self.journal.of_file(number, name)
+        if not chunks:  # nothing vouches for it: a folder without its journal
+            yield from rows.read(file, type)
+            return
+        for chunk, data in chunk_bytes(file, chunks):
+            yield decoded(file, chunk, data, type)
+
+    def examples(self, number: int) -> Iterator[Example]:
+        """The training set of an iteration; empty if it has none.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        return self._whole(number, names.EXAMPLES, Example)
+
+    def steps(self, number: int) -> Iterator[Step]:
+        """The optimizer steps of an iteration.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        return self._whole(number, names.STEPS, Step)
+
+    def _whole(self, number: int, name: str, type: type[T]) -> Iterator[T]:
+        verify_file(self.path, self.journal, number, name)
+        file = names.iteration(self.path, number) / name
+        return (row for block in rows.read(file, type) for row in block)
+
+    def results(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
+        """Every file of results/, with what it holds; None for one that is damaged or foreign."""
+        for file in names.results(self.path):
+            yield file, self._result(file)
+
+    def _result(self, file: Path) -> dict[str, Any] | None:
+        known = self.journal.results.get(file.name)
+        try:
+            data = file.read_bytes()
+            found = json.loads(data)
+        except (OSError, ValueError, RecursionError):
+            return None
+        if known is not None and sha256(data) != known.sha256:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def test_reads(self) -> int:
+        """How often the test split was read in this run; a result that was deleted counts."""
+        every = {file.name for file in names.results(self.path)} | self.journal.results.keys()
+        return sum("-test-" in name for name in every)
 
 
 def read(path: Path) -> RunRecord:
-    """Read a run folder without locking it; one that another process is writing can be read.
+    """Read a run folder.
 
     Raises:
-        RunError: no such folder, not a run, or a file in it cannot be read.
+        RunError: no such folder, not a run, or a file in it cannot be read or is damaged.
     """
     if not path.is_dir():
         raise RunError(f"{path} is not a run folder: there is no such folder")
-    if not (path / "recipe.yaml").is_file():
-        raise RunError(f"{path} is not a run folder: it has no recipe.yaml")
+    if not (path / names.RECIPE).is_file():
+        raise RunError(f"{path} is not a run folder: it has no {names.RECIPE}")
+    data = _bytes(path / names.RECIPE)
+    lines = metrics_lines(path)  # before the journal, which always has what they have
+    journal = journals.read(path)
+    values = recipe_values(path / names.RECIPE, data)
+    provenance = values.pop("provenance", None) or {}
+    if not isinstance(provenance, dict):
+        raise damaged(path, path / names.RECIPE, "its provenance is no mapping")
+    return RunRecord(path, values, verified_metrics(path, lines, journal), provenance, journal)
+
+
+def recipe_values(file: Path, data: bytes) -> dict[str, Any]:
+    """The mapping that a recipe.yaml holds.
+
+    Raises:
+        RunError: it is no YAML, or holds something else.
+    """
     try:
-        recipe = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RunError(f"{path / 'recipe.yaml'}: {' '.join(str(error).split())}") from None
-    return RunRecord(path, recipe, list(json_lines(path / "metrics.jsonl")))
+        values = yaml.safe_load(data.decode("utf-8"))
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise damaged(file.parent, file, " ".join(str(why).split())) from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise damaged(file.parent, file, "it holds no recipe")
+    return values
 
 
-def iteration_folder(path: Path, number: int) -> Path:
-    """Where a run keeps an iteration."""
-    return path / "iterations" / f"{number:03d}"
+def metrics_lines(run: Path) -> list[bytes]:
+    """The lines of metrics.jsonl as they are, without their ends.
+
+    Raises:
+        RunError: the file was cut short; it is only ever written whole.
+    """
+    file = run / names.METRICS
+    *lines, rest = (_bytes(file) if file.exists() else b"").split(b"\n")
+    if rest:
+        raise damaged(run, f"{file}, line {len(lines) + 1}", "it is cut short")
+    return lines
+
+
+def verified_metrics(run: Path, lines: list[bytes], journal: Journal) -> list[dict[str, Any]]:
+    """The metrics lines, each compared with its checksum.
+
+    Raises:
+        RunError: one is damaged, by its number.
+    """
+    found = []
+    for number, line in enumerate(lines, 1):
+        place = f"{run / names.METRICS}, line {number}"
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            raise damaged(run, place, "it is not JSON") from None
+        if wrong := _no_metrics(entry):
+            raise damaged(run, place, wrong)
+        known = journal.finished.get(entry["iteration"])
+        if known and known.metrics_sha256 and sha256(line) != known.metrics_sha256:
+            raise damaged(run, place, "its checksum does not match")
+        found.append(entry)
+    return found
+
+
+def _no_metrics(entry: Any) -> str:
+    """Why a value is no line of metrics; empty if it is one."""
+    if not isinstance(entry, dict):
+        return "it is no object"
+    if type(entry.get("iteration")) is not int:
+        return "it has no iteration"
+    return ""
+
+
+def chunk_bytes(file: Path, chunks: list[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
+    """The rows of chunks as they stand in their file, each compared with its checksum.
+
+    Raises:
+        RunError: one is damaged, or the file is missing.
+    """
+    if not chunks:
+        return
+    run = file.parents[2]
+    try:
+        with open(file, "rb") as opened:
+            for chunk in chunks:
+                opened.seek(chunk.offset)
+                data = opened.read(chunk.bytes)
+                if len(data) < chunk.bytes:
+                    raise damaged(run, file, f"{unit(chunk)} is cut short")
+                if chunk.sha256 and sha256(data) != chunk.sha256:
+                    raise damaged(run, file, f"the checksum of {unit(chunk)} does not match")
+                yield chunk, data
+    except FileNotFoundError:
+        raise RunError(f"{file} is missing, but the journal of {run} speaks of it") from None
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
+
+
+def decoded(file: Path, chunk: Chunk, data: bytes, type: type[T]) -> list[T]:
+    """The rows of a chunk.
+
+    Raises:
+        RunError: a row is not a ``type``, or there are more or fewer than there were.
+    """
+    try:
+        found = rows.decode(data, type)
+    except rows.Damaged as damage:
+        why = f"{unit(chunk)}, row {damage.line}: {damage.why}"
+        raise damaged(file.parents[2], file, why) from None
+    if len(found) != chunk.rows:
+        why = f"{unit(chunk)} has {len(found)} rows instead of {chunk.rows}"
+        raise damaged(file.parents[2], file, why)
+    return found
+
+
+def verify_adapter(run: Path, journal: Journal, number: int) -> None:
+    """Compare an adapter's files with their checksums, if there are any.
+
+    Raises:
+        RunError: one is damaged or missing.
+    """
+    trained = journal.trained.get(number)
+    for name in trained.files if trained else ():
+        if name.startswith(f"{names.ADAPTER}/"):
+            verify_file(run, journal, number, name)
+
+
+def verify_file(run: Path, journal: Journal, number: int, name: str) -> None:
+    """Compare a file of an iteration, which is written whole, with its checksum, if it has one.
+
+    Raises:
+        RunError: it is damaged or missing.
+    """
+    trained = journal.trained.get(number)
+    known = trained.files.get(name) if trained else None
+    file = names.iteration(run, number) / name
+    if known is None:
+        return
+    if not file.is_file():
+        raise RunError(f"{file} is missing, but the journal of {run} speaks of it")
+    if file_sha256(file) != known:
+        raise damaged(run, file, "its checksum does not match")
+
+
+def unit(chunk: Chunk) -> str:
+    """What a chunk is called in a message."""
+    return f"chunk {chunk.index} of the pass {chunk.kind} of iteration {chunk.iteration}"
+
+
+def damaged(run: Path, place: Path | str, why: str) -> RunError:
+    """The error for something that is damaged: where, why, and what to do."""
+    return RunError(f"{place} is damaged: {why}; star-mlx check {run} says what still holds")
+
+
+def sha256(data: bytes) -> str:
+    """Of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """Of a file's bytes, in hexadecimal.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(file, "rb") as data:
+            while block := data.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}") from None
+    return digest.hexdigest()
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}") from None

@@ -1,9 +1,9 @@
-"""The run folder: what is journalled is on disk, and what is not is done again.
+"""A run folder open for writing: what is journalled is on disk, and what is not is done again.
 
 Its format is public (``docs/run-folder.md``). Rows of attempts are appended and flushed to the
-disk before the journal names their extent in the file; whatever stands behind the last journalled
-extent is a chunk that was cut off, and is removed when the run is opened again. Everything else is
-written beside its place and renamed into it.
+disk before the journal names their extent in the file; what is behind the last journalled extent is
+a chunk that was cut off. Everything else is written beside its place and renamed into it. Only a
+journalled file is ever cut, and no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,152 +24,169 @@ import yaml
 from filelock import FileLock, Timeout
 
 from star_mlx.errors import RunError
-from star_mlx.store import outcomes
-from star_mlx.store.files import (
-    drop_partial_line,
-    flush,
-    flush_folder,
-    json_line,
-    json_lines,
-    replace,
-    truncate,
-)
-from star_mlx.store.reading import RunRecord as RunRecord
-from star_mlx.store.reading import iteration_folder
-from star_mlx.store.reading import read as read
+from star_mlx.store import journal as journals
+from star_mlx.store import names, reading, rows
+from star_mlx.store.files import flush, flush_folder, json_line, replace
+from star_mlx.store.journal import Journal
+from star_mlx.store.reading import RunRecord
 from star_mlx.types import Attempt, Example, Step, Trained
 
-Kind = str  # direct and hinted passes, dev, and further measurements, each in a file of its name
-_FILE = {"direct": "attempts.jsonl", "hinted": "attempts.jsonl", "dev": "eval.jsonl"}
-
-
-def attempts(rows: Sequence[Mapping[str, Any]]) -> list[Attempt]:
-    names = ("id", "hinted", "completion", "answer", "correct", "finish")
-    return [
-        Attempt(
-            **{name: row[name] for name in names},
-            token_ids=tuple(row["token_ids"]),
-            rejected=row.get("rejected", ""),
-        )
-        for row in rows
-    ]
-
-
-def attempt_row(attempt: Attempt) -> dict[str, Any]:
-    return {**_fields(attempt), "tokens": len(attempt.token_ids)}
-
-
-def _fields(row: Attempt | Example) -> dict[str, Any]:
-    """As ``asdict``, but without a deep copy of the token ids, which takes 30 times as long."""
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+_LEFT_OF_A_START = {names.LOCK, names.RECIPE + names.PARTIAL}
+_OF_TRAINING = (names.EXAMPLES, names.STEPS)
 
 
 class Store:
-    """A run folder open for writing; use ``opened``, which holds the lock."""
+    """A run folder open for writing; use ``opened``, which holds the lock.
 
-    def __init__(self, path: Path) -> None:
+    Every method that writes raises RunError if the folder is gone or cannot be written to; what was
+    finished before is kept.
+    """
+
+    def __init__(self, path: Path, chunk_rows: int = 0) -> None:
         self.path = path
-        self._chunks: dict[tuple[int, Kind, int], dict[str, Any]] = {}
-        self._trained: dict[int, Trained] = {}
         self.metrics: list[dict[str, Any]] = []
         self.solved: dict[str, bool] = {}  # problem id -> was its last direct attempt right
+        self._journal = Journal()
+        self._lines: list[bytes] = []  # of metrics.jsonl, as they are
+        self._chunk_rows = chunk_rows  # the most rows of a chunk
+        self._identity = _identity(path)
 
-    def chunk(self, iteration: int, kind: Kind, index: int) -> tuple[list[Attempt], float] | None:
-        """The attempts of a finished chunk and the seconds they took, or None."""
-        entry = self._chunks.get((iteration, kind, index))
+    # ----------------------------------------------------------------------- attempts
+
+    def chunk(self, iteration: int, kind: str, index: int) -> tuple[list[Attempt], float] | None:
+        """The attempts of a finished chunk and the seconds they took, or None.
+
+        Raises:
+            RunError: the chunk is damaged.
+        """
+        entry = self._journal.chunk(iteration, kind, index)
         if entry is None:
             return None
-        rows = self._rows(entry).splitlines()
-        return attempts([json.loads(row) for row in rows]), entry["seconds"]
-
-    def _rows(self, entry: Mapping[str, Any]) -> bytes:
-        """The rows of a finished chunk, by its journal entry."""
-        with open(_file(self.path, entry["iteration"], entry["kind"]), "rb") as file:
-            file.seek(entry["offset"])
-            return file.read(entry["bytes"])
+        file = names.attempts(self.path, iteration, kind)
+        [(_, data)] = reading.chunk_bytes(file, [entry])
+        return reading.decoded(file, entry, data, Attempt), entry.seconds
 
     def save_chunk(
-        self, iteration: int, kind: Kind, index: int, rows: Sequence[Attempt], seconds: float
+        self, iteration: int, kind: str, index: int, made: Sequence[Attempt], seconds: float
     ) -> None:
         """Append a chunk's attempts, then journal it: from then on it counts."""
-        folder = iteration_folder(self.path, iteration)
-        folder.mkdir(parents=True, exist_ok=True)
-        data = b"".join(json_line(attempt_row(row)) for row in rows)
-        with open(_file(self.path, iteration, kind), "ab") as file:
-            offset = file.tell()
-            file.write(data)
-            flush(file)
+        data = rows.attempts(made)
+        file = names.attempts(self.path, iteration, kind)
+        end = self._end(iteration, file.name)
+        with self._writing(file):
+            self._make(iteration)
+            with open(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as rows_:
+                _cut(rows_, file, end, max(len(made), self._chunk_rows))
+                rows_.seek(end)
+                rows_.write(data)
+                flush(rows_)
         entry = {
             "iteration": iteration,
             "kind": kind,
             "index": index,
-            "rows": len(rows),
-            "offset": offset,
+            "rows": len(made),
+            "offset": end,
             "bytes": len(data),
             "seconds": round(seconds, 3),
+            "sha256": reading.sha256(data),
         }
         self.journal("chunk", **entry)
-        self._chunks[iteration, kind, index] = entry
 
-    def verdicts(self, iteration: int, kind: Kind) -> dict[str, bool]:
-        """Problem id -> solved or not, by the attempts of every finished chunk of a pass."""
+    def verdicts(self, iteration: int, kind: str) -> dict[str, bool]:
+        """Problem id -> solved or not, by the attempts of every finished chunk of a pass.
+
+        Raises:
+            RunError: a chunk is damaged.
+        """
+        file = names.attempts(self.path, iteration, kind)
         found: dict[str, bool] = {}
-        index = 0
-        while (entry := self._chunks.get((iteration, kind, index))) is not None:
-            try:
-                found.update((id, solved) for id, _, solved in outcomes.of(self._rows(entry)))
-            except outcomes.Damaged as damage:
-                file = _file(self.path, iteration, kind)
-                raise RunError(f"{file}: chunk {index} is damaged, {damage}") from None
-            index += 1
+        for entry, data in reading.chunk_bytes(file, self._journal.of_pass(iteration, kind)):
+            outcomes = reading.decoded(file, entry, data, rows.Outcome)
+            found.update((outcome.id, outcome.solved) for outcome in outcomes)
         return found
+
+    def count(self, iteration: int, kind: str) -> int:
+        """How many attempts the finished chunks of a pass hold."""
+        return sum(chunk.rows for chunk in self._journal.of_pass(iteration, kind))
+
+    def _end(self, iteration: int, name: str) -> int:
+        """Where the journalled rows of a file of attempts end."""
+        chunks = self._journal.of_file(iteration, name)
+        return max((chunk.offset + chunk.bytes for chunk in chunks), default=0)
+
+    # ----------------------------------------------------------------------- training
 
     def save_examples(self, iteration: int, examples: Sequence[Example]) -> None:
         """Write the training set, whole or not at all."""
-        folder = iteration_folder(self.path, iteration)
-        folder.mkdir(parents=True, exist_ok=True)
-        replace(folder / "examples.jsonl", (json_line(_fields(example)) for example in examples))
+        self._save_rows(iteration, names.EXAMPLES, rows.examples(examples))
 
     def examples(self, iteration: int) -> tuple[Example, ...]:
-        """The examples kept in that iteration itself, without those carried over."""
-        rows = json_lines(iteration_folder(self.path, iteration) / "examples.jsonl")
-        return tuple(
-            Example(**{**row, "token_ids": tuple(row["token_ids"])})
-            for row in rows
-            if row["iteration"] == iteration
-        )
+        """The examples kept in that iteration itself, without those carried over.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        every = self.record().examples(iteration)
+        return tuple(example for example in every if example.iteration == iteration)
 
     def save_steps(self, iteration: int, steps: Sequence[Step]) -> None:
         """Write what each optimizer step came to."""
-        path = iteration_folder(self.path, iteration) / "train.jsonl"
-        replace(path, (json_line(asdict(step)) for step in steps))
+        self._save_rows(iteration, names.STEPS, rows.steps(steps))
+
+    def _save_rows(self, iteration: int, name: str, lines: Iterator[bytes]) -> None:
+        file = names.iteration(self.path, iteration) / name
+        with self._writing(file):
+            self._make(iteration)
+            replace(file, lines)
 
     @contextmanager
     def adapter_folder(self, iteration: int) -> Iterator[Path]:
         """A fresh folder to write an adapter to; it takes its place when the block ends well."""
-        folder = iteration_folder(self.path, iteration)
-        staging = folder / "adapter.partial"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+        adapter = self.adapter(iteration)
+        staging = adapter.with_name(adapter.name + names.PARTIAL)
+        with self._writing(staging):
+            self._make(iteration)
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
         yield staging
-        shutil.rmtree(self.adapter(iteration), ignore_errors=True)
-        os.replace(staging, self.adapter(iteration))
-        flush_folder(folder)
+        with self._writing(adapter):
+            shutil.rmtree(adapter, ignore_errors=True)
+            os.replace(staging, adapter)
+            flush_folder(adapter.parent)
 
     def adapter(self, iteration: int) -> Path:
-        return iteration_folder(self.path, iteration) / "adapter"
+        """Where the adapter of an iteration is or will be."""
+        return names.adapter(self.path, iteration)
 
     def save_trained(self, iteration: int, trained: Trained) -> Trained:
         """Journal that the adapter in its place is whole; the same with its final folder."""
         trained = dataclasses.replace(trained, adapter=self.adapter(iteration))
         entry = {k: v for k, v in asdict(trained).items() if k != "adapter"}
-        self.journal("trained", iteration=iteration, **entry)
-        self._trained[iteration] = trained
+        self.journal("trained", iteration=iteration, **entry, files=self._training_files(iteration))
         return trained
 
+    def _training_files(self, iteration: int) -> dict[str, str]:
+        """The SHA-256 of the files of a training, by their path in the iteration's folder."""
+        folder = names.iteration(self.path, iteration)
+        files = [folder / name for name in _OF_TRAINING if (folder / name).is_file()]
+        files += sorted(p for p in self.adapter(iteration).rglob("*") if p.is_file())
+        return {f.relative_to(folder).as_posix(): reading.file_sha256(f) for f in files}
+
     def trained(self, iteration: int) -> Trained | None:
-        """What a finished training left, or None."""
-        return self._trained.get(iteration) if self.adapter(iteration).is_dir() else None
+        """What a finished training left, or None.
+
+        Raises:
+            RunError: its adapter is damaged.
+        """
+        entry = self._journal.trained.get(iteration)
+        adapter = self.adapter(iteration)
+        if entry is None or not adapter.is_dir():
+            return None
+        reading.verify_adapter(self.path, self._journal, iteration)
+        fields = {f.name: getattr(entry, f.name) for f in dataclasses.fields(Trained)[1:]}
+        return Trained(adapter=adapter, **fields)
+
+    # ----------------------------------------------------------------------- the run
 
     def finish(self, metrics: Mapping[str, Any], direct: Sequence[Attempt] = ()) -> None:
         """Journal the verdicts of a finished iteration, then add its line to ``metrics.jsonl``.
@@ -177,67 +195,191 @@ class Store:
         """
         solved = dict.fromkeys(a.id for a in direct if a.correct)
         failed = dict.fromkeys(a.id for a in direct if a.id not in solved)
-        verdicts = {"solved": list(solved), "failed": list(failed)}
-        self.journal("iteration", iteration=metrics["iteration"], **verdicts)
-        self._enter(verdicts)
+        line = json_line(metrics).removesuffix(b"\n")
+        self.journal(
+            "iteration",
+            iteration=metrics["iteration"],
+            solved=list(solved),
+            failed=list(failed),
+            metrics_sha256=reading.sha256(line),
+        )
+        self._enter(list(solved), list(failed))
         self.metrics.append(dict(metrics))
-        replace(self.path / "metrics.jsonl", map(json_line, self.metrics))
+        self._lines.append(line)
+        self._save_metrics(self._lines)
+
+    def _save_metrics(self, lines: Sequence[bytes]) -> None:
+        with self._writing(self.path / names.METRICS):
+            replace(self.path / names.METRICS, b"".join(line + b"\n" for line in lines))
+
+    def save_result(self, result: Mapping[str, Any]) -> Path:
+        """Write a measurement to ``results/<time>-<split>-<iteration>.json``, whole or not at all,
+        and journal it."""
+        folder = self.path / names.RESULTS
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        stem = f"{stamp}-{result['split']}-{result['iteration']:03d}"
+        data = json_line(result)
+        with self._writing(folder):
+            folder.mkdir(exist_ok=True)
+            stems = (stem if again == 1 else f"{stem}-{again}" for again in count(1))
+            path = next(p for s in stems if not (p := folder / f"{s}.json").exists())
+            replace(path, data)
+        self.journal("result", file=path.name, sha256=reading.sha256(data))
+        return path
 
     def take_over(self, other: RunRecord, last: int) -> None:
         """Copy the iterations 0 to ``last`` of another run, as if they had been made here."""
-        for line in other.metrics:
-            if line["iteration"] <= last:
-                name = f"{line['iteration']:03d}"
-                source = other.path / "iterations" / name
+        taken = {line["iteration"] for line in other.metrics if line["iteration"] <= last}
+        with self._writing(self.path):
+            for number in taken:
+                source = names.iteration(other.path, number)
                 if source.is_dir():
-                    shutil.copytree(source, self.path / "iterations" / name, dirs_exist_ok=True)
-        for entry in json_lines(other.path / "journal.jsonl"):
+                    target = names.iteration(self.path, number)
+                    shutil.copytree(source, target, dirs_exist_ok=True)
+        for _, head, line in journals.entries(other.path):
+            entry = json.loads(line)
             if entry.get("iteration", last + 1) <= last:
-                fields = {k: v for k, v in entry.items() if k not in ("event", "time")}
-                self.journal(entry["event"], **fields)
-        lines = [line for line in other.metrics if line["iteration"] <= last]
-        replace(self.path / "metrics.jsonl", map(json_line, lines))
+                own = ("event", "time", "sum")
+                self.journal(head.event, **{k: v for k, v in entry.items() if k not in own})
+        lines = reading.metrics_lines(other.path)
+        self._save_metrics([line for line in lines if json.loads(line)["iteration"] in taken])
         self._replay()
 
-    def _enter(self, verdicts: Mapping[str, Any]) -> None:
-        self.solved.update(dict.fromkeys(verdicts["solved"], True))
-        self.solved.update(dict.fromkeys(verdicts["failed"], False))
+    def record(self) -> RunRecord:
+        """What the folder holds now, as its readers see it."""
+        return RunRecord(self.path, {}, self.metrics, {}, self._journal)
 
     def journal(self, event: str, **fields: Any) -> None:
-        """Append one line to the journal and flush it to the disk."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with open(self.path / "journal.jsonl", "ab") as file:
-            file.write(json_line({"event": event, "time": now, **fields}))
-            flush(file)
+        """Append an entry to the journal, flushed to the disk, and take it in."""
+        with self._writing(self.path / names.JOURNAL):
+            line = journals.append(self.path, event, fields)
+        self._journal.enter(event, line)
+        self._journal.exists = True
+
+    def _enter(self, solved: Sequence[str], failed: Sequence[str]) -> None:
+        self.solved.update(dict.fromkeys(solved, True))
+        self.solved.update(dict.fromkeys(failed, False))
+
+    def _make(self, iteration: int) -> None:
+        """Make an iteration's folder, in the run's folder and nowhere else."""
+        for folder in (self.path / names.ITERATIONS, names.iteration(self.path, iteration)):
+            folder.mkdir(exist_ok=True)
+            _refuse_link(folder)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """What goes wrong in this block is one line: the path, and how to go on."""
+        if _identity(self.path) != self._identity:
+            raise RunError(
+                f"{self.path} was moved or removed while it was in use: nothing more is written; "
+                "move it back and go on with star-mlx loop --run FOLDER"
+            )
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be written: {error.strerror or error}; what was finished is kept: "
+                f"mend that and go on with star-mlx loop --run {self.path}"
+            ) from error
 
     def _replay(self) -> None:
-        """Read the journal, cut off what it does not vouch for, and drop half-written files."""
-        journal = self.path / "journal.jsonl"
-        drop_partial_line(journal)
-        self.metrics = list(json_lines(self.path / "metrics.jsonl"))
+        """Read the journal, cut off what a crash left behind its extents, and drop half-written
+        files.
+
+        Raises:
+            RunError: the journal is missing, damaged or lacks what was finished; a file is shorter
+                than it says, holds more than a crash leaves, or is a symbolic link.
+        """
+        for name in (names.JOURNAL, names.METRICS, names.ITERATIONS):
+            _refuse_link(self.path / name)
+        _drop_partial_line(self.path / names.JOURNAL)
+        self._journal = journals.read(self.path)
+        self._lines = reading.metrics_lines(self.path)
+        self.metrics = reading.verified_metrics(self.path, self._lines, self._journal)
         finished = {line["iteration"] for line in self.metrics}
-        sizes: dict[Path, int] = {}
-        for entry in json_lines(journal):
-            if entry["event"] == "chunk":
-                key = (entry["iteration"], entry["kind"], entry["index"])
-                self._chunks[key] = entry
-                file = _file(self.path, entry["iteration"], entry["kind"])
-                sizes[file] = max(sizes.get(file, 0), entry["offset"] + entry["bytes"])
-            elif entry["event"] == "trained":
-                number = entry["iteration"]
-                fields = {k: v for k, v in entry.items() if k not in ("event", "time", "iteration")}
-                fields["too_long"] = tuple(fields["too_long"])
-                self._trained[number] = Trained(adapter=self.adapter(number), **fields)
-            elif entry["event"] == "iteration" and entry["iteration"] in finished:
-                self._enter(entry)
-        for file in self.path.glob("iterations/*/*.jsonl"):
-            if file.name not in ("examples.jsonl", "train.jsonl"):  # these are written whole
-                truncate(file, sizes.get(file, 0))
-        for file in sizes:
-            if not file.exists():
-                raise RunError(f"{file} is missing, but the journal of {self.path} speaks of it")
-        for staging in self.path.glob("iterations/*/adapter.partial"):
-            shutil.rmtree(staging)
+        self._refuse_lacking(finished)
+        for number, name in self._journal.files():
+            _refuse_link(names.iteration(self.path, number))
+            self._cut_tail(number, name)
+        self.solved = {}
+        for verdicts in journals.verdicts(self.path):
+            if verdicts.iteration in finished:
+                self._enter(verdicts.solved, verdicts.failed)
+        staging = f"{names.ITERATIONS}/*/{names.ADAPTER}{names.PARTIAL}"
+        for folder in self.path.glob(staging):
+            if not folder.is_symlink():
+                shutil.rmtree(folder)
+
+    def _refuse_lacking(self, finished: set[int]) -> None:
+        path = self.path / names.JOURNAL
+        if not self._journal.exists and (finished or any(self.path.glob("iterations/*/*"))):
+            raise RunError(
+                f"{path} is missing, so nothing says what of the run is finished; put it back: "
+                f"star-mlx check {self.path} says what still holds"
+            )
+        if lacking := sorted(finished - self._journal.finished.keys()):
+            raise RunError(
+                f"{path} lacks iteration {lacking[0]}, which {names.METRICS} calls finished: it "
+                f"was cut short; put it back: star-mlx check {self.path} says what still holds"
+            )
+
+    def _cut_tail(self, number: int, name: str) -> None:
+        file, end = names.iteration(self.path, number) / name, self._end(number, name)
+        chunks = self._journal.of_file(number, name)
+        most = max(self._chunk_rows, *(chunk.rows for chunk in chunks))
+        try:
+            with open(os.open(file, os.O_RDWR | os.O_NOFOLLOW), "r+b") as rows_:
+                _cut(rows_, file, end, most)
+        except FileNotFoundError:
+            raise RunError(
+                f"{file} is missing, but the journal of {self.path} speaks of it"
+            ) from None
+        except OSError as error:
+            _refuse_link(file)
+            raise RunError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+def _cut(file: Any, path: Path, end: int, most: int) -> None:
+    """Cut off what is behind ``end``, which a crash left of a chunk of at most so many rows.
+
+    Raises:
+        RunError: the file is shorter, or there is more than that.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if size < end:
+        raise RunError(f"{path} is shorter than its journal says: the run folder is damaged")
+    if size == end:
+        return
+    file.seek(end)
+    if file.read().count(b"\n") > most:
+        raise RunError(
+            f"{path} holds more rows than its journal names: the journal was cut short; put it "
+            f"back, or move the file away to have its rows made again"
+        )
+    file.truncate(end)
+
+
+def _drop_partial_line(path: Path) -> None:
+    """Cut off what is behind the last newline: an entry that a crash cut off."""
+    if path.exists():
+        data = path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            os.truncate(path, end)
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise RunError(f"{path} is a symbolic link: a run is written to its own folder alone")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from another that takes its place; None if there is none."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def check(path: Path) -> bool:
@@ -246,15 +388,18 @@ def check(path: Path) -> bool:
     Raises:
         RunError: it cannot become or is not a run folder.
     """
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file: a run needs a folder; give another --run")
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        if not os.access(path, os.W_OK):
-            raise RunError(f"{path} cannot be written to: change its permissions")
-        return True
-    if path.is_dir() and any(item.name != ".lock" for item in path.iterdir()):
-        raise RunError(f"{path} is not a run folder (it has no recipe.yaml) and is not empty")
-    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    try:
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file: a run needs a folder; give another --run")
+        if path.is_dir() and (path / names.RECIPE).is_file():
+            if not os.access(path, os.W_OK):
+                raise RunError(f"{path} cannot be written to: change its permissions")
+            return True
+        if path.is_dir() and any(item.name not in _LEFT_OF_A_START for item in path.iterdir()):
+            raise RunError(f"{path} is not a run folder (it has no recipe.yaml) and is not empty")
+        parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror or error}") from None
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{path} cannot be made: {parent} is not a folder that can be written to")
     return False
@@ -265,30 +410,36 @@ def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
     """A run folder, made with this recipe if there is none, locked for as long as the block lasts.
 
     Raises:
-        RunError: see ``check``; or another process is writing to the run.
+        RunError: see ``check``; or another process is writing to the run, or began it meanwhile
+            with another recipe; or the run is damaged.
     """
     exists = check(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / ".lock")
+        lock = FileLock(path / names.LOCK)
         lock.acquire(timeout=0)
     except Timeout:
         raise RunError(f"{path} is in use: another loop is running on it") from None
     except OSError as error:
         raise RunError(f"{path} cannot be written to: {error.strerror or error}") from None
     try:
-        store = Store(path)
+        store = Store(path, _chunk_rows(recipe))
         if exists:
             store._replay()
             store.journal("resumed")
+        elif (path / names.RECIPE).is_file():
+            raise RunError(f"{path} was begun by another loop just now: give another --run")
         else:
-            text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True)
-            replace(path / "recipe.yaml", text.encode())
-            store.journal("created")
+            text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode()
+            with store._writing(path / names.RECIPE):
+                replace(path / names.RECIPE, text)
+            store.journal("created", recipe_sha256=reading.sha256(text))
         yield store
     finally:
         lock.release()
 
 
-def _file(path: Path, iteration: int, kind: Kind) -> Path:
-    return iteration_folder(path, iteration) / _FILE.get(kind, f"{kind}.jsonl")
+def _chunk_rows(recipe: Mapping[str, Any]) -> int:
+    """The most rows that a recipe's chunks have; 0 where it does not say."""
+    generate = recipe.get("generate")
+    return generate["chunk"] * generate["samples"] if isinstance(generate, Mapping) else 0

@@ -24,8 +24,7 @@ from star_mlx.events import (
     Sampled,
 )
 from star_mlx.formatting import harmless
-from star_mlx.store.files import json_lines
-from star_mlx.store.reading import iteration_folder
+from star_mlx.store import names, reading
 from star_mlx.trackers import flat, kept
 from star_mlx.trackers.tracker import Row, Steps, Tracked, Tracker
 from star_mlx.types import Phase
@@ -147,7 +146,7 @@ class Trackers:
             self._training(name, self._stored(number))
         if rows:
             tracker.samples(number, rows)
-        adapter = iteration_folder(self._folder, number) / "adapter"
+        adapter = names.adapter(self._folder, number)
         if adapter.is_dir():
             tracker.artifact(number, adapter)
         tracker.metrics(number, flat.numbers(line))
@@ -157,13 +156,13 @@ class Trackers:
     def _stored(self, iteration: int) -> Steps:
         """The optimizer steps of an iteration as the run folder has them."""
         before = self._before(iteration)
-        rows = json_lines(iteration_folder(self._folder, iteration) / "train.jsonl")
+        steps = reading.read(self._folder).steps(iteration)
         return [
             (
-                before + row["step"],
-                {"step/loss": row["loss"], "step/gradient_norm": row["gradient_norm"]},
+                before + step.step,
+                {"step/loss": step.loss, "step/gradient_norm": step.gradient_norm},
             )
-            for row in rows
+            for step in steps
         ]
 
     def _finish(self, done: bool) -> None:
