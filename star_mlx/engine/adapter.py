@@ -18,8 +18,9 @@ from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
 from mlx_lm.tuner.trainer import grad_checkpoint
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 
-from star_mlx.errors import ModelError
+from star_mlx.errors import ModelError, RunError
 from star_mlx.settings import Train
+from star_mlx.store.files import flush_folder
 
 WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
 
@@ -159,21 +160,27 @@ def parameters(settings: Train) -> dict[str, object]:
 
 
 def save(model: nn.Module, settings: Train, out: Path) -> None:
-    """Write the adapter on a model to a folder, durably and as ``mlx_lm`` itself loads it."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the adapter on a model to a folder, durably and as ``mlx_lm`` itself loads it.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     weights = dict(tree_flatten(model.trainable_parameters()))
-    mx.save_safetensors(str(out / WEIGHTS), dict(sorted(weights.items())), {"format": "mlx"})
     config = {
         "fine_tune_type": "lora",
         "lora_parameters": parameters(settings),
         "num_layers": max(settings.layers, 0) or len(model.layers),
     }
-    (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
-    for path in (out / WEIGHTS, out / CONFIG, out):
-        if path == out and os.name == "nt":
-            continue
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mx.save_safetensors(str(out / WEIGHTS), dict(sorted(weights.items())), {"format": "mlx"})
+        (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+        for path in (out / WEIGHTS, out / CONFIG):
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        flush_folder(out)
+    except (OSError, RuntimeError) as error:  # mlx has a RuntimeError for a full disk
+        raise RunError(
+            f"{out} cannot be written: {' '.join(str(error).split())}; what was finished before is "
+            "kept: mend that and give the same command again"
+        ) from error
