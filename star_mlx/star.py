@@ -27,9 +27,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from star_mlx.settings import Schedule, Star
 from star_mlx.types import Amount, Attempt, Done, Evaluation, Example, Iteration, Model, Problem
+
+if TYPE_CHECKING:
+    from star_mlx.settings import Schedule, Star
 
 
 def star(

@@ -7,7 +7,6 @@ from typing import Any
 
 from star_mlx.events import Progress
 from star_mlx.progress.state import RunState
-from star_mlx.settings import Schedule
 from star_mlx.star import amount
 from star_mlx.types import Phase
 
@@ -194,6 +193,8 @@ def _rationalized(state: RunState) -> float | None:
 
 
 def _steps(state: RunState, n: int) -> float | None:
+    from star_mlx.settings import Schedule  # pydantic, which a run that is only shown does not need
+
     long = amount(Schedule(**state.recipe["star"]["schedule"]), n)
     if long.steps is not None:
         return long.steps

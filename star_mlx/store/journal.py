@@ -213,22 +213,37 @@ def entries(run: Path) -> Iterator[tuple[int, Head, bytes]]:
     """
     path = run / names.JOURNAL
     try:
-        data = path.read_bytes()
+        file = open(path, "rb")
     except FileNotFoundError:
         return
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    summed = False
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        with _named(run, number):
-            if line[-_TAIL:-10] == _SUM:
-                summed = True
-                if line[-10:-2] != _sum(line[:-_TAIL] + b"}"):
-                    raise Damaged(number, "its checksum does not match")
-            elif summed:
-                raise Damaged(number, "it has no checksum")
-            [head] = decode(line, Head)
-        yield number, head, line
+    with file:
+        summed = False
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            line = line[:-1]
+            with _named(run, number):
+                summed = _verified(line, number, summed)
+                [head] = decode(line, Head)
+            yield number, head, line
+
+
+def _verified(line: bytes, number: int, summed: bool) -> bool:
+    """Compare a line with its checksum; whether it has one. Those after a line that has one
+    (``summed``) must have theirs.
+
+    Raises:
+        Damaged: it is another, or is missing.
+    """
+    if line[-_TAIL:-10] != _SUM:
+        if summed:
+            raise Damaged(number, "it has no checksum")
+        return False
+    if line[-10:-2] != _sum(line[:-_TAIL] + b"}"):
+        raise Damaged(number, "its checksum does not match")
+    return True
 
 
 @contextmanager
