@@ -153,7 +153,7 @@ def at_home(file: Path, *homes: str) -> bool:
         ("rich", ("tui", "cli/")),
         ("click", ("cli/",)),
         ("matplotlib", ("report/",)),
-        ("jinja2", ("report/templating.py", "engine/text.py")),
+        ("jinja2", ("report/templating.py", "share/markdown.py", "engine/text.py")),
         ("wandb", ("trackers/",)),
         ("trackio", ("trackers/",)),
         ("tensorboard", ("trackers/",)),

@@ -213,7 +213,7 @@ def entries(run: Path) -> Iterator[tuple[int, Head, bytes]]:
     """
     path = run / names.JOURNAL
     try:
-        file = open(path, "rb")
+        file = open(path, "rb")  # noqa: SIM115 (closed below)
     except FileNotFoundError:
         return
     except OSError as error:

@@ -1,0 +1,134 @@
+"""A line of ``metrics.jsonl`` as types: one tree, one reader and one writer of it.
+
+A field that is None is not in the line: iteration 0, the base, is only measured, and older versions
+wrote less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from star_mlx.store.files import json_line
+from star_mlx.types import Phase
+
+Verdict = Literal["better", "worse", "not different"]
+
+
+class ClassCounts(msgspec.Struct, frozen=True):
+    """Right answers among the problems of a class."""
+
+    n: int
+    correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, from 0 to 1."""
+        return self.correct / self.n if self.n else 0.0
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """Accuracy on held-out problems: counts, the 95% interval (Wilson 1927), and by class.
+
+    ``classes`` says what the classes are, such as "number of digits"; empty for none.
+    """
+
+    split: str
+    n: int
+    correct: int
+    accuracy: float
+    ci95: tuple[float, float]
+    classes: str = ""
+    by_class: dict[str, ClassCounts] = {}
+
+
+class Training(msgspec.Struct, frozen=True):
+    """What a training took. ``padding`` is the share of the positions computed that was padding;
+    losses are nats a token, over the first and the last tenth of the steps."""
+
+    steps: int
+    epochs: float
+    tokens: int
+    padding: float | None = None
+    first_loss: float | None = None
+    last_loss: float | None = None
+    tokens_per_second: float | None = None
+
+
+class Generated(msgspec.Struct, frozen=True):
+    """Tokens of an iteration's attempts, direct and hinted."""
+
+    tokens: int
+    tokens_per_second: float
+
+
+class ValidSteps(msgspec.Struct, frozen=True):
+    """Of ``n`` kept rationales whose steps can be checked, how many are right in every step."""
+
+    n: int
+    valid: int
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """An iteration against an earlier one on dev, pair by pair; ``p`` is the exact McNemar test's,
+    two-sided."""
+
+    iteration: int
+    n: int
+    both: int
+    better: int
+    worse: int
+    neither: int
+    p: float
+    verdict: Verdict
+
+
+class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
+    """A finished iteration in numbers; 0 is the base."""
+
+    iteration: int
+    teacher: int | None = None  # the iteration whose model generated
+    problems: int | None = None
+    solved: int | None = None  # directly, by any of their attempts
+    rationalized: int | None = None  # failures kept after rationalization
+    examples: int | None = None  # of the training set, with what was carried over
+    parse_failures: int | None = None  # attempts without a readable answer
+    truncated: int | None = None  # right, but cut off by the length limit
+    too_long: int | None = None  # examples refused for their length
+    rejected: dict[str, int] | None = None  # right, but not kept, by reason
+    hint_leaks: int | None = None  # kept rationalizations that speak of their hint
+    newly_solved: int | None = None
+    forgotten: int | None = None
+    valid_steps: dict[str, ValidSteps] | None = None  # direct, rationalized
+    train: Training | None = None
+    dev: Measured | None = None  # ``eval`` in the file
+    zero_shot: Measured | None = None  # iteration 0 only: the base without examples
+    generate: Generated | None = None
+    seconds: dict[Phase, float] | None = None
+    peak_memory_bytes: int | None = None
+    best: int | None = None  # the iteration with the best dev accuracy so far
+    compared: dict[str, Compared] | None = None  # with the base, and with the best before
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of all phases."""
+        return sum((self.seconds or {}).values())
+
+
+def as_json(metrics: Metrics) -> dict[str, Any]:
+    """The line as plain data, without what is None."""
+    found: dict[str, Any] = _without_none(msgspec.to_builtins(metrics))
+    return found
+
+
+def line(metrics: Metrics) -> bytes:
+    """The line, without its end."""
+    return json_line(as_json(metrics)).removesuffix(b"\n")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(part) for key, part in value.items() if part is not None}
+    return value
