@@ -18,7 +18,8 @@ from star_mlx.errors import PromptError
 from star_mlx.types import Problem, Question, Task
 
 BETWEEN = "\n\n"  # between the examples of a few-shot prompt
-Chat = Callable[[Sequence[tuple[str, str]], bool], str]  # turns, whether a reply follows -> text
+Turn = tuple[str, str]  # role, content
+Chat = Callable[[Sequence[Turn], bool], str]  # turns, whether a reply follows -> text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Prompts:
     def few_shot(self, *, hinted: bool) -> str:
         """The few-shot prompt, ending where the next problem begins."""
         if self.chat and self.examples:
-            return self.chat(self._turns(hinted), False)
+            return self.chat(self._earlier(hinted=hinted, few_shot=True), False)
         if self.chat:
             return ""
         return "".join(ask + shown + BETWEEN for ask, shown in self._shots(hinted))
@@ -59,6 +60,10 @@ class Prompts:
     def generation(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> str:
         """The whole prompt of a problem, which a model completes."""
         return self._prompt(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
+
+    def turns(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> list[Turn]:
+        """The prompt of a problem as the turns of a chat, before any template: its own is last."""
+        return self._turns(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
 
     def batch(
         self, problems: Sequence[Problem], *, hinted: bool, few_shot: bool
@@ -82,6 +87,10 @@ class Prompts:
         """
         return self._prompt(self.task.ask(question), hinted=False, few_shot=few_shot)
 
+    def training_turns(self, question: Question, *, few_shot: bool) -> list[Turn]:
+        """The prompt of a training example as the turns of a chat, before any template."""
+        return self._turns(self.task.ask(question), hinted=False, few_shot=few_shot)
+
     def completion(self, rationale: str | None, answer: str) -> str:
         """What a model should write for a rationale and answer that the data gives."""
         text = self.task.worked(rationale, answer)
@@ -91,13 +100,12 @@ class Prompts:
         """SHA-256 of both few-shot prompts."""
         text = self.few_shot(hinted=False) + "\0" + self.few_shot(hinted=True)
         if self.chat:
-            text += "\0" + self.chat([*self._system(), ("user", "")], True)
+            text += "\0" + self.chat(self._turns("", hinted=False, few_shot=False), True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _prompt(self, asked: str, *, hinted: bool, few_shot: bool) -> str:
         if self.chat:
-            earlier = self._turns(hinted) if few_shot else self._system()
-            return self.chat([*earlier, ("user", asked.strip())], True)
+            return self.chat(self._turns(asked, hinted=hinted, few_shot=few_shot), True)
         return (self.few_shot(hinted=hinted) if few_shot else "") + asked
 
     def _asked(self, problem: Problem, hinted: bool) -> str:
@@ -115,14 +123,15 @@ class Prompts:
             for shot in self.examples
         ]
 
-    def _turns(self, hinted: bool) -> list[tuple[str, str]]:
-        turns = self._system()
-        for asked, shown in self._shots(hinted):
+    def _turns(self, asked: str, *, hinted: bool, few_shot: bool) -> list[Turn]:
+        return [*self._earlier(hinted=hinted, few_shot=few_shot), ("user", asked.strip())]
+
+    def _earlier(self, *, hinted: bool, few_shot: bool) -> list[Turn]:
+        """The turns before the question's: the system message, and the examples if wanted."""
+        turns = [] if self.system is None else [("system", self.system)]
+        for asked, shown in self._shots(hinted) if few_shot else ():
             turns += [("user", asked.strip()), ("assistant", shown.strip())]
         return turns
-
-    def _system(self) -> list[tuple[str, str]]:
-        return [] if self.system is None else [("system", self.system)]
 
 
 def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,9 @@ from typing import Any
 
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError, TaskError
-from star_mlx.prompts import Prompts
-from star_mlx.recipe import opening
+from star_mlx.recipe import asking, opening
+from star_mlx.recipe.asking import Asking
 from star_mlx.run import evaluate
-from star_mlx.run.passes import measuring
-from star_mlx.settings import Recipe
 from star_mlx.store import reading
 from star_mlx.store.files import json_lines
 from star_mlx.store.reading import iteration_folder
@@ -55,8 +52,8 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How the iteration's model is asked.
+class PromptFacts:
+    """How the iteration's model is asked, shown with one question.
 
     ``few_shot`` is the text in front of a question, ``turns`` the (role, content) turns in front of
     it where the chat template is used; ``asked`` is the question ``posed`` (``question`` in words)
@@ -112,7 +109,7 @@ class Facts:
     base: Base
     adapter: Mapping[str, Any]  # adapter_config.json
     adapter_hash: str
-    asking: Asking
+    asking: PromptFacts
     failures: Failures | None
     samples: tuple[Sample, ...]
 
@@ -148,6 +145,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
     made = record.recipe.get("provenance", {})
     if not recipe.prompts.chat and prompts.digest() != made.get("prompts_sha256"):
         raise RunError(f"the few-shot prompt of {run} has changed since the run was made")
+    prompts = opening.in_turns(recipe, prompts)
     rows = list(json_lines(iteration_folder(run, number) / "eval.jsonl"))
     shown = _samples(task, rows) if samples else ()
     return Facts(
@@ -159,7 +157,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         base=_base(record.recipe),
         adapter=json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")),
         adapter_hash=sha256(adapter / "adapters.safetensors"),
-        asking=asking(recipe, task, prompts, number, shown),
+        asking=_shown(asking.measuring(recipe, prompts, number), shown),
         failures=_failures(rows) if rows else None,
         samples=shown,
     )
@@ -181,42 +179,32 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def asking(
-    recipe: Recipe, task: Task, prompts: Prompts, number: int, samples: Sequence[Sample]
-) -> Asking:
-    """How an iteration's model is asked, shown with a sample's question or an example's."""
-    few_shot = recipe.star.few_shot(number)
-    turns = None
+def _shown(how: Asking, samples: Sequence[Sample]) -> PromptFacts:
+    """How a model is asked, shown with a sample's question or an example's."""
+    prompts, decoding = how.prompts, how.decoding
     problem = next(
-        (task.pose(s.question) for s in samples if s.right and s.question),
+        (prompts.task.pose(s.question) for s in samples if s.right and s.question),
         prompts.examples[0] if prompts.examples else None,
     )
     if problem is None:
         problem = Problem("", Question("YOUR QUESTION"), "")
-    asked = prompts.generation(problem, hinted=False)
-    before = prompts.few_shot(hinted=False) if few_shot else ""
-    if recipe.prompts.chat:
-        whole = dataclasses.replace(
-            prompts,
-            chat=lambda turns, reply: json.dumps(list(turns)),
-            system=recipe.prompts.system,
-        )
-        *earlier, (_, asked) = json.loads(
-            whole.generation(problem, hinted=False, few_shot=few_shot)
-        )
-        turns, before = tuple((role, content) for role, content in earlier), ""
-        prompts = whole  # its stops are a chat's
-    how = measuring(recipe, prompts)
-    return Asking(
+    turns, before = None, ""
+    if prompts.chat:
+        *earlier, (_, asked) = how.turns(problem)
+        turns = tuple(earlier)
+    else:
+        asked = prompts.generation(problem, hinted=False)
+        before = prompts.few_shot(hinted=False) if how.few_shot else ""
+    return PromptFacts(
         posed=problem.question,
         question=_words(problem),
         asked=asked,
         few_shot=before,
         turns=turns,
-        max_tokens=how.max_tokens,
-        temperature=how.temperature,
-        top_p=how.top_p,
-        stop=how.stop,
+        max_tokens=decoding.max_tokens,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        stop=decoding.stop,
         examples=prompts.examples,
     )
 

@@ -27,7 +27,7 @@ from star_mlx.events import Emit  # noqa: E402
 from star_mlx.export import dense, gate, torch_model, verify  # noqa: E402
 from star_mlx.export.gate import Limits  # noqa: E402
 from star_mlx.export.mlx_format import write_json  # noqa: E402
-from star_mlx.export.prompt import Asking  # noqa: E402
+from star_mlx.export.prompt import Setup  # noqa: E402
 from star_mlx.export.source import Source, Written  # noqa: E402
 from star_mlx.export.weights import tensors  # noqa: E402
 
@@ -38,7 +38,7 @@ GROUP = 64  # weights that share a scale, where the base is not quantized
 
 def write(
     source: Source,
-    asked: Asking,
+    setup: Setup,
     folder: Path,
     bits: int | None,
     limits: Limits,
@@ -52,9 +52,9 @@ def write(
         ModelError: it differs by too much from the adapter on its base.
     """
     if bits is None:
-        return _dense(source, asked, folder, verify, force, emit)
+        return _dense(source, setup, folder, verify, force, emit)
     _quantized(source, folder, bits)
-    found = gate.run(source, asked, folder, bits, limits, emit)
+    found = gate.run(source, setup, folder, bits, limits, emit)
     write_json(folder / "gate.json", found)
     gate.judge(found, force)
     note = f"quantized again to {bits} bits: it is not exactly what was trained"
@@ -62,13 +62,13 @@ def write(
 
 
 def _dense(
-    source: Source, asked: Asking, folder: Path, wanted: bool, force: bool, emit: Emit
+    source: Source, setup: Setup, folder: Path, wanted: bool, force: bool, emit: Emit
 ) -> Written:
     """Float32, read again from its files and compared; by torch too where ``wanted``."""
     if wanted:
         torch_model.check("torch", "transformers")
     start = time.perf_counter()
-    texts = verify.rows(source, asked)
+    texts = verify.rows(source, setup)
     trusted, number = source.trust_remote_code, source.iteration
     with dense.in_float32(source.base, trusted) as model:
         switch = Switch(model, lambda size: True)

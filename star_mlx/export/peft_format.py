@@ -17,7 +17,7 @@ from star_mlx.errors import ModelError
 from star_mlx.events import Emit
 from star_mlx.export import weights
 from star_mlx.export.mlx_format import copy_tokenizer, write_json
-from star_mlx.export.prompt import Asking
+from star_mlx.export.prompt import Setup
 from star_mlx.export.source import Source, Written
 from star_mlx.export.weights import Adapter, Array, Module
 
@@ -26,7 +26,7 @@ BOUND = 5e-3  # largest difference of a logit
 
 
 def write(
-    source: Source, asked: Asking, folder: Path, verify: bool, force: bool, emit: Emit
+    source: Source, setup: Setup, folder: Path, verify: bool, force: bool, emit: Emit
 ) -> Written:
     """Write adapter_model.safetensors, adapter_config.json and the tokenizer's files.
 
@@ -57,7 +57,7 @@ def write(
         return Written(notes)
     from star_mlx.export import verify as parity
 
-    found = parity.peft(source, asked, folder, set(arrays), BOUND, emit)
+    found = parity.peft(source, setup, folder, set(arrays), BOUND, emit)
     write_json(folder / "parity.json", found)
     parity.judge(found, "what PEFT makes of the adapter", force)
     return Written(notes, found)

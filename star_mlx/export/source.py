@@ -17,7 +17,6 @@ from star_mlx.recipe import opening
 from star_mlx.run import evaluate
 from star_mlx.settings import Recipe
 from star_mlx.store import reading
-from star_mlx.types import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,12 @@ class Source:
     base: Found
     pulled: pulled.Opened | None = None
 
-    def opened(self) -> tuple[Recipe, Task, Prompts]:
-        """The recipe, the task and the few-shot prompts as plain text."""
+    def opened(self) -> tuple[Recipe, Prompts]:
+        """The recipe and its prompts as plain text."""
         if self.pulled is not None:
-            return self.pulled.recipe, self.pulled.task, self.pulled.prompts
+            return self.pulled.recipe, self.pulled.prompts
         recipe = opening.resume_recipe(self.record.path)
-        return recipe, *opening.open_task(recipe)
+        return recipe, opening.open_task(recipe)[1]
 
     @property
     def stem(self) -> str:

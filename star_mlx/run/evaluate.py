@@ -8,7 +8,7 @@ on where it stopped and one made before is read, not made again. Every result is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
@@ -17,8 +17,9 @@ from typing import Any
 from star_mlx.errors import RunError
 from star_mlx.events import Emit
 from star_mlx.measure.findings import compare, summary, verdicts
+from star_mlx.recipe import asking
 from star_mlx.run.learner import Learner
-from star_mlx.run.passes import Pass, measuring
+from star_mlx.run.passes import Pass
 from star_mlx.run.reopen import opened
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
@@ -91,22 +92,18 @@ def attempts(
 ) -> list[Attempt]:
     """The attempts of a model at problems, ``how.samples`` at each, standing together."""
     recipe, prompts = learner.recipe, learner.prompts
-    zero_shot = of.zero_shot or prompts.zero_shot
-    if zero_shot:
-        prompts = replace(prompts, examples=(), zero_shot=True)
-    decoding = measuring(recipe, prompts)
+    if of.zero_shot:
+        asked = asking.zero_shot(recipe, prompts)
+    else:
+        asked = asking.measuring(recipe, prompts, of.number)
     if how.temperature is not None:
-        decoding = replace(decoding, temperature=how.temperature)
+        asked = asked.at(how.temperature)
     adapter = of.adapter or (folder.adapter(of.number) if of.number else None)
-    few_shot = learner.few_shot(of.number) and not zero_shot
     kind = how.kind(of.zero_shot)
     if how in (How("dev"), How("dev", limit=recipe.evaluate.dev)):  # as the loop measures
         kind = "zero-shot" if of.zero_shot else "dev"
     return learner.walk(
-        problems,
-        Pass(
-            of.number, kind, "evaluate", adapter, prompts, decoding, few_shot, samples=how.samples
-        ),
+        problems, Pass(of.number, kind, "evaluate", adapter, asked, samples=how.samples)
     )
 
 

@@ -69,7 +69,7 @@ def generate(
     step = {"command": "generate", "iteration": iteration}
     with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
         problems = drawn(task, learner.prompts, recipe, iteration)
-        few_shot = _few_shot(recipe, iteration, adapter)
+        few_shot = star.in_front(recipe.star, iteration, _teacher(iteration, adapter))
         made = learner.attempt(
             problems, adapter, iteration=iteration, hinted=False, few_shot=few_shot
         )
@@ -105,7 +105,7 @@ def rationalize(
         problems = named(task, direct, attempts)
         warn_of(problems, drawn(task, learner.prompts, recipe, iteration), iteration, emit)
         failed = star.failures(problems, direct, recipe.star, recipe.seed, iteration)
-        few_shot = _few_shot(recipe, iteration, adapter)
+        few_shot = star.in_front(recipe.star, iteration, _teacher(iteration, adapter))
         made = learner.attempt(failed, adapter, iteration=iteration, hinted=True, few_shot=few_shot)
         step_files.write(out, [writing.attempt_row(attempt) for attempt in made])
     return {**step, "problems": len(problems), "failed": len(failed), **_counts(made),
@@ -252,9 +252,9 @@ def warn_of(problems: Sequence[Problem], lot: Sequence[Problem], n: int, emit: E
         emit(Notice("warning", text))
 
 
-def _few_shot(recipe: Recipe, iteration: int, adapter: Path | None) -> bool:
-    """As ``star`` has it: the base generates with what iteration 1 does."""
-    return recipe.star.few_shot(1 if adapter is None else iteration)
+def _teacher(iteration: int, adapter: Path | None) -> int:
+    """Whose adapter generates: that of the iteration before, or none, which is the base."""
+    return 0 if adapter is None else iteration - 1
 
 
 def _counts(made: Sequence[Attempt]) -> Summary:
