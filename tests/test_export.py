@@ -341,13 +341,13 @@ def test_the_base_has_no_adapter_and_a_changed_base_is_refused(tmp_path: Path) -
 def test_nothing_is_left_half_written(
     form: Any, error: Exception, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star_mlx.export import fused, mlx_format, peft_format
+    from star_mlx.export import dense, mlx_format, peft_format
 
     def fail(*arguments: object) -> None:
         assert names(tmp_path) == ["out.partial"] and names(tmp_path / "out.partial")
         raise error
 
-    for module in (mlx_format, peft_format, fused):
+    for module in (mlx_format, peft_format, dense):
         monkeypatch.setattr(module, "copy_tokenizer", fail)
     expected = ModelError if isinstance(error, OSError) else RuntimeError
     with pytest.raises(expected, match=r"No space left|a bug"):
