@@ -8,7 +8,6 @@ import shutil
 import pytest
 
 from star_mlx import engine as engines
-from star_mlx import star
 from star_mlx.engine import resolve
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import ModelError
@@ -19,6 +18,7 @@ from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, loop
 from star_mlx.settings import Star
 from star_mlx.share import asked
+from star_mlx.star import in_front
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.types import Decoding, Problem, Question
 from tests.export_runs import write_adapter
@@ -144,7 +144,7 @@ def test_without_examples_there_is_no_few_shot_prompt():
 def test_a_model_generates_with_the_few_shot_prompt_of_the_iteration_after_its_own(
     n, teacher, few_shot
 ):
-    assert star.in_front(Star(drop_few_shot_from=3), n, teacher) == few_shot
+    assert in_front(Star(drop_few_shot_from=3), n, teacher) == few_shot
 
 
 def test_another_temperature_changes_nothing_else():

@@ -13,8 +13,7 @@ from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError, TaskError
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
-from star_mlx.run import evaluate
-from star_mlx.store import reading
+from star_mlx.store import reading, which
 from star_mlx.store.files import json_lines
 from star_mlx.store.reading import iteration_folder
 from star_mlx.types import Problem, Question, Task
@@ -134,7 +133,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         StarError: the run's task or prompts cannot be had, or have changed.
     """
     record = reading.read(run)
-    number = evaluate.which(record, iteration).number
+    number = which.number(record, iteration)
     adapter = record.adapter(number)
     if adapter is None:
         raise RunError(f"{run}: iteration {number} is the base, which has no adapter to share")

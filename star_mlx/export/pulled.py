@@ -22,6 +22,7 @@ from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading as recipes
 from star_mlx.settings import Recipe
+from star_mlx.store.which import resolve
 from star_mlx.types import Problem, Question, Task
 
 WEIGHTS = "adapters.safetensors"
@@ -150,10 +151,9 @@ def _number(folder: Path, iteration: str) -> int:
     own = about.get("iteration") if isinstance(about, dict) else None
     if not isinstance(own, int) or own < 1:
         raise RunError(f"{folder / MANIFEST} does not say which iteration this is")
-    if iteration in ("best", "last", str(own)):
-        return own
-    if iteration == "0":
-        return 0
+    found = resolve(iteration, best=own, last=own)
+    if found.number in (0, own) and not found.zero_shot:
+        return found.number
     raise RunError(f"{folder} holds iteration {own} alone: give --iteration {own}, or 0, the base")
 
 

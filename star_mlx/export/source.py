@@ -14,9 +14,8 @@ from star_mlx.errors import ModelError, RunError
 from star_mlx.export import pulled
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening
-from star_mlx.run import evaluate
 from star_mlx.settings import Recipe
-from star_mlx.store import reading
+from star_mlx.store import reading, which
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def source(
             "a run has its own base: --model and --trust-remote-code are for pulled folders"
         )
     record = reading.read(run)
-    number = evaluate.which(record, iteration).number
+    number = which.number(record, iteration)
     folder = record.adapter(number)
     if folder is None:
         why = "its best iteration is the base itself" if iteration == "best" else "that is the base"

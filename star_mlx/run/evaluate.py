@@ -23,8 +23,10 @@ from star_mlx.run.passes import Pass
 from star_mlx.run.reopen import opened
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
+from star_mlx.store import which as store_which
 from star_mlx.store.files import json_line
 from star_mlx.store.files import replace as replace_file
+from star_mlx.store.which import BASES, NAMES, Which
 from star_mlx.types import Attempt, Engine, Problem, Split, Task
 
 TRAINED = ("direct", "sft")  # baselines with an adapter of their own, in RUN/baselines/KIND
@@ -70,21 +72,15 @@ def which(record: reading.RunRecord, name: str) -> Of:
     Raises:
         RunError: it is none of these, or the run has no such iteration.
     """
-    if name == "zero-shot":
-        return Of(name, 0, zero_shot=True)
-    if name == "few-shot":
-        return Of(name, 0)
-    if name in ("best", "last"):
-        number = record.best if name == "best" else record.last
-    elif name.isdecimal():
-        number = int(name)
-    else:
-        raise RunError(
-            f"no iteration {name!r}: give a number, best, last, few-shot, zero-shot, or with "
-            "--against also direct, sft, or another run's folder"
-        )
-    record.adapter(number)
-    return Of(f"iteration {number}" if number else "iteration 0 (the base)", number)
+    found = store_which.which(record, name)
+    record.adapter(found.number)
+    return _of(name, found)
+
+
+def _of(name: str, found: Which) -> Of:
+    number = found.number
+    words = f"iteration {number}" if number else "iteration 0 (the base)"
+    return Of(name if name in BASES else words, number, found.zero_shot)
 
 
 def attempts(
@@ -232,5 +228,10 @@ def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
     if Path(name).is_dir():
         of = which(reading.read(Path(name)), "best")
         return f"{name}, {of.name}", Path(name), of
+    if not store_which.is_name(name):
+        raise RunError(
+            f"nothing is called {name!r}: give --against a number, {', '.join(NAMES)}, one of the "
+            f"run's baselines {' and '.join(TRAINED)}, or another run's folder"
+        )
     of = which(reading.read(run), name)
     return of.name, None, of

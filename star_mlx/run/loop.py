@@ -161,7 +161,9 @@ def attempt(
     return passes.attempts(engine, adapter, how, problems, seeds=[recipe.seed] * len(problems))
 
 
-def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]:
+def ask(
+    run: Path, text: str, *, iteration: int | None = None, engine: Engine | None = None
+) -> dict[str, Any]:
     """Ask an iteration's model a question as a person types it.
 
     Returns:
@@ -174,7 +176,7 @@ def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]
     task, prompt_set = opening.open_task(opening.resume_recipe(run))
     problem = task.pose(text)
     number = reading.read(run).last if iteration is None else iteration
-    [made] = attempt(run, [problem], iteration=number)
+    [made] = attempt(run, [problem], iteration=number, engine=engine)
     return answer(prompt_set, problem, number, made)
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from star_mlx import engine as engines
-from star_mlx import star
 from star_mlx.errors import NothingKept, RunError
 from star_mlx.events import Emit
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening
-from star_mlx.run import evaluate, learner
+from star_mlx.run import learner
 from star_mlx.settings import Recipe
+from star_mlx.star import kept, union
 from star_mlx.steps import Summary, drawn, named, step_files, warn_of
 from star_mlx.steps.foreign_rows import read
-from star_mlx.store import reading
+from star_mlx.store import reading, which
 from star_mlx.types import Engine, Example, Problem, Task
 
 Format = Literal["examples", "prompt-completion", "query-response", "messages"]
@@ -70,10 +70,10 @@ def export(
     if recipe.prompts.chat:  # of the model, its chat template alone takes part
         prompts = opening.in_template(recipe, prompt_set, engine or engines.open_base(recipe))
     example = functools.partial(learner.example, recipe, prompts)
-    own = star.kept(example, problems, made, recipe.star, recipe.seed, iteration)
+    own = kept(example, problems, made, recipe.star, recipe.seed, iteration)
     if not own:
         raise NothingKept(f"none of the {len(made)} attempts may be trained on: none ended right")
-    examples = star.union(tuple(e for path in carry for e in _latest(path)), own)
+    examples = union(tuple(e for path in carry for e in _latest(path)), own)
     step_files.write(out, shaped(examples, format, task, prompts, recipe.star.few_shot_train))
     return {"command": "export-data", "iteration": iteration, **_counts(examples), "out": str(out)}
 
@@ -87,7 +87,7 @@ def export_run(
         StarError: no such run or iteration, or what it was made from has changed.
     """
     step_files.check(out, force)
-    number = evaluate.which(reading.read(run), iteration).number
+    number = which.number(reading.read(run), iteration)
     if number == 0:
         raise RunError(f"iteration 0 of {run} is the base: it was trained on nothing")
     recipe = opening.resume_recipe(run)
