@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -177,6 +178,45 @@ def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
     return Prompts(task, shots, direct)
 
 
+def example(number: int, values: Mapping[str, Any]) -> Problem:
+    """The example that the ``number``-th entry of a prompt file stands for."""
+    choices = tuple((str(k), str(v)) for k, v in dict(values.get("choices") or {}).items())
+    rationale = values.get("rationale")
+    return Problem(
+        f"example-{number}",
+        Question(str(values["question"]), choices),
+        str(values["answer"]),
+        rationale=None if rationale is None else str(rationale),
+    )
+
+
+def dump(shots: Sequence[Problem], *, blank: bool = False) -> str:
+    """Examples as a prompt file has them; ``blank`` leaves their rationales to be filled in."""
+    entries = [_values(shot, blank) for shot in shots]
+    text = yaml.dump(entries, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if yaml.safe_load(text) != entries:  # YAML reads some line breaks of Unicode as newlines
+        text = yaml.dump(entries, Dumper=_Dumper, sort_keys=False)
+    return text
+
+
+def _values(shot: Problem, blank: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"question": shot.question.text}
+    if shot.question.choices:
+        values["choices"] = dict(shot.question.choices)
+    if blank or shot.rationale is not None:
+        values["rationale"] = None if blank else shot.rationale
+    return {**values, "answer": shot.answer}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes None as nothing, for a person to write something there."""
+
+
+_Dumper.add_representer(
+    type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "")
+)
+
+
 def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
     where = f"prompt file {path}, example {number}"
     if not isinstance(item, dict):
@@ -189,9 +229,7 @@ def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
         parts[part] = str(value).strip("\n")
     if unknown := set(item) - {*parts, "choices"}:
         raise PromptError(f"{where} has an unknown part {sorted(map(str, unknown))[0]!r}")
-    choices = tuple((str(k), str(v)) for k, v in dict(item.get("choices") or {}).items())
-    question = Question(parts["question"], choices)
-    shot = Problem(f"example-{number}", question, parts["answer"], "", parts["rationale"])
+    shot = example(number, {**item, **parts})
     if wrong := _misread(task, shot):
         raise PromptError(f"{where}: its text reads as {wrong}, not as its answer {shot.answer!r}")
     return shot

@@ -201,18 +201,6 @@ def test_a_model_compared_with_itself_is_not_different(runs):
     assert (pair.better, pair.worse, pair.p, pair.verdict) == (0, 0, 1.0, "not different")
 
 
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [(1.0, "1.0000"), (0.0312, "0.0312"), (0.049999, "0.049999"), (0.00001, "<0.0001")],
-)
-def test_a_p_value_never_looks_like_the_level_it_is_below(p, text):
-    assert compare.p_text(p) == text
-
-
-def test_numbered_classes_come_in_order_of_size():
-    assert sorted(["10", "b", "2", "a"], key=compare.class_order) == ["2", "10", "a", "b"]
-
-
 def test_the_best_of_a_run_may_be_its_base(runs):
     run = reading.read(runs / "none")
     assert compare.side(run, "best").number == 0

@@ -196,7 +196,7 @@ def _shown(how: Asking, samples: Sequence[Sample]) -> PromptFacts:
         before = prompts.few_shot(hinted=False) if how.few_shot else ""
     return PromptFacts(
         posed=problem.question,
-        question=_words(problem),
+        question=problem.question.as_text(" "),
         asked=asked,
         few_shot=before,
         turns=turns,
@@ -215,11 +215,6 @@ def sha256(file: Path) -> str:
         while block := data.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _words(problem: Problem) -> str:
-    choices = [f"({label}) {text}" for label, text in problem.question.choices]
-    return " ".join([problem.question.text, *choices])
 
 
 def _base(recipe: Mapping[str, Any]) -> Base:
@@ -288,7 +283,7 @@ def _samples(task: Task, rows: Sequence[Mapping[str, Any]]) -> tuple[Sample, ...
 def _sample(row: Mapping[str, Any], problem: Problem | None) -> Sample:
     return Sample(
         id=row["id"],
-        question=None if problem is None else _words(problem),
+        question=None if problem is None else problem.question.as_text(" "),
         completion=row["completion"],
         answer=row["answer"],
         gold=None if problem is None else problem.answer,

@@ -13,7 +13,7 @@ from star_mlx.errors import ModelError
 from star_mlx.events import Emit, PhaseStarted
 from star_mlx.export.prompt import Setup
 from star_mlx.export.source import Source
-from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.accuracy import counted
 from star_mlx.measure.paired import paired
 from star_mlx.run.passes import At, attempts
 from star_mlx.types import Attempt, Engine, Problem
@@ -52,8 +52,8 @@ def run(
     return {
         "problems": len(problems),
         "bits": bits,
-        "adapter": _accuracy(verdicts[0]),
-        "fused": _accuracy(verdicts[1]),
+        "adapter": counted(sum(verdicts[0].values()), len(verdicts[0])),
+        "fused": counted(sum(verdicts[1].values()), len(verdicts[1])),
         "paired": pair.as_json(),
         "words": pair.words("the fused model", "the adapter on its base"),
         "changed": changed,
@@ -96,14 +96,3 @@ def _answers(
         seeds=[0] * len(problems),
         progress=At(emit, iteration, "evaluate", 0, len(problems), 0, 0.0, engine.memory),
     )
-
-
-def _accuracy(verdicts: dict[str, bool]) -> dict[str, Any]:
-    right, n = sum(verdicts.values()), len(verdicts)
-    low, high = wilson(right, n)
-    return {
-        "n": n,
-        "correct": right,
-        "accuracy": round(right / n, 6) if n else 0.0,
-        "ci95": [round(low, 4), round(high, 4)],
-    }

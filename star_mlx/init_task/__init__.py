@@ -20,6 +20,7 @@ import yaml
 from star_mlx import data
 from star_mlx.errors import TaskError
 from star_mlx.init_task.guess import Guess, guess
+from star_mlx.prompts import dump
 from star_mlx.recipe import loading
 from star_mlx.recipe.layers import shown
 from star_mlx.store import files
@@ -255,12 +256,7 @@ def _examples(problems: Sequence[Problem]) -> str:
         "# answer's last sentence, which is added. A blank one is refused when the loop begins.",
         "# These problems are of the data: put others in their place if you like.",
     ]
-    for problem in problems:
-        lines += ["", f"- question: {_yaml(problem.question.text)}"]
-        if problem.question.choices:
-            lines.append(f"  choices: {_yaml(dict(problem.question.choices))}")
-        lines += ["  rationale:", f"  answer: {_yaml(problem.answer)}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(dump([problem], blank=True) for problem in problems)])
 
 
 def _dev_size(problems: Sequence[Problem]) -> int:

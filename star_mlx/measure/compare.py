@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.errors import RunError
+from star_mlx.formatting import class_order
 from star_mlx.measure import run_problems
-from star_mlx.measure.accuracy import wilson
-from star_mlx.measure.paired import ALPHA, Paired, paired
+from star_mlx.measure.accuracy import counted
+from star_mlx.measure.paired import Paired, paired
 from star_mlx.measure.run_problems import Known
 from star_mlx.store import outcomes, reading
 from star_mlx.store.reading import RunRecord
@@ -217,28 +218,6 @@ def _groups(ids: Iterable[str], known: Known) -> list[tuple[str, set[str]]]:
     return sorted(groups.items(), key=lambda item: class_order(item[0]))
 
 
-def class_order(name: str) -> tuple[bool, int, str]:
-    """The order of classes: numbers by size, then names."""
-    number = name.isdecimal() and len(name) < 20
-    return not number, int(name) if number else 0, name
-
-
 def _side_json(one: Side, right: int, n: int) -> dict[str, Any]:
-    low, high = wilson(right, n)
-    return {
-        "run": str(one.run.path),
-        "iteration": one.number,
-        "name": one.name,
-        "n": n,
-        "correct": right,
-        "accuracy": round(right / n, 6),
-        "ci95": [round(low, 4), round(high, 4)],
-    }
-
-
-def p_text(p: float) -> str:
-    """A p-value for a column: four decimals, or as many as it takes not to look like ``ALPHA``."""
-    if p < 0.0001:
-        return "<0.0001"
-    shown = (f"{p:.{decimals}f}" for decimals in range(4, 18))
-    return next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))
+    about = {"run": str(one.run.path), "iteration": one.number, "name": one.name}
+    return {**about, **counted(right, n)}

@@ -234,9 +234,7 @@ class Learner:
             "finish": attempt.finish,
             "tokens": len(attempt.token_ids),
         }
-        choices = [f"({label}) {text}" for label, text in problem.question.choices]
-        question = " ".join([problem.question.text, *choices])
-        self._emit(Sampled(iteration, question, problem.answer, shown))
+        self._emit(Sampled(iteration, problem.question.as_text(" "), problem.answer, shown))
 
 
 def example(

@@ -149,7 +149,8 @@ def shaped(
         raise RunError(f"the task {task.name} has no training problem {unknown[0]!r} any more")
     if format == "query-response":
         return [
-            {"id": e.id, "query": _words(known[e.id]), "response": e.completion} for e in examples
+            {"id": e.id, "query": known[e.id].question.as_text(), "response": e.completion}
+            for e in examples
         ]
     return [_messages(e, known[e.id], prompts, few_shot) for e in examples]
 
@@ -157,11 +158,6 @@ def shaped(
 def _row(example: Example, format: Format) -> dict[str, Any]:
     whole = dataclasses.asdict(example)
     return whole if format == "examples" else {k: whole[k] for k in ("id", "prompt", "completion")}
-
-
-def _words(problem: Problem) -> str:
-    choices = [f"({label}) {text}" for label, text in problem.question.choices]
-    return "\n".join([problem.question.text, *choices])
 
 
 def _messages(

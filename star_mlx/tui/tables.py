@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from star_mlx.formatting import harmless, percent
+from star_mlx.formatting import class_order, harmless, interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.measure.paired import Paired
 from star_mlx.tui.colours import BAD, GOOD
@@ -168,33 +168,29 @@ def _classes_down(lines: Metrics, names: Sequence[str], width: int, title: str) 
 
 
 def classes_of(metrics: Metrics) -> list[str]:
-    """The classes that were measured: numbers in order of size, then names as they came."""
-    names = {name: None for line in metrics for name in line.get("eval", {}).get("by_class", {})}
-    if list(names) == [""]:
-        return []
-    return sorted(names, key=lambda name: int(name) if name.isdecimal() else 10**9)
+    """The classes that were measured, in their order; none if there is only one without a name."""
+    names = {name for line in metrics for name in line.get("eval", {}).get("by_class", {})}
+    return [] if names == {""} else sorted(names, key=class_order)
 
 
-def class_cell(entry: Mapping[str, int] | None, interval: bool) -> str:
-    """``"98 [93-99]"``, or ``"98"``."""
+def class_cell(entry: Mapping[str, int] | None, ends: bool) -> str:
+    """``"98 [93-99]"``, or without the interval's ends ``"98"``."""
     if not entry or not entry["n"]:
         return ""
-    return _share(entry["correct"], entry["n"], interval)
+    return _share(entry["correct"], entry["n"], ends)
 
 
 @cache
-def _share(correct: int, n: int, interval: bool) -> str:
-    low, high = wilson(correct, n)
+def _share(correct: int, n: int, ends: bool) -> str:
     share = percent(correct / n)
-    return f"{share} [{100 * low:.0f}-{100 * high:.0f}]" if interval else share
+    return f"{share} [{interval(wilson(correct, n))}]" if ends else share
 
 
 def dev_cell(line: Mapping[str, Any]) -> str:
     """``"46.2 [42-51]"``."""
     if not (entry := line.get("eval")):
         return ""
-    low, high = entry["ci95"]
-    return f"{percent(entry['accuracy'], 1)} [{100 * low:.0f}-{100 * high:.0f}]"
+    return f"{percent(entry['accuracy'], 1)} [{interval(entry['ci95'])}]"
 
 
 def change(before: Metrics, line: Mapping[str, Any]) -> str:
