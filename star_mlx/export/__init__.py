@@ -17,7 +17,7 @@ from star_mlx.events import Emit
 from star_mlx.store.files import partial_folder, whole_folder
 
 if TYPE_CHECKING:
-    from star_mlx.export.source import Source, Written
+    from star_mlx.export.source import ExportSource, WrittenFormat
 
 Format = Literal["mlx", "peft", "fused", "gguf", "gguf-lora"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -116,10 +116,12 @@ def export(
     )  # fmt: skip
 
 
-def _plain(format: Format, found: Source, folder: Path, kind: str, with_base: bool) -> Written:
+def _plain(
+    format: Format, found: ExportSource, folder: Path, kind: str, with_base: bool
+) -> WrittenFormat:
     """The formats that compare nothing."""
     from star_mlx.export import mlx_format
-    from star_mlx.export.source import Written
+    from star_mlx.export.source import WrittenFormat
 
     if format == "mlx":
         return mlx_format.write(found, folder)
@@ -132,4 +134,4 @@ def _plain(format: Format, found: Source, folder: Path, kind: str, with_base: bo
         if with_base:
             base = folder / f"base-{kind}.gguf"
             gguf_model.convert(found.base, base, kind, None, title=found.base.folder.name)
-    return Written()
+    return WrittenFormat()

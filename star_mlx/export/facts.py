@@ -33,7 +33,7 @@ PATHS = (  # of a recipe's keys, those that may name files of the machine it ran
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseFacts:
     """The base model. ``id`` is its name on the Hub, None where it is none of the Hub's."""
 
     name: str
@@ -105,7 +105,7 @@ class Facts:
     metrics: tuple[Mapping[str, Any], ...]
     results: tuple[Mapping[str, Any], ...]  # what `star-mlx evaluate` found of this iteration
     baselines: Mapping[str, Mapping[str, Any]]  # name -> an ``eval`` entry
-    base: Base
+    base: BaseFacts
     adapter: Mapping[str, Any]  # adapter_config.json
     adapter_hash: str
     asking: PromptFacts
@@ -217,11 +217,11 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _base(recipe: Mapping[str, Any]) -> Base:
+def _base(recipe: Mapping[str, Any]) -> BaseFacts:
     made = recipe.get("provenance", {}).get("base", {})
     name, revision = str(made.get("name") or recipe["model"]["path"]), made.get("revision")
     hub = revision is not None and HUB_ID.fullmatch(name) is not None
-    return Base(
+    return BaseFacts(
         name=name if hub or name == "tiny" else Path(name).name,
         id=name if hub else None,
         revision=revision if hub else None,

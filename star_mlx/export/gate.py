@@ -12,7 +12,7 @@ from star_mlx import engine as engines
 from star_mlx.errors import ModelError
 from star_mlx.events import Emit, PhaseStarted
 from star_mlx.export.prompt import Setup
-from star_mlx.export.source import Source
+from star_mlx.export.source import ExportSource
 from star_mlx.measure.accuracy import counted
 from star_mlx.measure.paired import paired
 from star_mlx.run.passes import At, attempts
@@ -29,7 +29,7 @@ class Limits:
 
 
 def run(
-    source: Source, setup: Setup, folder: Path, bits: int, limits: Limits, emit: Emit
+    source: ExportSource, setup: Setup, folder: Path, bits: int, limits: Limits, emit: Emit
 ) -> dict[str, Any]:
     """What gate.json says: the adapter on its base and the model in ``folder``, asked the same."""
     from star_mlx.engine import open_engine

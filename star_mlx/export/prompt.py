@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from star_mlx.errors import RunError
-from star_mlx.export.source import Source
+from star_mlx.export.source import ExportSource
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
 from star_mlx.settings import Recipe
@@ -27,7 +27,7 @@ class Setup:
         return self.asking.prompts.task
 
 
-def setup(source: Source) -> Setup:
+def setup(source: ExportSource) -> Setup:
     """How the run of an adapter asks, without loading its model.
 
     Raises:
@@ -55,7 +55,7 @@ def setup(source: Source) -> Setup:
     return Setup(recipe, asking.measuring(recipe, prompts, source.iteration), text)
 
 
-def as_json(source: Source, setup: Setup) -> dict[str, Any]:
+def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
     """What prompt.json says.
 
     In ``template`` stand ``{question}`` and, where the examples have choices, ``{choice A}`` and so

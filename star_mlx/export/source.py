@@ -19,7 +19,7 @@ from star_mlx.store import reading, which
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """An adapter folder in mlx-lm's form, the base's folder, and the run they belong to.
 
     ``pulled`` is the folder where it is not of a run but was pulled; then ``record`` has its recipe
@@ -70,7 +70,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFormat:
     """What came of writing a format: what to know of it, and the figures that were measured."""
 
     notes: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def source(
     *,
     model: str | None = None,
     trust_remote_code: bool = False,
-) -> Source:
+) -> ExportSource:
     """The adapter of an iteration, by its number, ``"best"`` or ``"last"``.
 
     ``run`` may be a pulled folder; ``model`` and ``trust_remote_code`` are for these alone, see
@@ -117,10 +117,12 @@ def source(
             f"the base {named['path']} is not the one {run} was trained on: its content has "
             "changed; an adapter fits its own base alone"
         )
-    return Source(record, number, folder, found)
+    return ExportSource(record, number, folder, found)
 
 
-def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: bool) -> Source:
+def _pulled(
+    folder: Path, iteration: str, model: str | None, trust_remote_code: bool
+) -> ExportSource:
     found = pulled.opened(
         folder, iteration=iteration, model=model, trust_remote_code=trust_remote_code
     )
@@ -128,4 +130,4 @@ def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: 
         raise RunError(f"{folder}: iteration 0 is the base, which has no adapter to export")
     base = found.base()
     values = {**opening.settled(found.recipe, found.task), "provenance": dict(found.made)}
-    return Source(reading.RunRecord(folder, values, []), found.iteration, folder, base, found)
+    return ExportSource(reading.RunRecord(folder, values, []), found.iteration, folder, base, found)

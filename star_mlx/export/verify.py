@@ -28,7 +28,7 @@ from star_mlx.errors import ModelError  # noqa: E402
 from star_mlx.events import Emit, PhaseStarted, Progress  # noqa: E402
 from star_mlx.export import dense, torch_model, weights  # noqa: E402
 from star_mlx.export.prompt import Setup  # noqa: E402
-from star_mlx.export.source import Source  # noqa: E402
+from star_mlx.export.source import ExportSource  # noqa: E402
 from star_mlx.export.torch_model import Logits  # noqa: E402
 from star_mlx.store.files import json_lines  # noqa: E402
 from star_mlx.store.reading import iteration_folder  # noqa: E402
@@ -50,7 +50,7 @@ class Difference:
     size: float
 
 
-def rows(source: Source, setup: Setup) -> list[list[int]]:
+def rows(source: ExportSource, setup: Setup) -> list[list[int]]:
     """Token ids of prompts as the run asks them, with its short completions."""
     problems = setup.task.problems("dev")[: setup.recipe.evaluate.dev][:PROMPTS]
     file = iteration_folder(source.record.path, source.iteration) / "eval.jsonl"
@@ -101,7 +101,7 @@ def judge(found: dict[str, Any], what: str, force: bool) -> None:
 
 
 def peft(
-    source: Source, setup: Setup, folder: Path, names: set[str], bound: float, emit: Emit
+    source: ExportSource, setup: Setup, folder: Path, names: set[str], bound: float, emit: Emit
 ) -> dict[str, Any]:
     """The adapter on mlx against the PEFT adapter in ``folder``, whose tensors have these
     ``names``, on torch, on the same base."""
@@ -121,7 +121,7 @@ def peft(
 
 
 def entry(
-    source: Source, found: Difference, bound: float, ours: str, theirs: str, start: float
+    source: ExportSource, found: Difference, bound: float, ours: str, theirs: str, start: float
 ) -> dict[str, Any]:
     """What parity.json says."""
     return {
@@ -142,7 +142,7 @@ def entry(
     }
 
 
-def adapted(model: nn.Module, source: Source) -> None:
+def adapted(model: nn.Module, source: ExportSource) -> None:
     """Put the adapter on a bare base, as layers of its own."""
     Switch(model, lambda size: False).use(source.adapter)
 

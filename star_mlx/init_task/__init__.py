@@ -34,7 +34,7 @@ MODEL = "mlx-community/Qwen2.5-0.5B-4bit"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class NewRecipe:
     """What was written, the first problem as a model will see it, and the command to run next."""
 
     recipe: Path
@@ -55,7 +55,7 @@ def init_task(
     answer: str | None = None,
     choices: Sequence[str] = (),
     force: bool = False,
-) -> Written:
+) -> NewRecipe:
     """Write a recipe for a data file, and a file of few-shot examples where it has no rationales.
 
     Args:
@@ -85,7 +85,7 @@ def init_task(
         files.replace(prompts, _examples(shots).encode())
     files.replace(out, text.encode())
     first = train[0]
-    return Written(
+    return NewRecipe(
         recipe=out,
         prompts=prompts if shots else None,
         prompt=task.ask(first.question),

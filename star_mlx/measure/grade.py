@@ -13,7 +13,7 @@ from star_mlx.measure.accuracy import ci95
 from star_mlx.store import files
 from star_mlx.types import Task
 
-Verdict = Literal["correct", "wrong", "not_found"]
+Grade = Literal["correct", "wrong", "not_found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Graded:
 
     row: Mapping[str, Any]
     read: str | None
-    verdict: Verdict
+    verdict: Grade
     labelled: bool | None
 
     @property
@@ -67,7 +67,7 @@ def _graded(task: Task, row: Mapping[str, Any]) -> Graded:
     answer = task.read(completion, problem.question)
     if answer is None:
         return Graded(row, None, "not_found", labelled)
-    verdict: Verdict = "correct" if task.equal(answer, problem.answer) else "wrong"
+    verdict: Grade = "correct" if task.equal(answer, problem.answer) else "wrong"
     return Graded(row, answer, verdict, labelled)
 
 

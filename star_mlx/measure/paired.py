@@ -13,7 +13,7 @@ from typing import Any, Literal
 ALPHA = 0.05  # from here on a difference counts as none
 LEAST = 0.0001  # the smallest p-value that is shown as a number
 
-Verdict = Literal["better", "worse", "not different"]
+PairedVerdict = Literal["better", "worse", "not different"]
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -49,7 +49,7 @@ class Paired:
     p: float
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> PairedVerdict:
         """What the new model is, at the 5% level."""
         if self.p >= ALPHA:
             return "not different"

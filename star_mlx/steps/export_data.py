@@ -17,13 +17,12 @@ from star_mlx.recipe import opening
 from star_mlx.run import learner
 from star_mlx.settings import Recipe
 from star_mlx.star import kept, union
-from star_mlx.steps import Summary, drawn, named, step_files, warn_of
-from star_mlx.steps.foreign_rows import read
+from star_mlx.steps import Summary, drawn, foreign_rows, named, step_files, warn_of
 from star_mlx.store import reading, which
 from star_mlx.types import Engine, Example, Problem, Task
 
-Format = Literal["examples", "prompt-completion", "query-response", "messages"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+RowFormat = Literal["examples", "prompt-completion", "query-response", "messages"]
+FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
 
 
 def export(
@@ -33,7 +32,7 @@ def export(
     *,
     iteration: int,
     carry: Sequence[Path] = (),
-    format: Format = "examples",
+    format: RowFormat = "examples",
     force: bool = False,
     emit: Emit = lambda event: None,
     engine: Engine | None = None,
@@ -79,7 +78,7 @@ def export(
 
 
 def export_run(
-    run: Path, iteration: str, out: Path, *, format: Format = "examples", force: bool = False
+    run: Path, iteration: str, out: Path, *, format: RowFormat = "examples", force: bool = False
 ) -> Summary:
     """Write the training set of a finished iteration of a run: a number, ``best`` or ``last``.
 
@@ -110,7 +109,7 @@ def _own(path: Path) -> tuple[Example, ...]:
         TaskError: the file cannot be read.
         RunError: it holds other rows.
     """
-    rows = read(path).rows
+    rows = foreign_rows.read(path).rows
     found = tuple(row for row in rows if isinstance(row, Example))
     if len(found) < len(rows):
         raise RunError(f"{path} holds rows that are no examples of star-mlx export-data")
@@ -132,7 +131,7 @@ def _counts(examples: Sequence[Example]) -> Summary:
 
 
 def shaped(
-    examples: Sequence[Example], format: Format, task: Task, prompts: Prompts, few_shot: bool
+    examples: Sequence[Example], format: RowFormat, task: Task, prompts: Prompts, few_shot: bool
 ) -> list[dict[str, Any]]:
     """Examples as rows of a format.
 
@@ -155,7 +154,7 @@ def shaped(
     return [_messages(e, known[e.id], prompts, few_shot) for e in examples]
 
 
-def _row(example: Example, format: Format) -> dict[str, Any]:
+def _row(example: Example, format: RowFormat) -> dict[str, Any]:
     whole = dataclasses.asdict(example)
     return whole if format == "examples" else {k: whole[k] for k in ("id", "prompt", "completion")}
 

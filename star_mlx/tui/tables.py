@@ -24,7 +24,7 @@ Heads = Literal["long", "short", "few"]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Layout:
     """How roomy an iteration table is: how much of the accuracy by class is in it, how long its
     headers are (with ``few`` it has only what matters most), blanks beside a column."""
 
@@ -34,15 +34,15 @@ class Form:
 
 
 FORMS = (  # the roomiest first
-    Form("intervals", "long", 1),
-    Form("intervals", "long"),
-    Form("percent", "long", 1),
-    Form("percent", "long"),
-    Form("percent", "short"),
-    Form("none", "long", 1),
-    Form("none", "long"),
-    Form("none", "short"),
-    Form("none", "few"),
+    Layout("intervals", "long", 1),
+    Layout("intervals", "long"),
+    Layout("percent", "long", 1),
+    Layout("percent", "long"),
+    Layout("percent", "short"),
+    Layout("none", "long", 1),
+    Layout("none", "long"),
+    Layout("none", "short"),
+    Layout("none", "few"),
 )
 COLUMNS = {  # long and short headers
     "problems": ("problems", "prob-\nlems"),
@@ -95,7 +95,7 @@ def remarks(metrics: Metrics) -> list[str]:
 
 def iteration_table(
     metrics: Metrics, width: int, *, last: int | None = None, classes: bool = True
-) -> tuple[Table, Form]:
+) -> tuple[Table, Layout]:
     """The roomiest table that is no wider than ``width``, of the ``last`` iterations or of all."""
     for form in FORMS:
         if not classes and form.classes != "none":
@@ -106,7 +106,7 @@ def iteration_table(
     return table, form
 
 
-def summary_table(metrics: Metrics, form: Form, *, last: int | None = None) -> Table:
+def summary_table(metrics: Metrics, form: Layout, *, last: int | None = None) -> Table:
     """One row an iteration, of the ``last`` ones or of all."""
     table = _table(space=form.space)
     table.add_column("iter", justify="right", style="bold")
