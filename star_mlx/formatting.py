@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format, surrogate, private, separators
@@ -84,3 +84,15 @@ def percent(fraction: float, digits: int = 0) -> str:
     if fraction < 1 and float(text) >= 100:
         return f"{100 - step:.{digits}f}"
     return f"{step:.{digits}f}" if fraction > 0 and float(text) == 0 else text
+
+
+def interval(ends: Sequence[float], digits: int = 0, between: str = "-") -> str:
+    """The ends of an interval of fractions, in per cent: ``"42-51"``."""
+    low, high = ends
+    return f"{100 * low:.{digits}f}{between}{100 * high:.{digits}f}"
+
+
+def class_order(name: str) -> tuple[bool, int, str]:
+    """What classes of problems are sorted by: numbers by size, then names."""
+    number = name.isdecimal() and len(name) < 20
+    return not number, int(name) if number else 0, name

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,8 @@ from star_mlx.errors import PromptError
 from star_mlx.types import Problem, Question, Task
 
 BETWEEN = "\n\n"  # between the examples of a few-shot prompt
-Chat = Callable[[Sequence[tuple[str, str]], bool], str]  # turns, whether a reply follows -> text
+Turn = tuple[str, str]  # role, content
+Chat = Callable[[Sequence[Turn], bool], str]  # turns, whether a reply follows -> text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Prompts:
     def few_shot(self, *, hinted: bool) -> str:
         """The few-shot prompt, ending where the next problem begins."""
         if self.chat and self.examples:
-            return self.chat(self._turns(hinted), False)
+            return self.chat(self._earlier(hinted=hinted, few_shot=True), False)
         if self.chat:
             return ""
         return "".join(ask + shown + BETWEEN for ask, shown in self._shots(hinted))
@@ -59,6 +61,10 @@ class Prompts:
     def generation(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> str:
         """The whole prompt of a problem, which a model completes."""
         return self._prompt(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
+
+    def turns(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> list[Turn]:
+        """The prompt of a problem as the turns of a chat, before any template: its own is last."""
+        return self._turns(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
 
     def batch(
         self, problems: Sequence[Problem], *, hinted: bool, few_shot: bool
@@ -82,6 +88,10 @@ class Prompts:
         """
         return self._prompt(self.task.ask(question), hinted=False, few_shot=few_shot)
 
+    def training_turns(self, question: Question, *, few_shot: bool) -> list[Turn]:
+        """The prompt of a training example as the turns of a chat, before any template."""
+        return self._turns(self.task.ask(question), hinted=False, few_shot=few_shot)
+
     def completion(self, rationale: str | None, answer: str) -> str:
         """What a model should write for a rationale and answer that the data gives."""
         text = self.task.worked(rationale, answer)
@@ -91,13 +101,12 @@ class Prompts:
         """SHA-256 of both few-shot prompts."""
         text = self.few_shot(hinted=False) + "\0" + self.few_shot(hinted=True)
         if self.chat:
-            text += "\0" + self.chat([*self._system(), ("user", "")], True)
+            text += "\0" + self.chat(self._turns("", hinted=False, few_shot=False), True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _prompt(self, asked: str, *, hinted: bool, few_shot: bool) -> str:
         if self.chat:
-            earlier = self._turns(hinted) if few_shot else self._system()
-            return self.chat([*earlier, ("user", asked.strip())], True)
+            return self.chat(self._turns(asked, hinted=hinted, few_shot=few_shot), True)
         return (self.few_shot(hinted=hinted) if few_shot else "") + asked
 
     def _asked(self, problem: Problem, hinted: bool) -> str:
@@ -115,14 +124,15 @@ class Prompts:
             for shot in self.examples
         ]
 
-    def _turns(self, hinted: bool) -> list[tuple[str, str]]:
-        turns = self._system()
-        for asked, shown in self._shots(hinted):
+    def _turns(self, asked: str, *, hinted: bool, few_shot: bool) -> list[Turn]:
+        return [*self._earlier(hinted=hinted, few_shot=few_shot), ("user", asked.strip())]
+
+    def _earlier(self, *, hinted: bool, few_shot: bool) -> list[Turn]:
+        """The turns before the question's: the system message, and the examples if wanted."""
+        turns = [] if self.system is None else [("system", self.system)]
+        for asked, shown in self._shots(hinted) if few_shot else ():
             turns += [("user", asked.strip()), ("assistant", shown.strip())]
         return turns
-
-    def _system(self) -> list[tuple[str, str]]:
-        return [] if self.system is None else [("system", self.system)]
 
 
 def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
@@ -168,6 +178,45 @@ def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
     return Prompts(task, shots, direct)
 
 
+def example(number: int, values: Mapping[str, Any]) -> Problem:
+    """The example that the ``number``-th entry of a prompt file stands for."""
+    choices = tuple((str(k), str(v)) for k, v in dict(values.get("choices") or {}).items())
+    rationale = values.get("rationale")
+    return Problem(
+        f"example-{number}",
+        Question(str(values["question"]), choices),
+        str(values["answer"]),
+        rationale=None if rationale is None else str(rationale),
+    )
+
+
+def dump(shots: Sequence[Problem], *, blank: bool = False) -> str:
+    """Examples as a prompt file has them; ``blank`` leaves their rationales to be filled in."""
+    entries = [_values(shot, blank) for shot in shots]
+    text = yaml.dump(entries, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if yaml.safe_load(text) != entries:  # YAML reads some line breaks of Unicode as newlines
+        text = yaml.dump(entries, Dumper=_Dumper, sort_keys=False)
+    return text
+
+
+def _values(shot: Problem, blank: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"question": shot.question.text}
+    if shot.question.choices:
+        values["choices"] = dict(shot.question.choices)
+    if blank or shot.rationale is not None:
+        values["rationale"] = None if blank else shot.rationale
+    return {**values, "answer": shot.answer}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes None as nothing, for a person to write something there."""
+
+
+_Dumper.add_representer(
+    type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "")
+)
+
+
 def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
     where = f"prompt file {path}, example {number}"
     if not isinstance(item, dict):
@@ -180,9 +229,7 @@ def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
         parts[part] = str(value).strip("\n")
     if unknown := set(item) - {*parts, "choices"}:
         raise PromptError(f"{where} has an unknown part {sorted(map(str, unknown))[0]!r}")
-    choices = tuple((str(k), str(v)) for k, v in dict(item.get("choices") or {}).items())
-    question = Question(parts["question"], choices)
-    shot = Problem(f"example-{number}", question, parts["answer"], "", parts["rationale"])
+    shot = example(number, {**item, **parts})
     if wrong := _misread(task, shot):
         raise PromptError(f"{where}: its text reads as {wrong}, not as its answer {shot.answer!r}")
     return shot

@@ -56,12 +56,12 @@ def star(
     for n in range(first, settings.iterations + 1):  # 2
         if (M_prev := teacher(history)) is None:
             return
-        adapter, few_shot = M_prev.adapter, settings.few_shot(min(n, M_prev.number + 1))
+        adapter, few_shot = M_prev.adapter, in_front(settings, n, M_prev.number)
         x = sample(D([done.evaluation for done in history if done.number]), settings, seed, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
         failed = failures(x, direct, settings, seed, n)
         hinted = M.attempt(failed, adapter, iteration=n, hinted=True, few_shot=few_shot)  # 4
-        own = kept(M, x, [*direct, *hinted], settings, seed, n)  # 5, 6
+        own = kept(M.example, x, [*direct, *hinted], settings, seed, n)  # 5, 6
         examples = union(carried(history, settings.carry_over), own)
         trained = M.train(examples, amount(settings.schedule, n), iteration=n)  # 7
         measured = M.evaluate(trained.adapter, iteration=n, few_shot=settings.few_shot(n))
@@ -76,6 +76,12 @@ def sample(D: Sequence[Problem], settings: Star, seed: int, n: int) -> list[Prob
     return random.Random(f"{seed}/{n}").sample(D, min(settings.problems or len(D), len(D)))
 
 
+def in_front(settings: Star, n: int, teacher: int) -> bool:
+    """Whether the few-shot prompt is in front where iteration n generates with M_teacher: as in
+    the iteration that follows the teacher's own, so the base always begins with it."""
+    return settings.few_shot(min(n, teacher + 1))
+
+
 def failures(
     x: Sequence[Problem], direct: Sequence[Attempt], settings: Star, seed: int, n: int
 ) -> list[Problem]:
@@ -86,16 +92,22 @@ def failures(
 
 
 def kept(
-    M: Model, x: Sequence[Problem], attempts: Sequence[Attempt], settings: Star, seed: int, n: int
+    example: Callable[..., Example],
+    x: Sequence[Problem],
+    attempts: Sequence[Attempt],
+    settings: Star,
+    seed: int,
+    n: int,
 ) -> tuple[Example, ...]:
-    """The examples of the attempts that ended in the right answer, the same rationale once."""
+    """The examples of the attempts that ended in the right answer, the same rationale once;
+    ``example`` is ``Model.example``."""
     problems, rng = {problem.id: problem for problem in x}, random.Random(f"{seed}/{n}/show")
     first: dict[tuple[str, str], Attempt] = {}
     for r in attempts:
         if r.kept:
             first.setdefault((r.id, r.completion.strip()), r)
     shown = [(r, r.hinted and rng.random() < settings.p_show_hint_save) for r in first.values()]
-    return tuple(M.example(problems[r.id], r, iteration=n, show_hint=show) for r, show in shown)
+    return tuple(example(problems[r.id], r, iteration=n, show_hint=show) for r, show in shown)
 
 
 def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:

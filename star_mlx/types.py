@@ -33,6 +33,10 @@ class Question:
     text: str
     choices: tuple[tuple[str, str], ...] = ()
 
+    def as_text(self, between: str = "\n") -> str:
+        """The question and its choices, such as ``"(A) a net"``, by default one a line."""
+        return between.join([self.text, *(f"({label}) {text}" for label, text in self.choices)])
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

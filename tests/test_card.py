@@ -77,7 +77,7 @@ def test_the_metadata_is_what_the_hub_takes_and_says_split_and_n(known):
 
 def test_a_base_of_the_hub_is_named_with_its_commit_as_an_adapters_base(known):
     commit = "a" * 40
-    base = facts.Base("org/base", "org/base", commit, "h", 16, 135_000_000, "llama")
+    base = facts.BaseFacts("org/base", "org/base", commit, "h", 16, 135_000_000, "llama")
     on_hub = dataclasses.replace(known, base=base)
     data = front(card(on_hub))
     assert (data["base_model"], data["base_model_relation"]) == ("org/base", "adapter")
@@ -331,8 +331,8 @@ def test_an_exported_folder_can_be_given_what_try_needs(run, tmp_path):
 # --------------------------------------------------------------------------- the snippets
 
 TURNS = (("system", "s"), ("user", "it's `1`\n"), ("assistant", "{2}"))
-HUB = facts.Base("org/base", "org/base", "a" * 40, "h", 4, 1000, "llama")
-FOLDER = facts.Base("base", None, None, "h", 16, None, "mistral")
+HUB = facts.BaseFacts("org/base", "org/base", "a" * 40, "h", 4, 1000, "llama")
+FOLDER = facts.BaseFacts("base", None, None, "h", 16, None, "mistral")
 POSED = Question("it's {3} 100%\n\\n `x`", (("A", "one's"), ("B", "{question}")))
 
 

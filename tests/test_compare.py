@@ -92,8 +92,11 @@ def test_an_iteration_needs_its_verdicts_but_not_its_adapter(runs, tmp_path):
 @pytest.mark.parametrize(
     ("given", "wrong"),
     [
-        ("{}/all:9", "has no finished iteration 9: its last is 2"),
-        ("{}/all:bset", "no iteration 'bset' of .*all: give a number, best, last"),
+        ("{}/all:9", "has no iteration 9: its last is 2"),
+        (
+            "{}/all:bset",
+            "all: no iteration 'bset': give a number, best, last, few-shot or zero-shot",
+        ),
         ("{}/nowhere", "nowhere is not a run folder"),
         ("{}/nowhere:2", "nowhere is not a run folder"),
     ],
@@ -200,18 +203,6 @@ def test_a_name_steers_no_terminal(runs, tmp_path, star):
 def test_a_model_compared_with_itself_is_not_different(runs):
     pair = compare.compare(f"{runs}/all", f"{runs}/all").pair
     assert (pair.better, pair.worse, pair.p, pair.verdict) == (0, 0, 1.0, "not different")
-
-
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [(1.0, "1.0000"), (0.0312, "0.0312"), (0.049999, "0.049999"), (0.00001, "<0.0001")],
-)
-def test_a_p_value_never_looks_like_the_level_it_is_below(p, text):
-    assert compare.p_text(p) == text
-
-
-def test_numbered_classes_come_in_order_of_size():
-    assert sorted(["10", "b", "2", "a"], key=compare.class_order) == ["2", "10", "a", "b"]
 
 
 def test_the_best_of_a_run_may_be_its_base(runs):

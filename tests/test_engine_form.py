@@ -248,7 +248,7 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
     from mlx_lm.models.cache import make_prompt_cache
 
     from star_mlx.engine.attention import Columns, caches
-    from star_mlx.engine.batch import Rows, prefill
+    from star_mlx.engine.batch import SharedBatch, prefill
 
     model = build(name, SHARED[name])
     follow, exact = greedy(model, PREFIX)
@@ -275,7 +275,7 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
         tokens = mx.array([[row[n + i]] for n, row in zip(ends, rows, strict=True)])
 
     for prefix, expected in ((PREFIX, follow), ([], bare)):
-        batch = Rows(
+        batch = SharedBatch(
             model, form, PROMPTS, prefix=read if prefix else None,
             prefix_length=len(prefix), draws=None, size=3,
         )  # fmt: skip
@@ -306,7 +306,7 @@ def test_copied_prefixes_decode_as_rows_alone(name: str) -> None:
     for n, tokens in expected.items():
         prefix = prefill(model, PREFIX, 5) if n else None
         for size in (1,) if name in WRONG else (2, 8):
-            batch = batch_copied.Rows(model, PROMPTS, prefix=prefix, draws=None, size=size)
+            batch = batch_copied.CopiedBatch(model, PROMPTS, prefix=prefix, draws=None, size=size)
             assert decoded(batch) == tokens
 
 

@@ -63,13 +63,13 @@ def alone(engine: Any, prompt: str, decoding: Decoding, seed: int) -> Completion
     """One row by the plainest loop: the whole text read anew at every token."""
     import mlx.core as mx
 
-    from star_mlx.engine.decode import _advance, _Row
+    from star_mlx.engine.decode import _advance, _Pending
     from star_mlx.engine.sampling import Draws
     from star_mlx.engine.text import Stops
 
     text = engine._text
     draws = Draws(decoding, [seed]) if decoding.temperature else None
-    stops, row = Stops(text, decoding.stop), _Row(decoding.max_tokens)
+    stops, row = Stops(text, decoding.stop), _Pending(decoding.max_tokens)
     while row.completion is None:
         logits = logits_at(engine, text.prompt(prompt) + row.ids)
         token = draws.draw([0], draws.nucleus(logits)) if draws else mx.argmax(logits, axis=-1)

@@ -103,6 +103,27 @@ def test_dropout_repeats_too(engine: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (("q_proj",), "train.keys names q_proj, which no layer of the model has; its linear module"
+         "s: mlp.down_proj, mlp.gate_proj, mlp.up_proj, self_attn.k_proj, self_attn.o_proj, "
+         "self_attn.q_proj, self_attn.v_proj"),
+        (("self_attn.q_proj", "mlp.no_proj"), "train.keys names mlp.no_proj, which"),
+        (("mlp",), "train.keys=['mlp']: Can't convert layer of type MLP"),
+    ],
+)  # fmt: skip
+def test_keys_that_cannot_be_adapted_are_named(
+    engine: Any, tmp_path: Path, keys: Any, says: str
+) -> None:
+    before = weights(engine._base.model)
+    with pytest.raises(ModelError) as caught:
+        train(engine, tmp_path, LORA.model_copy(update=dict(keys=keys)))
+    assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
+    assert weights(engine._base.model).keys() == before.keys()
+    train(engine, tmp_path)  # the base is as it was
+
+
+@pytest.mark.parametrize(
     ("layers", "keys", "modules"),
     [(-1, None, 21), (2, None, 14), (2, ("self_attn.q_proj",), 2)],
 )

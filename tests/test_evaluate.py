@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from star_mlx.measure.accuracy import as_json, from_json, tally, wilson
+from star_mlx.measure.accuracy import as_json, ci95, counted, from_json, tally, wilson
 from star_mlx.types import Attempt, Problem, Question
 
 
@@ -33,3 +33,9 @@ def test_tally_counts_by_class_and_survives_the_journey_through_json():
     entry = as_json(evaluation)
     assert entry["ci95"] == [round(x, 4) for x in wilson(3, 5)]
     assert from_json(entry, evaluation.verdicts) == evaluation
+
+
+def test_counts_in_a_file_are_rounded_in_one_way():
+    assert ci95(1, 3) == [0.0615, 0.7923]
+    assert counted(1, 3) == {"n": 3, "correct": 1, "accuracy": 0.333333, "ci95": [0.0615, 0.7923]}
+    assert counted(0, 0) == {"n": 0, "correct": 0, "accuracy": 0.0, "ci95": [0.0, 1.0]}

@@ -20,12 +20,10 @@ from star_mlx.engine import resolve
 from star_mlx.errors import ModelError, RunError
 from star_mlx.export import export, torch_model, weights
 from star_mlx.prompts import Prompts
-from star_mlx.recipe import opening
+from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import loop
-from star_mlx.run.passes import measuring
 from star_mlx.settings import Recipe
-from star_mlx.types import Task
 from tests import tiny_random
 from tests.export_runs import alter, scripted
 
@@ -122,14 +120,14 @@ def test_prompt_json_says_where_the_few_shot_prompt_was_dropped(tmp_path: Path) 
     assert told["few_shot_used"] is False and told["few_shot"].startswith("Input:")
 
 
-def told_of(recipe: Recipe, task: Task, prompts: Prompts, few_shot: bool) -> dict[str, Any]:
+def told_of(recipe: Recipe, prompts: Prompts, few_shot: bool) -> dict[str, Any]:
     """What prompt.json says of prompts that no run was made with."""
     from star_mlx.export import prompt
 
     text: Any = SimpleNamespace(eos={2})
-    asked = prompt.Asking(recipe, task, prompts, few_shot, measuring(recipe, prompts), text)
+    how = asking.measuring(recipe, prompts, 1, few_shot=few_shot)
     source: Any = SimpleNamespace(base_told={"name": "b"}, iteration=1)
-    return prompt.as_json(source, asked)
+    return prompt.as_json(source, prompt.Setup(recipe, how, text))
 
 
 @pytest.mark.parametrize("few_shot", [True, False])
@@ -144,7 +142,7 @@ def test_prompt_json_makes_the_prompt_of_a_chat(few_shot: bool, last: str) -> No
     recipe = load(None, task="arithmetic")
     task, plain = opening.open_task(recipe)
     prompts = dataclasses.replace(plain, chat=chat, system="Add.")
-    told = told_of(recipe, task, prompts, few_shot)
+    told = told_of(recipe, prompts, few_shot)
     problem = task.problems("dev")[3]
     before = told["few_shot"] * told["few_shot_used"]
     prompt = before + told["template"].replace("{question}", problem.question.text)
@@ -154,8 +152,8 @@ def test_prompt_json_makes_the_prompt_of_a_chat(few_shot: bool, last: str) -> No
 
 def test_the_template_of_a_choice_has_its_choices() -> None:
     recipe = load(None, task="commonsenseqa")
-    task, prompts = opening.open_task(recipe)
-    template = told_of(recipe, task, prompts, True)["template"]
+    _, prompts = opening.open_task(recipe)
+    template = told_of(recipe, prompts, True)["template"]
     assert "{question}" in template and "(A) {choice A}\n" in template and "{choice E}" in template
 
 
@@ -343,13 +341,13 @@ def test_the_base_has_no_adapter_and_a_changed_base_is_refused(tmp_path: Path) -
 def test_nothing_is_left_half_written(
     form: Any, error: Exception, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star_mlx.export import fused, mlx_format, peft_format
+    from star_mlx.export import dense, mlx_format, peft_format
 
     def fail(*arguments: object) -> None:
         assert names(tmp_path) == ["out.partial"] and names(tmp_path / "out.partial")
         raise error
 
-    for module in (mlx_format, peft_format, fused):
+    for module in (mlx_format, peft_format, dense):
         monkeypatch.setattr(module, "copy_tokenizer", fail)
     expected = ModelError if isinstance(error, OSError) else RuntimeError
     with pytest.raises(expected, match=r"No space left|a bug"):

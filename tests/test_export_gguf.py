@@ -22,7 +22,7 @@ from star_mlx.engine import open_engine
 from star_mlx.engine.resolve import Found, find
 from star_mlx.errors import ModelError
 from star_mlx.export import gguf_lora, gguf_model, weights
-from star_mlx.export.source import Source
+from star_mlx.export.source import ExportSource
 from star_mlx.gguf import container, importing, names, vocab
 from star_mlx.settings import Train
 from star_mlx.store.reading import RunRecord
@@ -90,8 +90,8 @@ def adapter(
     return out
 
 
-def source(folder: Path, laid_on: Path, run: str = "my run") -> Source:
-    return Source(RunRecord(Path(run), {}, []), 7, laid_on, Found(folder.name, folder))
+def source(folder: Path, laid_on: Path, run: str = "my run") -> ExportSource:
+    return ExportSource(RunRecord(Path(run), {}, []), 7, laid_on, Found(folder.name, folder))
 
 
 def fused(folder: Path, laid_on: Path) -> dict[str, np.ndarray]:
@@ -495,7 +495,7 @@ def mlx(
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def taught(tmp_path_factory: pytest.TempPathFactory) -> ExportSource:
     """An adapter that a few steps of training left on ``tiny``."""
     engine, out = open_engine("tiny"), tmp_path_factory.mktemp("taught") / "adapter"
     rows = [
@@ -504,11 +504,11 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Source:
         for prompt, text in [example(a, b)]
     ]
     engine.train(rows, TRAINING, Amount(steps=20), seed=0, out=out, progress=lambda step: None)
-    return Source(RunRecord(Path("taught"), {}, []), 1, out, find("tiny"))
+    return ExportSource(RunRecord(Path("taught"), {}, []), 1, out, find("tiny"))
 
 
 @pytest.fixture(scope="module")
-def wanted(taught: Source) -> list[list[int]]:
+def wanted(taught: ExportSource) -> list[list[int]]:
     """What MLX continues with; the adapter changes it, and the continuations differ."""
     found = mlx("tiny", taught.adapter, prompts())
     bare = mlx("tiny", None, prompts())
@@ -545,7 +545,12 @@ def ties(
     ("kind", "most", "close"), [("F32", 0, 0), ("F16", 1, 0.02), ("Q8_0", 2, 0.1)]
 )
 def test_llama_cpp_continues_tiny_as_mlx_does(
-    taught: Source, wanted: list[list[int]], tmp_path: Path, kind: str, most: int, close: float
+    taught: ExportSource,
+    wanted: list[list[int]],
+    tmp_path: Path,
+    kind: str,
+    most: int,
+    close: float,
 ) -> None:
     (path,) = gguf_model.write(taught, tmp_path, kind)
     found = llama_cpp.ask(path, prompts=prompts(), tokens=TOKENS).continuations
@@ -555,7 +560,7 @@ def test_llama_cpp_continues_tiny_as_mlx_does(
 
 @pytest.mark.download
 def test_llama_cpp_continues_q4_0_as_mlx_does_with_the_same_weights(
-    taught: Source, tmp_path: Path
+    taught: ExportSource, tmp_path: Path
 ) -> None:
     (path,) = gguf_model.write(taught, tmp_path, "Q4_0")
     importing.import_gguf(path, tmp_path / "in")
@@ -567,7 +572,7 @@ def test_llama_cpp_continues_q4_0_as_mlx_does_with_the_same_weights(
 
 @pytest.mark.download
 def test_llama_cpp_lays_the_adapter_on_tiny(
-    taught: Source, wanted: list[list[int]], tmp_path: Path
+    taught: ExportSource, wanted: list[list[int]], tmp_path: Path
 ) -> None:
     (lora,) = gguf_lora.write(taught, tmp_path)
     gguf_model.convert(taught.base, tmp_path / "tiny.gguf", "F32", None, title="tiny")
@@ -578,7 +583,7 @@ def test_llama_cpp_lays_the_adapter_on_tiny(
 
 
 @pytest.mark.download
-def test_llama_cpp_has_tinys_tokens_for_every_text(taught: Source, tmp_path: Path) -> None:
+def test_llama_cpp_has_tinys_tokens_for_every_text(taught: ExportSource, tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
     gguf_model.convert(taught.base, tmp_path / "tiny.gguf", "Q8_0", None, title="tiny")

@@ -188,6 +188,42 @@ def test_a_run_cut_off_anywhere_and_resumed_equals_one_that_was_not(tmp_path, ca
     assert timeless(cut) == timeless(whole)
 
 
+@pytest.mark.parametrize("calls", [0, 3, 5, 6])
+def test_a_run_with_several_iterations_behind_it_goes_on_as_if_it_had_not_stopped(tmp_path, calls):
+    """It dies so many generations after its third training, or in its fourth."""
+
+    def seeded(asked):
+        return learner(asked) if parts(asked.prompt)[2] or asked.seed % 3 else hopeless(asked)
+
+    class Mortal(ScriptedEngine):
+        trained, left = 0, calls
+
+        def generate(self, *args, **kw):
+            if self.trained == 3:
+                self.left -= 1
+                if self.left < 0:
+                    raise Cut
+            return super().generate(*args, **kw)
+
+        def train(self, *args, **kw):
+            self.trained += 1
+            if self.trained == 4:
+                raise Cut
+            return super().train(*args, **kw)
+
+    more = ["star.carry_over=2", "star.iterations=5", "star.on_regression=rollback"]
+    with pytest.raises(Cut):
+        run(tmp_path / "cut", *more, engine=Mortal(seeded))
+    begun = run(tmp_path / "cut", *more, reply=seeded)[0].completed
+    assert [line["iteration"] for line in begun] == [0, 1, 2, 3][: 3 if calls < 3 else 4]
+    run(tmp_path / "whole", *more, reply=seeded)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    cut, whole = (lines(tmp_path / name / "metrics.jsonl") for name in ("cut", "whole"))
+    assert timeless(cut) == timeless(whole)
+    examples = lines(tmp_path / "whole/iterations/005/examples.jsonl")
+    assert {e["iteration"] for e in examples} == {3, 4, 5}
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     run(tmp_path / "run")
     before = contents(tmp_path / "run")

@@ -152,6 +152,18 @@ def test_a_name_that_is_no_iteration(run, name, says):
         evaluate.which(reading.read(run), name)
 
 
+def test_what_there_is_to_compare_with_is_said(run, engine):
+    how = evaluate.How("dev")
+    with pytest.raises(RunError) as caught:
+        evaluate.evaluate_run(run, "1", how=how, against=["sfft"], engine=engine)
+    assert str(caught.value) == (
+        "nothing is called 'sfft': give --against a number, best, last, few-shot, zero-shot, one "
+        "of the run's baselines direct and sft, or another run's folder"
+    )
+    with pytest.raises(RunError, match="has no iteration 9: its last is 2"):
+        evaluate.evaluate_run(run, "1", how=how, against=["9"], engine=engine)
+
+
 def test_a_missing_baseline_says_how_to_make_it(run, engine):
     with pytest.raises(RunError, match=r"star-mlx baseline .* --kind sft makes it"):
         evaluate.evaluate_run(run, "1", how=evaluate.How("dev"), against=["sft"], engine=engine)

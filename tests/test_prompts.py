@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import pytest
+import yaml
 
 from star_mlx import prompts
 from star_mlx.errors import PromptError
@@ -94,3 +96,30 @@ def test_a_file_that_is_not_text(tmp_path):
     (tmp_path / "p.yaml").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(PromptError, match="not YAML"):
         prompts.load(tmp_path / "p.yaml", TASK)
+
+
+SHOTS = (
+    Problem("1", Question("Which?", (("A", "a: net"), ("B", "null"))), "B", "g", "So\n\nit's B."),
+    Problem("2", Question("'1' # + 1\u2028or\x85not"), "2", "", "\x85"),
+    Problem("3", Question("null"), "yes"),
+)
+
+
+def test_examples_are_written_as_they_are_read():
+    entries = yaml.safe_load(prompts.dump(SHOTS))
+    assert [list(entry) for entry in entries] == [
+        ["question", "choices", "rationale", "answer"],
+        ["question", "rationale", "answer"],
+        ["question", "answer"],
+    ]
+    for number, (shot, entry) in enumerate(zip(SHOTS, entries, strict=True), 1):
+        again = prompts.example(number, entry)
+        assert again == replace(shot, id=f"example-{number}", group="")
+
+
+def test_blank_rationales_are_there_to_be_filled_in():
+    text = prompts.dump(SHOTS[:1], blank=True)
+    assert text == (
+        "- question: Which?\n  choices:\n    A: 'a: net'\n    B: 'null'\n"
+        "  rationale:\n  answer: B\n"
+    )

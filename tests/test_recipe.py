@@ -174,6 +174,8 @@ def test_differences_name_key_and_both_values():
         ("train.layers=0", "train: layers 0 adapts nothing"),
         ("train.keys=q", "train.keys should be a valid list, but is q"),
         ("train.keys=[]", "train: keys [] adapts nothing"),
+        ("train.keys=[1]", "train.keys.0 should be text, but is 1"),
+        ("train.keys=[q, [k]]", "train.keys.1 should be text, but is [k]"),
         ("star.start_iteration=100", "star: start_iteration 100 is after the last one"),
         ("star.start_from=runs/x", "star: start_from takes over iterations before"),
         ("star={patience: 2, evaluate: false}", "star: patience needs dev accuracies"),

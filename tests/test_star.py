@@ -226,6 +226,20 @@ def test_resuming_hands_over_examples_to_carry_and_accuracies():
     )
 
 
+def test_resuming_after_several_iterations_goes_on_after_the_last_of_them():
+    options = {"iterations": 5, "carry_over": 2, "problems": 6}
+    whole, _ = run(Scripted(accuracies=[0.1, 0.2, 0.3, 0.4, 0.5]), **options)
+    own = [tuple(e for e in i.examples if e.iteration == i.number) for i in whole]
+    done = [
+        Done(i.number, i.trained.adapter, examples, i.evaluation)
+        for i, examples in zip(whole[:3], own[:3], strict=True)
+    ]
+    model = Scripted(accuracies=[0.1, 0.2, 0.3, 0.4, 0.5])
+    assert run(model, completed=done, **options)[0] == whole[3:]
+    assert [call[1:3] for call in calls(model, "ask")] == [(4, Path("M3")), (5, Path("M4"))]
+    assert {e.iteration for e in whole[3].examples} == {2, 3, 4}
+
+
 def test_start_iteration_starts_the_schedule_there():
     iterations, model = run(iterations=4, start_iteration=3)
     assert [i.number for i in iterations] == [3, 4]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_mlx.measure.paired import Paired, majority, mcnemar, paired, pass_at_k
+from star_mlx.measure.paired import Paired, majority, mcnemar, p_cell, p_words, paired, pass_at_k
 
 COUNT = st.integers(0, 60)
 
@@ -144,3 +144,20 @@ def same_number(a: str, b: str) -> bool:
 )
 def test_majority(answers, winner):
     assert majority(answers, same_number) == winner
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(1.0, "1.0000"), (0.0312, "0.0312"), (0.049999, "0.049999"), (0.00001, "<0.0001")],
+)
+def test_a_p_value_never_looks_like_the_level_it_is_below(p, text):
+    assert p_cell(p) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(1.0, "p = 1"), (0.774, "p = 0.77"), (0.05, "p = 0.05"), (0.0499, "p = 0.0499"),
+     (0.0001, "p = 0.0001"), (0.00009, "p < 0.0001")],
+)  # fmt: skip
+def test_a_p_value_in_words(p, text):
+    assert p_words(p) == text

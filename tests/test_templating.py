@@ -51,7 +51,7 @@ def test_the_line_of_a_block_leaves_nothing_and_the_texts_end_stays(rendered):
 
 
 def test_shell_and_python_in_a_card_quote_what_they_are_given():
-    base = facts.Base("org/base", "org/base", None, "h", 4, None, None)
+    base = facts.BaseFacts("org/base", "org/base", None, "h", 4, None, None)
     values = {"repo": "a b; $c", "pulled": "p'q", "question": Safe("'?'"), "base": base}
     text = markdown.document("try.sh.j2", **values)
     pull, ask = map(shlex.split, text.splitlines())

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star_mlx import engine as engines
-from star_mlx.recipe import opening
+from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
-from star_mlx.run.passes import decoding, judge
+from star_mlx.run import passes
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "star_mlx" / "models" / "tiny"
@@ -68,17 +68,10 @@ def test_it_is_right_on_short_sums_less_so_on_longer_ones_and_with_the_hint_on_a
     problems = task.problems("dev")[:150]  # 30 of each length
     right = {}
     for hinted in (False, True):
-        made = engine.generate(
-            [prompts.generation(p, hinted=hinted) for p in problems],
-            decoding(recipe, prompts),
-            prefix=prompts.few_shot(hinted=hinted),
-            adapter=None,
-            seeds=[0] * len(problems),
-            progress=lambda done, tokens: None,
-        )
+        how = asking.generating(recipe, prompts, few_shot=True, hinted=hinted)
+        made = passes.attempts(engine, None, how, problems, seeds=[0] * len(problems))
         pairs = zip(problems, made, strict=True)
-        verdicts = [(p.group, judge(task, p, c, hinted=hinted).correct) for p, c in pairs]
-        right[hinted] = Counter(group for group, ok in verdicts if ok)
+        right[hinted] = Counter(problem.group for problem, a in pairs if a.correct)
     assert 0.10 <= sum(right[False].values()) / 150 <= 0.50
     assert right[False]["1"] >= 27 > right[False]["3"] > right[False]["5"]
     assert all(right[True][str(n)] >= 24 for n in range(1, 6))

@@ -23,7 +23,7 @@ from star_mlx.events import (
     RunStarted,
     Sampled,
 )
-from star_mlx.formatting import count, duration, percent
+from star_mlx.formatting import class_order, count, duration, interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.progress.state import RunState
 from star_mlx.recipe.loading import load, resolved
@@ -164,6 +164,16 @@ def test_a_run_without_evaluation_or_classes_has_a_table_too():
     assert "812" in rendered(tui.summary([{"iteration": 0}, bare], 80), 80)
     single = {**line(1), "eval": {**evaluation((50,)), "by_class": {"": {"n": 100, "correct": 50}}}}
     assert "by class" not in rendered(tui.summary([single], 80), 80)
+
+
+def test_classes_come_in_order_numbers_by_size_and_then_names():
+    names = ["10", "b", "2", "", "aa", "a", "1" * 30]
+    assert sorted(names, key=class_order) == ["2", "10", "", "1" * 30, "a", "aa", "b"]
+
+
+def test_an_interval_is_shown_in_per_cent():
+    assert interval((0.4168, 0.506)) == "42-51"
+    assert interval([0.4168, 0.506], 1, " to ") == "41.7 to 50.6"
 
 
 @pytest.mark.parametrize(

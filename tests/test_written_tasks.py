@@ -272,3 +272,10 @@ def test_the_official_commonsenseqa_files():
     task = make("commonsenseqa", {"data": str(folder)})
     sizes = [len(task.problems(split)) for split in ("train", "dev", "test")]
     assert sizes == [9541, 200, 1221] and not task.skipped()
+
+
+def test_a_question_as_text_has_its_choices():
+    question = Question("Which?", (("A", "a net"), ("B", "a rod")))
+    assert question.as_text() == "Which?\n(A) a net\n(B) a rod"
+    assert question.as_text(" ") == "Which? (A) a net (B) a rod"
+    assert Question("Which?").as_text() == "Which?"

@@ -21,9 +21,9 @@ from pathlib import Path
 from pretrain import PHASES, Phase, make
 
 from star_mlx import engine as engines
-from star_mlx.recipe import opening
+from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
-from star_mlx.run.passes import decoding, judge
+from star_mlx.run import passes
 from star_mlx.settings import Recipe
 
 SHORT_SUMS, MIXED = PHASES
@@ -50,21 +50,15 @@ def accuracies(recipe: Recipe, *, hinted: bool) -> tuple[list[float], float]:
     task, prompts = opening.open_task(recipe)
     engine = engines.open_base(recipe)
     problems = task.problems("dev")
-    completions = engine.generate(
-        [prompts.generation(problem, hinted=hinted) for problem in problems],
-        decoding(recipe, prompts),
-        prefix=prompts.few_shot(hinted=hinted),
-        adapter=None,
-        seeds=[0] * len(problems),
-        progress=lambda done, tokens: None,
-    )
+    how = asking.generating(recipe, prompts, few_shot=True, hinted=hinted)
+    made = passes.attempts(engine, None, how, problems, seeds=[0] * len(problems))
     seen: Counter[str] = Counter(problem.group for problem in problems)
     right: Counter[str] = Counter()
     valid = 0
-    for problem, completion in zip(problems, completions, strict=True):
-        if judge(task, problem, completion, hinted=hinted).kept:
+    for problem, attempt in zip(problems, made, strict=True):
+        if attempt.kept:
             right[problem.group] += 1
-            valid += task.valid_steps(problem, completion.text) is True
+            valid += task.valid_steps(problem, attempt.completion) is True
     shares = [right[group] / seen[group] for group in sorted(seen, key=int)]
     return shares, valid / max(1, right.total())
 

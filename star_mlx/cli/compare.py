@@ -104,6 +104,7 @@ def _made(rows: dict[str, Paired], head: str, *, verdict: bool) -> Table:
     from rich.text import Text
 
     from star_mlx.measure import compare as pairs
+    from star_mlx.measure.paired import p_cell
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.padding = (0, int(verdict), 0, 0)
@@ -119,15 +120,14 @@ def _made(rows: dict[str, Paired], head: str, *, verdict: bool) -> Table:
         points = f"{100 * (second - first) / pair.n:+.1f}"
         cells = [_share(first, pair.n), _share(second, pair.n), *counts, points]
         words = [pair.verdict] if verdict else []
-        table.add_row(Text(_line(name)), str(pair.n), *cells, pairs.p_text(pair.p), *words)
+        table.add_row(Text(_line(name)), str(pair.n), *cells, p_cell(pair.p), *words)
     return table
 
 
 def _share(right: int, n: int) -> str:
     """``"46.2 [42-51]"``, in per cent; ``"100 [84-100]"``, which is no longer."""
-    from star_mlx.formatting import percent
+    from star_mlx.formatting import interval, percent
     from star_mlx.measure.accuracy import wilson
 
-    low, high = wilson(right, n)
     share = "100" if right == n else percent(right / n, 1)
-    return f"{share} [{100 * low:.0f}-{100 * high:.0f}]"
+    return f"{share} [{interval(wilson(right, n))}]"

@@ -24,9 +24,9 @@ def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
     iteration newly solved and forgot."""
     if never_solved and as_json:
         raise click.UsageError("give --never-solved or --json, not both")
-    from star_mlx.store.ledger import read
+    from star_mlx.store import ledger as ledgers
 
-    found = read(run)
+    found = ledgers.read(run)
     if as_json:
         import json
 

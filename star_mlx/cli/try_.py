@@ -64,11 +64,10 @@ def _ask(
         return asked.ask(
             run, question, iteration=iteration, model=model, trust_remote_code=trust_remote_code
         )
-    from star_mlx.run import evaluate
     from star_mlx.run.loop import ask
-    from star_mlx.store import reading
+    from star_mlx.store import reading, which
 
-    number = evaluate.which(reading.read(run), iteration).number
+    number = which.number(reading.read(run), iteration)
     if model is not None or trust_remote_code:
         raise click.UsageError(
             "a run has its own base: --model and --trust-remote-code are for pulled folders"

@@ -91,10 +91,22 @@ def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
 
     ``lora_a`` is uniform in +-1/sqrt(inputs) (as mlx-lm draws it) from a key of the seed and the
     layer's name, ``lora_b`` zero: the adapter begins as no change at all.
+
+    Raises:
+        ModelError: ``train.keys`` names what the model does not have or what cannot be adapted.
     """
+    _check_keys(model, settings)
     try:
         model.freeze()
-        linear_to_lora_layers(model, max(settings.layers, 0), parameters(settings))
+        try:
+            linear_to_lora_layers(model, max(settings.layers, 0), parameters(settings))
+        except ValueError as error:  # of a module that is no linear one
+            raise ModelError(f"train.keys={list(settings.keys or ())}: {error}") from None
+        if not layers(model):
+            raise ModelError(
+                f"no module named by train.keys is in the last {settings.layers} layers, which "
+                "train.layers names: there is nothing to adapt"
+            )
         for name, layer in layers(model):
             a = layer["lora_a"]
             bound = 1 / math.sqrt(a.shape[-2])
@@ -107,6 +119,21 @@ def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
         remove(model)
         model.freeze()
         model.eval()
+
+
+def _check_keys(model: nn.Module, settings: Train) -> None:
+    """Refuse ``train.keys`` that the model does not have."""
+    if settings.keys is None:
+        return
+    linear = (nn.Linear, nn.QuantizedLinear)
+    own = {name: type(m) for layer in model.layers for name, m in layer.named_modules() if name}
+    there = own.keys() | {name for name, _ in model.named_modules()}
+    if unknown := next((key for key in settings.keys if key not in there), None):
+        names = ", ".join(sorted(name for name, kind in own.items() if issubclass(kind, linear)))
+        raise ModelError(
+            f"train.keys names {unknown}, which no layer of the model has; its linear modules: "
+            f"{names}"
+        )
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def prefill(model: nn.Module, tokens: Sequence[int], reading: int = PASS) -> Cac
     return cache
 
 
-class _Reader:
+class _Predictor:
     """The model behind the prefix, and how its next tokens are chosen."""
 
     def __init__(
@@ -52,7 +52,7 @@ class _Reader:
         """Empty caches behind the prefix."""
         return caches(self._prefix, self._count, Columns(pads, self._length))
 
-    def read(
+    def next_tokens(
         self, tokens: mx.array, cached: list[SharedCache], rows: Sequence[int | None]
     ) -> mx.array:
         """Read tokens (B, L) and choose each row's next, (B,); None stands for no row."""
@@ -65,7 +65,7 @@ class _Reader:
         return self._draws.draw(rows, self._draws.nucleus(logits))
 
 
-class Rows:
+class SharedBatch:
     """Rows being decoded together, at most ``size`` at once. For one thread.
 
     Args:
@@ -90,14 +90,14 @@ class Rows:
         reading: int = PASS,
     ) -> None:
         self._reading = reading
-        self._reader = _Reader(model, form, prefix, prefix_length, draws)
+        self._predictor = _Predictor(model, form, prefix, prefix_length, draws)
         self._queue, self._size = deque(enumerate(prompts)), size
         self._slots: list[int | None] = []  # the row in each slot
         self._caches: list[SharedCache] = []
         self._next: mx.array | None = None  # each slot's next token, on its way
         self._cpu = on_cpu()
 
-    def __enter__(self) -> Rows:
+    def __enter__(self) -> SharedBatch:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -123,7 +123,7 @@ class Rows:
     def _step(self) -> list[tuple[int, int]]:
         assert self._next is not None
         self._room()
-        after = self._reader.read(self._next[:, None], self._caches, self._slots)
+        after = self._predictor.next_tokens(self._next[:, None], self._caches, self._slots)
         if not self._cpu:
             mx.async_eval(after)
         tokens: Any = self._next.tolist()  # waits
@@ -145,9 +145,9 @@ class Rows:
             group.append(self._queue.popleft())
         longest = max(len(p) for _, p in group)
         pads = [longest - len(p) for _, p in group]
-        fresh = self._reader.caches(pads)
+        fresh = self._predictor.caches(pads)
         tokens = mx.array([[0] * pad + list(p) for pad, (_, p) in zip(pads, group, strict=True)])
-        first = self._reader.read(tokens, fresh, [row for row, _ in group])
+        first = self._predictor.next_tokens(tokens, fresh, [row for row, _ in group])
         mx.eval(first)
         columns = self._caches[0].columns
         assert self._next is not None
@@ -163,7 +163,7 @@ class Rows:
         n = min(self._size, len(self._queue))
         longest = max(len(prompt) for _, prompt in self._queue)
         self._slots = [None] * n
-        self._caches = self._reader.caches([longest] * n)
+        self._caches = self._predictor.caches([longest] * n)
         self._caches[0].columns.stop = longest
         self._next = mx.zeros((n,), mx.uint32)
 

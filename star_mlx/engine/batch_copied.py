@@ -31,7 +31,7 @@ def _drawn(draws: Draws, row: int, logprobs: mx.array) -> mx.array:
     return draws.draw([row], draws.nucleus(logprobs))
 
 
-class Rows:
+class CopiedBatch:
     """Rows being decoded together, at most ``size`` at once.
 
     Args:
@@ -69,7 +69,7 @@ class Rows:
         self._size, self._left = size, len(self._uids)
         self._ended: set[int] = set()  # rows that still take part, unheard
 
-    def __enter__(self) -> Rows:
+    def __enter__(self) -> CopiedBatch:
         return self
 
     def __exit__(self, *exception: object) -> None:

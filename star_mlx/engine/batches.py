@@ -11,7 +11,7 @@ from star_mlx.types import Example
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One example as it is trained on: the loss is on ``tokens[start:]`` and nothing else.
 
     ``tokens[:start]`` is the prompt, ``tokens[start:]`` the completion's own ids and the end token.
@@ -24,16 +24,16 @@ class Row:
 
 def rows(
     examples: Sequence[Example], text: Text, max_length: int
-) -> tuple[list[Row], tuple[str, ...]]:
+) -> tuple[list[TrainingRow], tuple[str, ...]]:
     """The rows of all examples, and the ids of those refused for being over ``max_length`` tokens.
 
     The completion is trained on as the very ids that were generated; nothing is cut.
     """
-    fitting: list[Row] = []
+    fitting: list[TrainingRow] = []
     too_long: list[str] = []
     for example in examples:
         prompt = text.prompt(example.prompt)
-        row = Row(example.id, (*prompt, *example.token_ids, text.end), len(prompt))
+        row = TrainingRow(example.id, (*prompt, *example.token_ids, text.end), len(prompt))
         if len(row.tokens) > max_length:
             too_long.append(row.id)
         else:

@@ -28,7 +28,7 @@ from typing import Literal
 SHIMS = Path(__file__).parent / "shim"
 SYSTEM_NAMES = ("libopenblas.so.0", "libopenblas.so", "libopenblasp.so.0", "libblis.so.4")
 
-Kind = Literal["shim", "system", "bundled", "accelerate"]
+BlasKind = Literal["shim", "system", "bundled", "accelerate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Blas:
 
     name: str
     path: str
-    kind: Kind
+    kind: BlasKind
     threads: int
     problem: str = ""
 

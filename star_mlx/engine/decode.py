@@ -9,7 +9,7 @@ from typing import Any
 import mlx.nn as nn
 
 from star_mlx.engine import batch_copied
-from star_mlx.engine.batch import Rows, prefill
+from star_mlx.engine.batch import SharedBatch, prefill
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
@@ -52,7 +52,7 @@ def shared(rows: Sequence[Sequence[int]], prefix: Sequence[int]) -> int:
 
 
 @dataclass(slots=True)
-class _Row:
+class _Pending:
     """A row while it is decoded; ``limit`` is the most tokens it may take."""
 
     limit: int
@@ -96,7 +96,7 @@ def generate(
         )
     n = shared(tokens, text.prompt(prefix)) if prefix else 0
     cache = prefixes.get(model, adapter, tokens[0][:n], memory.reading(n))
-    rows = [_Row(min(decoding.max_tokens, context - len(t))) for t in tokens]
+    rows = [_Pending(min(decoding.max_tokens, context - len(t))) for t in tokens]
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
     most = max(len(t) - n + row.limit for t, row in zip(tokens, rows, strict=True))
     lane_count = 1 if form.unshared else lanes.count(min(decoding.batch_size, len(tokens)))
@@ -117,9 +117,9 @@ def generate(
             warm = decoding.temperature > 0
             draws = Draws(decoding, [seeds[i] for i in share]) if warm else None
             with (
-                batch_copied.Rows(model, remaining, prefix=cache, draws=draws, size=size)
+                batch_copied.CopiedBatch(model, remaining, prefix=cache, draws=draws, size=size)
                 if form.unshared
-                else Rows(
+                else SharedBatch(
                     model, form, remaining,
                     prefix=cache, prefix_length=n, draws=draws, size=size,
                     reading=reading,
@@ -145,8 +145,8 @@ def generate(
 
 
 def _run(
-    batch: Rows | batch_copied.Rows,
-    rows: Sequence[_Row],
+    batch: SharedBatch | batch_copied.CopiedBatch,
+    rows: Sequence[_Pending],
     text: Text,
     decoding: Decoding,
     report: Callable[[tuple[int, int]], None],
@@ -167,7 +167,7 @@ def _run(
 
 
 def _advance(
-    row: _Row, token: int, text: Text, stops: Stops, circles: bool = False
+    row: _Pending, token: int, text: Text, stops: Stops, circles: bool = False
 ) -> Completion | None:
     """Take a row's next token; its completion where it ends there."""
     if token in text.eos:

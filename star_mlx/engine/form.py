@@ -117,7 +117,7 @@ def _batches(model: nn.Module) -> bool:
     heard = _Heard()
     lengths = [0] * len(rows)
     try:
-        with batch_copied.Rows(model, rows, prefix=None, draws=heard, size=3) as batch:
+        with batch_copied.CopiedBatch(model, rows, prefix=None, draws=heard, size=3) as batch:
             for step in batch.steps():
                 for row, token in step:
                     rows[row] = [*rows[row], token]

@@ -16,7 +16,7 @@ import mlx.optimizers as optim
 from mlx.utils import tree_map
 
 from star_mlx.engine import adapter, vector
-from star_mlx.engine.batches import Row, epochs, micro
+from star_mlx.engine.batches import TrainingRow, epochs, micro
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
@@ -34,7 +34,7 @@ def train(
     form: Form,
     lanes: Lanes,
     memory: Memory,
-    rows: Sequence[Row],
+    rows: Sequence[TrainingRow],
     settings: Train,
     amount: Amount,
     *,
@@ -111,7 +111,7 @@ def learning_rate(settings: Train, step: int, steps: int) -> float:
     return settings.learning_rate * factor
 
 
-def padded(part: Sequence[Row]) -> tuple[mx.array, mx.array, mx.array]:
+def padded(part: Sequence[TrainingRow]) -> tuple[mx.array, mx.array, mx.array]:
     """Rows as arrays: inputs (B, T), where in B*T the supervised tokens are predicted, and those.
 
     Rows are padded at the end, which causal attention never looks at from a real token.
@@ -142,7 +142,7 @@ def _step(
     lanes: Lanes,
     width: int,
     optimizer: optim.Optimizer,
-    parts: Sequence[Sequence[Row]],
+    parts: Sequence[Sequence[TrainingRow]],
     clip: float,
 ) -> tuple[float, float]:
     """One optimizer step over the parts of a batch: its mean loss, and the norm of its gradient.

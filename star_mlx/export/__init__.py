@@ -17,7 +17,7 @@ from star_mlx.events import Emit
 from star_mlx.store.files import partial_folder, whole_folder
 
 if TYPE_CHECKING:
-    from star_mlx.export.source import Source, Written
+    from star_mlx.export.source import ExportSource, WrittenFormat
 
 Format = Literal["mlx", "peft", "fused", "gguf", "gguf-lora"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -91,20 +91,20 @@ def export(
     found = source(run, iteration, model=model, trust_remote_code=trust_remote_code)
     if found.pulled is not None and format == "mlx":
         raise RunError(f"{run} is in the format mlx already: copy it")
-    asked = prompt.asking(found)
+    setup = prompt.setup(found)
     with whole_folder(partial, out):
         if format == "peft":
             from star_mlx.export import peft_format
 
-            written = peft_format.write(found, asked, partial, verify, force, emit)
+            written = peft_format.write(found, setup, partial, verify, force, emit)
         elif format == "fused":
             from star_mlx.export import fused
 
             limits = fused.Limits(gate_problems, gate_share)
-            written = fused.write(found, asked, partial, quantize, limits, verify, force, emit)
+            written = fused.write(found, setup, partial, quantize, limits, verify, force, emit)
         else:
             written = _plain(format, found, partial, kind, with_base)
-        write_json(partial / "prompt.json", prompt.as_json(found, asked))
+        write_json(partial / "prompt.json", prompt.as_json(found, setup))
         if format == "mlx":  # `star-mlx try` asks such a folder, as one that was pulled
             from star_mlx.export import run_record
 
@@ -116,10 +116,12 @@ def export(
     )  # fmt: skip
 
 
-def _plain(format: Format, found: Source, folder: Path, kind: str, with_base: bool) -> Written:
+def _plain(
+    format: Format, found: ExportSource, folder: Path, kind: str, with_base: bool
+) -> WrittenFormat:
     """The formats that compare nothing."""
     from star_mlx.export import mlx_format
-    from star_mlx.export.source import Written
+    from star_mlx.export.source import WrittenFormat
 
     if format == "mlx":
         return mlx_format.write(found, folder)
@@ -132,4 +134,4 @@ def _plain(format: Format, found: Source, folder: Path, kind: str, with_base: bo
         if with_base:
             base = folder / f"base-{kind}.gguf"
             gguf_model.convert(found.base, base, kind, None, title=found.base.folder.name)
-    return Written()
+    return WrittenFormat()

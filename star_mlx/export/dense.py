@@ -19,7 +19,7 @@ from star_mlx.engine.load import load  # noqa: E402
 from star_mlx.engine.resolve import Found  # noqa: E402
 from star_mlx.errors import ModelError  # noqa: E402
 from star_mlx.export.mlx_format import copy_tokenizer, write_json  # noqa: E402
-from star_mlx.export.source import Source  # noqa: E402
+from star_mlx.export.source import ExportSource  # noqa: E402
 
 QUANTIZATION = ("quantization", "quantization_config")  # config.json's keys for it
 
@@ -31,7 +31,7 @@ def in_float32(base: Found, trust_remote_code: bool) -> Iterator[nn.Module]:
         yield load(base, trust_remote_code=trust_remote_code).model
 
 
-def save(source: Source, model: nn.Module, folder: Path) -> None:
+def save(source: ExportSource, model: nn.Module, folder: Path) -> None:
     """Write a float32 model with the base's configuration and tokenizer: mlx-lm and transformers
     both load it."""
     names = {name for name, _ in tree_flatten(model.parameters())}
@@ -50,7 +50,9 @@ def plain_config(config: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     return {**kept, "torch_dtype": "float32"}
 
 
-def write_folder(source: Source, model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
+def write_folder(
+    source: ExportSource, model: nn.Module, folder: Path, config: Mapping[str, Any]
+) -> None:
     folder.mkdir(exist_ok=True)
     try:
         save_model(folder, model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,9 @@ from typing import Any
 
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError, TaskError
-from star_mlx.prompts import Prompts
-from star_mlx.recipe import opening
-from star_mlx.run import evaluate
-from star_mlx.run.passes import measuring
-from star_mlx.settings import Recipe
-from star_mlx.store import names, reading
+from star_mlx.recipe import asking, opening
+from star_mlx.recipe.asking import Asking
+from star_mlx.store import names, reading, which
 from star_mlx.store.rows import AttemptText
 from star_mlx.types import Problem, Question, Task
 
@@ -36,7 +32,7 @@ PATHS = (  # of a recipe's keys, those that may name files of the machine it ran
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseFacts:
     """The base model. ``id`` is its name on the Hub, None where it is none of the Hub's."""
 
     name: str
@@ -54,8 +50,8 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How the iteration's model is asked.
+class PromptFacts:
+    """How the iteration's model is asked, shown with one question.
 
     ``few_shot`` is the text in front of a question, ``turns`` the (role, content) turns in front of
     it where the chat template is used; ``asked`` is the question ``posed`` (``question`` in words)
@@ -108,10 +104,10 @@ class Facts:
     metrics: tuple[Mapping[str, Any], ...]
     results: tuple[Mapping[str, Any], ...]  # what `star-mlx evaluate` found of this iteration
     baselines: Mapping[str, Mapping[str, Any]]  # name -> an ``eval`` entry
-    base: Base
+    base: BaseFacts
     adapter: Mapping[str, Any]  # adapter_config.json
     adapter_hash: str
-    asking: Asking
+    asking: PromptFacts
     failures: Failures | None
     samples: tuple[Sample, ...]
 
@@ -136,7 +132,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         StarError: the run's task or prompts cannot be had, or have changed.
     """
     record = reading.read(run)
-    number = evaluate.which(record, iteration).number
+    number = which.number(record, iteration)
     adapter = record.adapter(number)
     if adapter is None:
         raise RunError(f"{run}: iteration {number} is the base, which has no adapter to share")
@@ -147,6 +143,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
     made = record.provenance
     if not recipe.prompts.chat and prompts.digest() != made.get("prompts_sha256"):
         raise RunError(f"the few-shot prompt of {run} has changed since the run was made")
+    prompts = opening.in_turns(recipe, prompts)
     rows = [row for block in record.rows(number, names.DEV, AttemptText) for row in block]
     shown = _samples(task, rows) if samples else ()
     return Facts(
@@ -158,7 +155,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         base=_base(record),
         adapter=json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")),
         adapter_hash=reading.file_sha256(adapter / names.WEIGHTS),
-        asking=asking(recipe, task, prompts, number, shown),
+        asking=_shown(asking.measuring(recipe, prompts, number), shown),
         failures=_failures(rows) if rows else None,
         samples=shown,
     )
@@ -180,56 +177,41 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def asking(
-    recipe: Recipe, task: Task, prompts: Prompts, number: int, samples: Sequence[Sample]
-) -> Asking:
-    """How an iteration's model is asked, shown with a sample's question or an example's."""
-    few_shot = recipe.star.few_shot(number)
-    turns = None
+def _shown(how: Asking, samples: Sequence[Sample]) -> PromptFacts:
+    """How a model is asked, shown with a sample's question or an example's."""
+    prompts, decoding = how.prompts, how.decoding
     problem = next(
-        (task.pose(s.question) for s in samples if s.right and s.question),
+        (prompts.task.pose(s.question) for s in samples if s.right and s.question),
         prompts.examples[0] if prompts.examples else None,
     )
     if problem is None:
         problem = Problem("", Question("YOUR QUESTION"), "")
-    asked = prompts.generation(problem, hinted=False)
-    before = prompts.few_shot(hinted=False) if few_shot else ""
-    if recipe.prompts.chat:
-        whole = dataclasses.replace(
-            prompts,
-            chat=lambda turns, reply: json.dumps(list(turns)),
-            system=recipe.prompts.system,
-        )
-        *earlier, (_, asked) = json.loads(
-            whole.generation(problem, hinted=False, few_shot=few_shot)
-        )
-        turns, before = tuple((role, content) for role, content in earlier), ""
-        prompts = whole  # its stops are a chat's
-    how = measuring(recipe, prompts)
-    return Asking(
+    turns, before = None, ""
+    if prompts.chat:
+        *earlier, (_, asked) = how.turns(problem)
+        turns = tuple(earlier)
+    else:
+        asked = prompts.generation(problem, hinted=False)
+        before = prompts.few_shot(hinted=False) if how.few_shot else ""
+    return PromptFacts(
         posed=problem.question,
-        question=_words(problem),
+        question=problem.question.as_text(" "),
         asked=asked,
         few_shot=before,
         turns=turns,
-        max_tokens=how.max_tokens,
-        temperature=how.temperature,
-        top_p=how.top_p,
-        stop=how.stop,
+        max_tokens=decoding.max_tokens,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        stop=decoding.stop,
         examples=prompts.examples,
     )
 
 
-def _words(problem: Problem) -> str:
-    choices = [f"({label}) {text}" for label, text in problem.question.choices]
-    return " ".join([problem.question.text, *choices])
-
-
-def _base(record: reading.RunRecord) -> Base:
+def _base(record: reading.RunRecord) -> BaseFacts:
     made = record.provenance.get("base", {})
     name, revision = str(made.get("name") or record.recipe["model"]["path"]), made.get("revision")
     hub = revision is not None and HUB_ID.fullmatch(name) is not None
-    return Base(
+    return BaseFacts(
         name=name if hub or name == "tiny" else Path(name).name,
         id=name if hub else None,
         revision=revision if hub else None,
@@ -294,7 +276,7 @@ def _samples(task: Task, rows: Sequence[AttemptText]) -> tuple[Sample, ...]:
 def _sample(row: AttemptText, problem: Problem | None) -> Sample:
     return Sample(
         id=row.id,
-        question=None if problem is None else _words(problem),
+        question=None if problem is None else problem.question.as_text(" "),
         completion=row.completion,
         answer=row.answer,
         gold=None if problem is None else problem.answer,

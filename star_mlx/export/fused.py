@@ -27,8 +27,8 @@ from star_mlx.events import Emit  # noqa: E402
 from star_mlx.export import dense, gate, torch_model, verify  # noqa: E402
 from star_mlx.export.gate import Limits  # noqa: E402
 from star_mlx.export.mlx_format import write_json  # noqa: E402
-from star_mlx.export.prompt import Asking  # noqa: E402
-from star_mlx.export.source import Source, Written  # noqa: E402
+from star_mlx.export.prompt import Setup  # noqa: E402
+from star_mlx.export.source import ExportSource, WrittenFormat  # noqa: E402
 from star_mlx.export.weights import tensors  # noqa: E402
 
 BOUND, TORCH_BOUND = 1e-4, 5e-3  # largest difference of a logit: read again by mlx, and by torch
@@ -37,38 +37,38 @@ GROUP = 64  # weights that share a scale, where the base is not quantized
 
 
 def write(
-    source: Source,
-    asked: Asking,
+    source: ExportSource,
+    setup: Setup,
     folder: Path,
     bits: int | None,
     limits: Limits,
     verify: bool,
     force: bool,
     emit: Emit,
-) -> Written:
+) -> WrittenFormat:
     """Write the fused model with its tokenizer, and parity.json, or gate.json where quantized.
 
     Raises:
         ModelError: it differs by too much from the adapter on its base.
     """
     if bits is None:
-        return _dense(source, asked, folder, verify, force, emit)
+        return _dense(source, setup, folder, verify, force, emit)
     _quantized(source, folder, bits)
-    found = gate.run(source, asked, folder, bits, limits, emit)
+    found = gate.run(source, setup, folder, bits, limits, emit)
     write_json(folder / "gate.json", found)
     gate.judge(found, force)
     note = f"quantized again to {bits} bits: it is not exactly what was trained"
-    return Written((note, *_forced(found["passed"])), gate=found)
+    return WrittenFormat((note, *_forced(found["passed"])), gate=found)
 
 
 def _dense(
-    source: Source, asked: Asking, folder: Path, wanted: bool, force: bool, emit: Emit
-) -> Written:
+    source: ExportSource, setup: Setup, folder: Path, wanted: bool, force: bool, emit: Emit
+) -> WrittenFormat:
     """Float32, read again from its files and compared; by torch too where ``wanted``."""
     if wanted:
         torch_model.check("torch", "transformers")
     start = time.perf_counter()
-    texts = verify.rows(source, asked)
+    texts = verify.rows(source, setup)
     trusted, number = source.trust_remote_code, source.iteration
     with dense.in_float32(source.base, trusted) as model:
         switch = Switch(model, lambda size: True)
@@ -94,14 +94,14 @@ def _dense(
                     "within_bound", "seconds")  # fmt: skip
             found["torch"] = {key: other[key] for key in keys}
     write_json(folder / "parity.json", found)
-    return Written(_forced(found["within_bound"]), parity=found)
+    return WrittenFormat(_forced(found["within_bound"]), parity=found)
 
 
 def _forced(good: bool) -> tuple[str, ...]:
     return () if good else ("it was refused, and written because of --force",)
 
 
-def _quantized(source: Source, folder: Path, bits: int) -> None:
+def _quantized(source: ExportSource, folder: Path, bits: int) -> None:
     """Fuse in float32, then quantize what the base has quantized, or all that can be."""
     config = source.base_config
     kinds = (config.get(key) for key in dense.QUANTIZATION)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from star_mlx import engine as engines
 from star_mlx.errors import ModelError
 from star_mlx.events import Emit, PhaseStarted
-from star_mlx.export.prompt import Asking
-from star_mlx.export.source import Source
-from star_mlx.measure.accuracy import wilson
+from star_mlx.export.prompt import Setup
+from star_mlx.export.source import ExportSource
+from star_mlx.measure.accuracy import counted
 from star_mlx.measure.paired import paired
-from star_mlx.run.passes import At
-from star_mlx.run.passes import judge as judged
-from star_mlx.types import Completion, Engine, Problem
+from star_mlx.run.passes import At, attempts
+from star_mlx.types import Attempt, Engine, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +29,31 @@ class Limits:
 
 
 def run(
-    source: Source, asked: Asking, folder: Path, bits: int, limits: Limits, emit: Emit
+    source: ExportSource, setup: Setup, folder: Path, bits: int, limits: Limits, emit: Emit
 ) -> dict[str, Any]:
     """What gate.json says: the adapter on its base and the model in ``folder``, asked the same."""
     from star_mlx.engine import open_engine
 
-    problems = asked.task.problems("dev")[: limits.problems]
-    engine: Engine = engines.open_base(asked.recipe)
-    before = _answers(engine, source.adapter, asked, problems, source.iteration, emit)
+    problems = setup.task.problems("dev")[: limits.problems]
+    engine: Engine = engines.open_base(setup.recipe)
+    before = _answers(engine, source.adapter, setup, problems, source.iteration, emit)
     del engine
     gc.collect()  # one model at a time
     engine = open_engine(
         str(folder),
         trust_remote_code=source.trust_remote_code,
-        max_memory=asked.recipe.max_memory,
+        max_memory=setup.recipe.max_memory,
     )
-    after = _answers(engine, None, asked, problems, source.iteration, emit)
-    verdicts = [_verdicts(asked, problems, made) for made in (before, after)]
+    after = _answers(engine, None, setup, problems, source.iteration, emit)
+    verdicts = [{a.id: a.correct for a in made} for made in (before, after)]
     pair = paired(*verdicts)
     changed = sum(a.token_ids != b.token_ids for a, b in zip(before, after, strict=True))
     share = changed / len(problems) if problems else 0.0
     return {
         "problems": len(problems),
         "bits": bits,
-        "adapter": _accuracy(verdicts[0]),
-        "fused": _accuracy(verdicts[1]),
+        "adapter": counted(sum(verdicts[0].values()), len(verdicts[0])),
+        "fused": counted(sum(verdicts[1].values()), len(verdicts[1])),
         "paired": pair.as_json(),
         "words": pair.words("the fused model", "the adapter on its base"),
         "changed": changed,
@@ -83,36 +82,17 @@ def judge(found: dict[str, Any], force: bool) -> None:
 def _answers(
     engine: Engine,
     adapter: Path | None,
-    asked: Asking,
+    setup: Setup,
     problems: Sequence[Problem],
     iteration: int,
     emit: Emit,
-) -> list[Completion]:
-    prefix, prompts = asked.prompts.batch(problems, hinted=False, few_shot=asked.few_shot)
+) -> list[Attempt]:
     emit(PhaseStarted(iteration, "evaluate", len(problems)))
-    return engine.generate(
-        prompts,
-        replace(asked.decoding, temperature=0.0),
-        prefix=prefix,
-        adapter=adapter,
-        seeds=[0] * len(prompts),
-        progress=At(emit, iteration, "evaluate", 0, len(prompts), 0, 0.0, engine.memory),
+    return attempts(
+        engine,
+        adapter,
+        setup.asking.at(0.0),
+        problems,
+        seeds=[0] * len(problems),
+        progress=At(emit, iteration, "evaluate", 0, len(problems), 0, 0.0, engine.memory),
     )
-
-
-def _accuracy(verdicts: dict[str, bool]) -> dict[str, Any]:
-    right, n = sum(verdicts.values()), len(verdicts)
-    low, high = wilson(right, n)
-    return {
-        "n": n,
-        "correct": right,
-        "accuracy": round(right / n, 6) if n else 0.0,
-        "ci95": [round(low, 4), round(high, 4)],
-    }
-
-
-def _verdicts(
-    asked: Asking, problems: Sequence[Problem], made: Sequence[Completion]
-) -> dict[str, bool]:
-    pairs = zip(problems, made, strict=True)
-    return {p.id: judged(asked.task, p, c, hinted=False).correct for p, c in pairs}

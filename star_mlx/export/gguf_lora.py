@@ -13,11 +13,11 @@ import numpy as np
 
 from star_mlx.errors import ModelError
 from star_mlx.export import weights
-from star_mlx.export.source import Source
+from star_mlx.export.source import ExportSource
 from star_mlx.gguf import names
 
 
-def write(source: Source, out: Path) -> list[Path]:
+def write(source: ExportSource, out: Path) -> list[Path]:
     """Write ``RUN-NNN-lora.gguf``, float32, into the folder ``out``.
 
     Raises:

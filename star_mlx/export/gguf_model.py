@@ -16,7 +16,7 @@ import numpy as np
 from star_mlx.engine.resolve import Found
 from star_mlx.errors import ModelError
 from star_mlx.export import weights
-from star_mlx.export.source import Source
+from star_mlx.export.source import ExportSource
 from star_mlx.gguf import names, vocab
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -27,7 +27,7 @@ BLOCK = 32  # weights of a row that share a scale in Q8_0 and Q4_0
 ENDS = ("embed_tokens", "lm_head")  # kept in Q8_0 in a Q4_0 file, as they matter most
 
 
-def write(source: Source, out: Path, kind: str = "F16") -> list[Path]:
+def write(source: ExportSource, out: Path, kind: str = "F16") -> list[Path]:
     """Write ``RUN-NNN-KIND.gguf`` into the folder ``out``.
 
     ``kind`` is the type of the matrices: F32, F16, Q8_0 or Q4_0.

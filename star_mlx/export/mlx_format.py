@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from star_mlx.export.source import Source, Written
+from star_mlx.export.source import ExportSource, WrittenFormat
 from star_mlx.export.weights import CONFIG, WEIGHTS
 
 TOKENIZER = (
@@ -18,15 +18,17 @@ TOKENIZER = (
 )  # fmt: skip
 
 
-def write(source: Source, folder: Path) -> Written:
+def write(source: ExportSource, folder: Path) -> WrittenFormat:
     """Copy the adapter's two files and the tokenizer's."""
     for name in (WEIGHTS, CONFIG):
         shutil.copyfile(source.adapter / name, folder / name)
     copy_tokenizer(source, folder)
-    return Written((f"it fits the base {source.base.name} alone; prompt.json says how to ask it",))
+    return WrittenFormat(
+        (f"it fits the base {source.base.name} alone; prompt.json says how to ask it",)
+    )
 
 
-def copy_tokenizer(source: Source, folder: Path, *more: str) -> None:
+def copy_tokenizer(source: ExportSource, folder: Path, *more: str) -> None:
     """Copy the tokenizer's files of the base as they are, and ``more`` by name."""
     for pattern in (*TOKENIZER, *more):
         for path in source.base.folder.glob(pattern):

@@ -17,8 +17,8 @@ from star_mlx.errors import ModelError
 from star_mlx.events import Emit
 from star_mlx.export import weights
 from star_mlx.export.mlx_format import copy_tokenizer, write_json
-from star_mlx.export.prompt import Asking
-from star_mlx.export.source import Source, Written
+from star_mlx.export.prompt import Setup
+from star_mlx.export.source import ExportSource, WrittenFormat
 from star_mlx.export.weights import Adapter, Array, Module
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -26,8 +26,8 @@ BOUND = 5e-3  # largest difference of a logit
 
 
 def write(
-    source: Source, asked: Asking, folder: Path, verify: bool, force: bool, emit: Emit
-) -> Written:
+    source: ExportSource, setup: Setup, folder: Path, verify: bool, force: bool, emit: Emit
+) -> WrittenFormat:
     """Write adapter_model.safetensors, adapter_config.json and the tokenizer's files.
 
     With ``verify`` the logits of PEFT's model on torch are compared with mlx's, for
@@ -54,13 +54,13 @@ def write(
     copy_tokenizer(source, folder)
     notes = _notes(source, verify)
     if not verify:
-        return Written(notes)
+        return WrittenFormat(notes)
     from star_mlx.export import verify as parity
 
-    found = parity.peft(source, asked, folder, set(arrays), BOUND, emit)
+    found = parity.peft(source, setup, folder, set(arrays), BOUND, emit)
     write_json(folder / "parity.json", found)
     parity.judge(found, "what PEFT makes of the adapter", force)
-    return Written(notes, found)
+    return WrittenFormat(notes, found)
 
 
 def tensors(module: Module) -> dict[str, Array]:
@@ -75,7 +75,7 @@ def tensors(module: Module) -> dict[str, Array]:
     return found
 
 
-def config(source: Source, adapter: Adapter, modules: set[str]) -> dict[str, Any]:
+def config(source: ExportSource, adapter: Adapter, modules: set[str]) -> dict[str, Any]:
     """PEFT's adapter_config.json; ``modules`` are all that the base has."""
     alpha = adapter.scale * adapter.rank
     hub = HUB_ID.fullmatch(source.base.name) if source.base.revision else None
@@ -138,7 +138,7 @@ def _listed(names: set[str], layers: list[int] | None, pattern: str | None) -> d
     }
 
 
-def _notes(source: Source, verified: bool) -> tuple[str, ...]:
+def _notes(source: ExportSource, verified: bool) -> tuple[str, ...]:
     base, notes = source.base.name, []
     if not HUB_ID.fullmatch(base) or not source.base.revision:
         notes.append(

@@ -6,35 +6,28 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from star_mlx.errors import RunError
-from star_mlx.export.source import Source
-from star_mlx.prompts import Prompts
-from star_mlx.recipe import opening
-from star_mlx.run.passes import measuring
+from star_mlx.export.source import ExportSource
+from star_mlx.recipe import asking, opening
+from star_mlx.recipe.asking import Asking
 from star_mlx.settings import Recipe
-from star_mlx.types import Decoding, Problem, Question, Task
+from star_mlx.types import Problem, Question, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """The prompts an iteration was measured with, and how it was decoded.
-
-    ``few_shot`` says whether the few-shot prompt stood in front; ``text`` is the base's tokenizer
-    (``engine.text.Text``).
-    """
+class Setup:
+    """What it takes to ask an iteration's model as its run measured it; ``text`` is the base's
+    tokenizer (``engine.text.Text``)."""
 
     recipe: Recipe
-    task: Task
-    prompts: Prompts
-    few_shot: bool
-    decoding: Decoding
+    asking: Asking
     text: Any
 
-    def prompt(self, problem: Problem) -> str:
-        """The whole prompt of a problem."""
-        return self.prompts.generation(problem, hinted=False, few_shot=self.few_shot)
+    @property
+    def task(self) -> Task:
+        return self.asking.prompts.task
 
 
-def asking(source: Source) -> Asking:
+def setup(source: ExportSource) -> Setup:
     """How the run of an adapter asks, without loading its model.
 
     Raises:
@@ -47,7 +40,7 @@ def asking(source: Source) -> Asking:
 
     from star_mlx.engine.text import Text
 
-    recipe, task, plain = source.opened()
+    recipe, plain = source.opened()
     trusted = {"trust_remote_code": True} if source.trust_remote_code else {}
     ends = load_config(source.base.folder).get("eos_token_id")  # also of generation_config.json
     text = Text(load_tokenizer(source.base.folder, trusted, eos_token_ids=ends))
@@ -59,25 +52,24 @@ def asking(source: Source) -> Asking:
             f"the few-shot prompt of {source.record.path} has changed since it was made: restore "
             "its prompt file"
         )
-    # as learner.Learner.few_shot
-    few_shot = not prompts.zero_shot and recipe.star.few_shot(source.iteration)
-    return Asking(recipe, task, prompts, few_shot, measuring(recipe, prompts), text)
+    return Setup(recipe, asking.measuring(recipe, prompts, source.iteration), text)
 
 
-def as_json(source: Source, asked: Asking) -> dict[str, Any]:
+def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
     """What prompt.json says.
 
     In ``template`` stand ``{question}`` and, where the examples have choices, ``{choice A}`` and so
     on; the prompt is that, behind ``few_shot`` where ``few_shot_used``.
     """
+    asked = setup.asking
     prompts, decoding = asked.prompts, asked.decoding
     choices = next((shot.question.choices for shot in prompts.examples), ())
     question = Question("{question}", tuple((k, f"{{choice {k}}}") for k, _ in choices))
     problem = Problem("", question, "")
     # a chat template may begin a prompt with what its examples begin with already
-    before, [template] = prompts.batch([problem], hinted=False, few_shot=asked.few_shot)
+    before, [template] = asked.batch([problem])
     return {
-        "task": asked.task.name,
+        "task": setup.task.name,
         "base": source.base_told,
         "iteration": source.iteration,
         "chat": prompts.chat is not None,
@@ -95,7 +87,7 @@ def as_json(source: Source, asked: Asking) -> dict[str, Any]:
             for shot in prompts.examples
         ],
         "stop": list(decoding.stop),
-        "end_tokens": sorted(asked.text.eos),
+        "end_tokens": sorted(setup.text.eos),
         "decoding": {
             key: value
             for key, value in asdict(decoding).items()

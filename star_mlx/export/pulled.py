@@ -19,10 +19,11 @@ from star_mlx import tasks
 from star_mlx.engine.resolve import HUB_ID, Found, content_hash, find
 from star_mlx.errors import ModelError, RunError, StarError
 from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
-from star_mlx.prompts import Prompts
+from star_mlx.prompts import Prompts, example
 from star_mlx.recipe import loading as recipes
 from star_mlx.settings import Recipe
-from star_mlx.types import Problem, Question, Task
+from star_mlx.store.which import resolve
+from star_mlx.types import Task
 
 WEIGHTS = "adapters.safetensors"
 
@@ -150,10 +151,9 @@ def _number(folder: Path, iteration: str) -> int:
     own = about.get("iteration") if isinstance(about, dict) else None
     if not isinstance(own, int) or own < 1:
         raise RunError(f"{folder / MANIFEST} does not say which iteration this is")
-    if iteration in ("best", "last", str(own)):
-        return own
-    if iteration == "0":
-        return 0
+    found = resolve(iteration, best=own, last=own)
+    if found.number in (0, own) and not found.zero_shot:
+        return found.number
     raise RunError(f"{folder} holds iteration {own} alone: give --iteration {own}, or 0, the base")
 
 
@@ -164,22 +164,10 @@ def _prompts(folder: Path, recipe: Recipe, task: Task) -> Prompts:
         return Prompts(task, (), direct, zero_shot=True)
     rows = _yaml(folder / PROMPTS)
     try:
-        shots = tuple(_shot(number, row) for number, row in enumerate(rows, 1))
+        shots = tuple(example(number, row) for number, row in enumerate(rows, 1))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise RunError(f"{folder / PROMPTS} is not a list of few-shot examples") from None
     return replace(Prompts(task, shots), direct=direct)
-
-
-def _shot(number: int, row: Mapping[str, Any]) -> Problem:
-    choices = tuple((str(k), str(v)) for k, v in dict(row.get("choices") or {}).items())
-    rationale = row.get("rationale")
-    return Problem(
-        f"example-{number}",
-        Question(str(row["question"]), choices),
-        str(row["answer"]),
-        "",
-        None if rationale is None else str(rationale),
-    )
 
 
 def _yaml(file: Path) -> Any:

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from star_mlx import prompts
 from star_mlx.export.facts import Facts, gather
 from star_mlx.store.files import json_line
 from star_mlx.store.reading import file_sha256
-from star_mlx.types import Problem
 
 CARD, MANIFEST = "README.md", "run/manifest.json"
 RECIPE, PROMPTS = "run/recipe.yaml", "run/prompts.yaml"
@@ -28,9 +28,7 @@ def write_record(facts: Facts, folder: Path) -> None:
     asked = facts.asking
     texts = {
         RECIPE: yaml.safe_dump(dict(facts.recipe), sort_keys=False, allow_unicode=True),
-        PROMPTS: yaml.safe_dump(
-            [_example(shot) for shot in asked.examples], sort_keys=False, allow_unicode=True
-        ),
+        PROMPTS: prompts.dump(asked.examples),
     }
     if asked.turns is not None:
         texts["run/turns.json"] = json.dumps(asked.turns, ensure_ascii=False, indent=1) + "\n"
@@ -39,16 +37,6 @@ def write_record(facts: Facts, folder: Path) -> None:
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
     (folder / "run/metrics.jsonl").write_bytes(b"".join(map(json_line, facts.metrics)))
-
-
-def _example(shot: Problem) -> dict[str, Any]:
-    """A few-shot example as a prompt file has it."""
-    found: dict[str, Any] = {"question": shot.question.text}
-    if shot.question.choices:
-        found["choices"] = dict(shot.question.choices)
-    if shot.rationale is not None:
-        found["rationale"] = shot.rationale
-    return {**found, "answer": shot.answer}
 
 
 def files(folder: Path) -> dict[str, Path]:

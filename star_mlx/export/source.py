@@ -14,14 +14,12 @@ from star_mlx.errors import ModelError, RunError
 from star_mlx.export import pulled
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening
-from star_mlx.run import evaluate
 from star_mlx.settings import Recipe
-from star_mlx.store import reading
-from star_mlx.types import Task
+from star_mlx.store import reading, which
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """An adapter folder in mlx-lm's form, the base's folder, and the run they belong to.
 
     ``pulled`` is the folder where it is not of a run but was pulled; then ``record`` has its recipe
@@ -34,12 +32,12 @@ class Source:
     base: Found
     pulled: pulled.Opened | None = None
 
-    def opened(self) -> tuple[Recipe, Task, Prompts]:
-        """The recipe, the task and the few-shot prompts as plain text."""
+    def opened(self) -> tuple[Recipe, Prompts]:
+        """The recipe and its prompts as plain text."""
         if self.pulled is not None:
-            return self.pulled.recipe, self.pulled.task, self.pulled.prompts
+            return self.pulled.recipe, self.pulled.prompts
         recipe = opening.resume_recipe(self.record.path)
-        return recipe, *opening.open_task(recipe)
+        return recipe, opening.open_task(recipe)[1]
 
     @property
     def stem(self) -> str:
@@ -72,7 +70,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFormat:
     """What came of writing a format: what to know of it, and the figures that were measured."""
 
     notes: tuple[str, ...] = ()
@@ -86,7 +84,7 @@ def source(
     *,
     model: str | None = None,
     trust_remote_code: bool = False,
-) -> Source:
+) -> ExportSource:
     """The adapter of an iteration, by its number, ``"best"`` or ``"last"``.
 
     ``run`` may be a pulled folder; ``model`` and ``trust_remote_code`` are for these alone, see
@@ -103,7 +101,7 @@ def source(
             "a run has its own base: --model and --trust-remote-code are for pulled folders"
         )
     record = reading.read(run)
-    number = evaluate.which(record, iteration).number
+    number = which.number(record, iteration)
     folder = record.adapter(number)
     if folder is None:
         why = "its best iteration is the base itself" if iteration == "best" else "that is the base"
@@ -119,10 +117,12 @@ def source(
             f"the base {named['path']} is not the one {run} was trained on: its content has "
             "changed; an adapter fits its own base alone"
         )
-    return Source(record, number, folder, found)
+    return ExportSource(record, number, folder, found)
 
 
-def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: bool) -> Source:
+def _pulled(
+    folder: Path, iteration: str, model: str | None, trust_remote_code: bool
+) -> ExportSource:
     found = pulled.opened(
         folder, iteration=iteration, model=model, trust_remote_code=trust_remote_code
     )
@@ -130,6 +130,5 @@ def _pulled(folder: Path, iteration: str, model: str | None, trust_remote_code: 
         raise RunError(f"{folder}: iteration 0 is the base, which has no adapter to export")
     base = found.base()
     values = opening.settled(found.recipe, found.task)
-    return Source(
-        reading.RunRecord(folder, values, [], found.made), found.iteration, folder, base, found
-    )
+    record = reading.RunRecord(folder, values, [], found.made)
+    return ExportSource(record, found.iteration, folder, base, found)

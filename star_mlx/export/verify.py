@@ -27,8 +27,8 @@ from star_mlx.engine.adapter import Switch  # noqa: E402
 from star_mlx.errors import ModelError  # noqa: E402
 from star_mlx.events import Emit, PhaseStarted, Progress  # noqa: E402
 from star_mlx.export import dense, torch_model, weights  # noqa: E402
-from star_mlx.export.prompt import Asking  # noqa: E402
-from star_mlx.export.source import Source  # noqa: E402
+from star_mlx.export.prompt import Setup  # noqa: E402
+from star_mlx.export.source import ExportSource  # noqa: E402
 from star_mlx.export.torch_model import Logits  # noqa: E402
 from star_mlx.store import names  # noqa: E402
 from star_mlx.types import Attempt  # noqa: E402
@@ -50,15 +50,15 @@ class Difference:
     size: float
 
 
-def rows(source: Source, asked: Asking) -> list[list[int]]:
+def rows(source: ExportSource, setup: Setup) -> list[list[int]]:
     """Token ids of prompts as the run asks them, with its short completions."""
-    problems = asked.task.problems("dev")[: asked.recipe.evaluate.dev][:PROMPTS]
+    problems = setup.task.problems("dev")[: setup.recipe.evaluate.dev][:PROMPTS]
     blocks = source.record.rows(source.iteration, names.DEV, Attempt)
     made = {row.id: list(row.token_ids) for block in blocks for row in block}
     found = []
     for problem in problems:
         completion = made.get(problem.id, [])
-        ids = asked.text.prompt(asked.prompt(problem))
+        ids = setup.text.prompt(setup.asking.prompt(problem))
         found.append(ids + (completion if len(completion) <= COMPLETION else []))
         if sum(map(len, found)) >= POSITIONS:
             break
@@ -101,12 +101,12 @@ def judge(found: dict[str, Any], what: str, force: bool) -> None:
 
 
 def peft(
-    source: Source, asked: Asking, folder: Path, names: set[str], bound: float, emit: Emit
+    source: ExportSource, setup: Setup, folder: Path, names: set[str], bound: float, emit: Emit
 ) -> dict[str, Any]:
     """The adapter on mlx against the PEFT adapter in ``folder``, whose tensors have these
     ``names``, on torch, on the same base."""
     start = time.perf_counter()
-    texts = rows(source, asked)
+    texts = rows(source, setup)
     plain = folder / "base.partial"
     with dense.in_float32(source.base, source.trust_remote_code) as model:
         dense.save(source, model, plain)
@@ -121,7 +121,7 @@ def peft(
 
 
 def entry(
-    source: Source, found: Difference, bound: float, ours: str, theirs: str, start: float
+    source: ExportSource, found: Difference, bound: float, ours: str, theirs: str, start: float
 ) -> dict[str, Any]:
     """What parity.json says."""
     return {
@@ -142,7 +142,7 @@ def entry(
     }
 
 
-def adapted(model: nn.Module, source: Source) -> None:
+def adapted(model: nn.Module, source: ExportSource) -> None:
     """Put the adapter on a bare base, as layers of its own."""
     Switch(model, lambda size: False).use(source.adapter)
 

@@ -20,6 +20,7 @@ import yaml
 from star_mlx import data
 from star_mlx.errors import TaskError
 from star_mlx.init_task.guess import Guess, guess
+from star_mlx.prompts import dump
 from star_mlx.recipe import loading
 from star_mlx.recipe.layers import shown
 from star_mlx.store import files
@@ -33,7 +34,7 @@ MODEL = "mlx-community/Qwen2.5-0.5B-4bit"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class NewRecipe:
     """What was written, the first problem as a model will see it, and the command to run next."""
 
     recipe: Path
@@ -54,7 +55,7 @@ def init_task(
     answer: str | None = None,
     choices: Sequence[str] = (),
     force: bool = False,
-) -> Written:
+) -> NewRecipe:
     """Write a recipe for a data file, and a file of few-shot examples where it has no rationales.
 
     Args:
@@ -84,7 +85,7 @@ def init_task(
         files.replace(prompts, _examples(shots).encode())
     files.replace(out, text.encode())
     first = train[0]
-    return Written(
+    return NewRecipe(
         recipe=out,
         prompts=prompts if shots else None,
         prompt=task.ask(first.question),
@@ -255,12 +256,7 @@ def _examples(problems: Sequence[Problem]) -> str:
         "# answer's last sentence, which is added. A blank one is refused when the loop begins.",
         "# These problems are of the data: put others in their place if you like.",
     ]
-    for problem in problems:
-        lines += ["", f"- question: {_yaml(problem.question.text)}"]
-        if problem.question.choices:
-            lines.append(f"  choices: {_yaml(dict(problem.question.choices))}")
-        lines += ["  rationale:", f"  answer: {_yaml(problem.answer)}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(dump([problem], blank=True) for problem in problems)])
 
 
 def _dev_size(problems: Sequence[Problem]) -> int:

@@ -21,6 +21,17 @@ def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, f
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def ci95(correct: float, n: float) -> list[float]:
+    """Wilson's 95% interval as the files have it."""
+    return [round(end, 4) for end in wilson(correct, n)]
+
+
+def counted(correct: int, n: int) -> dict[str, Any]:
+    """So many right of ``n`` as the files have it: with the accuracy and its interval."""
+    accuracy = round(correct / n, 6) if n else 0.0
+    return {"n": n, "correct": correct, "accuracy": accuracy, "ci95": ci95(correct, n)}
+
+
 def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Evaluation:
     """Count the right attempts, in all and by the problems' class."""
     by_class: dict[str, tuple[int, int]] = {}
@@ -33,13 +44,9 @@ def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]
 
 def as_json(evaluation: Evaluation, classes: str = "") -> dict[str, Any]:
     """The ``eval`` entry of a metrics line; ``classes`` says what the classes are."""
-    low, high = wilson(evaluation.correct, evaluation.n)
     return {
         "split": evaluation.split,
-        "n": evaluation.n,
-        "correct": evaluation.correct,
-        "accuracy": round(evaluation.accuracy, 6),
-        "ci95": [round(low, 4), round(high, 4)],
+        **counted(evaluation.correct, evaluation.n),
         "classes": classes,
         "by_class": {c: {"n": n, "correct": k} for c, (n, k) in evaluation.by_class.items()},
     }

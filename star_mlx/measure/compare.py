@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.errors import RunError
+from star_mlx.formatting import class_order
 from star_mlx.measure import run_problems
-from star_mlx.measure.accuracy import wilson
-from star_mlx.measure.paired import ALPHA, Paired, paired
+from star_mlx.measure.accuracy import counted
+from star_mlx.measure.paired import Paired, paired
 from star_mlx.measure.run_problems import Known
 from star_mlx.store import names, reading, rows
 from star_mlx.store.reading import RunRecord
-
-NAMES = ("best", "last", "few-shot", "zero-shot")  # beside numbers; few-shot is iteration 0
+from star_mlx.store.which import is_name, no_such, which
 
 Verdicts = Mapping[str, bool]  # problem id -> right or not
 
@@ -90,38 +90,31 @@ def find(text: str) -> tuple[Path, str]:
     Raises:
         RunError: the folder is there, but what follows the colon names no iteration.
     """
-    before, colon, which = text.rpartition(":")
+    before, colon, iteration = text.rpartition(":")
     if Path(text).is_dir() or not colon:
         return Path(text), "best"
-    if which.isdecimal() or which in NAMES:
-        return Path(before), which
+    if is_name(iteration):
+        return Path(before), iteration
     if Path(before).is_dir():
-        raise RunError(
-            f"no iteration {which!r} of {before}: give a number, {', '.join(NAMES[:-1])} or "
-            f"{NAMES[-1]}"
-        )
+        raise RunError(f"{before}: {no_such(iteration)}")
     return Path(text), "best"
 
 
-def side(run: RunRecord, which: str, name: str | None = None) -> Side:
-    """A model of a run, by its number or one of ``NAMES``. It need not have its adapter any more.
+def side(run: RunRecord, iteration: str, name: str | None = None) -> Side:
+    """A model of a run, named as ``which`` takes it. It need not have its adapter any more.
 
     Raises:
         RunError: the run has no such iteration, or it was not measured on dev.
     """
-    number = {"best": run.best, "last": run.last, "few-shot": 0, "zero-shot": 0}.get(which)
-    if number is None:
-        number = int(which)
-    if number not in (line["iteration"] for line in run.metrics):
-        raise RunError(f"{run.path} has no finished iteration {number}: its last is {run.last}")
-    what = which if which == "zero-shot" else f"iteration {number}" if number else "iteration 0"
-    found = dev_verdicts(run, number, zero_shot=which == "zero-shot")
-    if not found:
+    found = which(run, iteration)
+    what = "zero-shot" if found.zero_shot else f"iteration {found.number}"
+    verdicts = dev_verdicts(run, found.number, zero_shot=found.zero_shot)
+    if not verdicts:
         raise RunError(
             f"{run.path} has no dev verdicts of {what}: star-mlx evaluate --run {run.path} "
-            f"--iteration {which} makes them"
+            f"--iteration {iteration} makes them"
         )
-    return Side(run, number, f"{name or run.path}, {what}", found)
+    return Side(run, found.number, f"{name or run.path}, {what}", verdicts)
 
 
 def dev_verdicts(run: RunRecord, number: int, *, zero_shot: bool = False) -> dict[str, bool]:
@@ -141,7 +134,7 @@ def compare(first: str, second: str) -> Comparison:
     Raises:
         RunError: no such run or iteration, one without dev verdicts, or no problem in common.
     """
-    sides = [side(reading.read(path), which) for path, which in map(find, (first, second))]
+    sides = [side(reading.read(path), name) for path, name in map(find, (first, second))]
     known = [run_problems.of_run(one.run) for one in sides]
     return compared(sides[0], sides[1], known[0], known[1])
 
@@ -223,28 +216,6 @@ def _groups(ids: Iterable[str], known: Known) -> list[tuple[str, set[str]]]:
     return sorted(groups.items(), key=lambda item: class_order(item[0]))
 
 
-def class_order(name: str) -> tuple[bool, int, str]:
-    """The order of classes: numbers by size, then names."""
-    number = name.isdecimal() and len(name) < 20
-    return not number, int(name) if number else 0, name
-
-
 def _side_json(one: Side, right: int, n: int) -> dict[str, Any]:
-    low, high = wilson(right, n)
-    return {
-        "run": str(one.run.path),
-        "iteration": one.number,
-        "name": one.name,
-        "n": n,
-        "correct": right,
-        "accuracy": round(right / n, 6),
-        "ci95": [round(low, 4), round(high, 4)],
-    }
-
-
-def p_text(p: float) -> str:
-    """A p-value for a column: four decimals, or as many as it takes not to look like ``ALPHA``."""
-    if p < 0.0001:
-        return "<0.0001"
-    shown = (f"{p:.{decimals}f}" for decimals in range(4, 18))
-    return next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))
+    about = {"run": str(one.run.path), "iteration": one.number, "name": one.name}
+    return {**about, **counted(right, n)}

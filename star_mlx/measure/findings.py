@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from star_mlx.formatting import class_order, interval
 from star_mlx.measure import accuracy
 from star_mlx.measure.paired import majority, paired, pass_at_k
 from star_mlx.types import Attempt, Problem, Split, Task
@@ -76,12 +77,8 @@ def _majority(
 ) -> dict[str, Any]:
     """maj@j from the first j samples of each problem."""
     right = sum(_voted(task, p, g[:j]) for p, g in zip(problems, groups, strict=True))
-    low, high = accuracy.wilson(right, len(groups))
-    return {
-        "correct": right,
-        "accuracy": round(right / len(groups), 6),
-        "ci95": [round(low, 4), round(high, 4)],
-    }
+    counts = accuracy.counted(right, len(groups))
+    return {key: counts[key] for key in ("correct", "accuracy", "ci95")}
 
 
 def _spread(shares: Sequence[float]) -> list[float]:
@@ -94,8 +91,7 @@ def _spread(shares: Sequence[float]) -> list[float]:
     n, mean = len(shares), statistics.fmean(shares)
     variance = statistics.variance(shares) if n > 1 else 0.0
     effective = max(n, n * mean * (1 - mean) / variance) if variance else n
-    low, high = accuracy.wilson(mean * effective, effective)
-    return [round(low, 4), round(high, 4)]
+    return accuracy.ci95(mean * effective, effective)
 
 
 def compare(
@@ -108,10 +104,9 @@ def compare(
 
 def sentence(result: Mapping[str, Any]) -> str:
     """A result in words: accuracy, interval, n, and what it was compared with."""
-    low, high = (f"{100 * x:.1f}" for x in result["ci95"])
     text = (
         f"{result['of']}, {result['split']}: {100 * result['accuracy']:.1f}% "
-        f"[{low}-{high}] of n = {result['n']}"
+        f"[{interval(result['ci95'], 1)}] of n = {result['n']}"
     )
     return "; ".join([text, *(pair["words"] for pair in result["against"])])
 
@@ -119,16 +114,16 @@ def sentence(result: Mapping[str, Any]) -> str:
 def report(result: Mapping[str, Any]) -> list[str]:
     """A result as lines for a person."""
     lines = [sentence({**result, "against": []})]
-    by_class = sorted(result["by_class"].items(), key=lambda item: (len(item[0]), item[0]))
-    for name, counts in by_class:
+    for name in sorted(result["by_class"], key=class_order):
         if name:
+            counts = result["by_class"][name]
             share = counts.get("accuracy", counts.get("correct", 0) / counts["n"])
             lines.append(f"  {result['classes']} {name}: {100 * share:.1f}% of {counts['n']}")
     for j, share in result.get("pass_at_k", {}).items():
         vote = result["maj_at_k"][j]
-        low, high = (f"{100 * x:.1f}" for x in vote["ci95"])
         lines.append(
-            f"  pass@{j} {100 * share:.1f}%, maj@{j} {100 * vote['accuracy']:.1f}% [{low}-{high}]"
+            f"  pass@{j} {100 * share:.1f}%, maj@{j} {100 * vote['accuracy']:.1f}% "
+            f"[{interval(vote['ci95'], 1)}]"
         )
     lines.append(f"  {result['parse_failures']} attempts without a readable answer")
     lines += [pair["words"] for pair in result["against"]]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from star_mlx.errors import TaskError
-from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.accuracy import ci95
 from star_mlx.store import files
 from star_mlx.types import Task
 
-Verdict = Literal["correct", "wrong", "not_found"]
+Grade = Literal["correct", "wrong", "not_found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Graded:
 
     row: Mapping[str, Any]
     read: str | None
-    verdict: Verdict
+    verdict: Grade
     labelled: bool | None
 
     @property
@@ -67,7 +67,7 @@ def _graded(task: Task, row: Mapping[str, Any]) -> Graded:
     answer = task.read(completion, problem.question)
     if answer is None:
         return Graded(row, None, "not_found", labelled)
-    verdict: Verdict = "correct" if task.equal(answer, problem.answer) else "wrong"
+    verdict: Grade = "correct" if task.equal(answer, problem.answer) else "wrong"
     return Graded(row, answer, verdict, labelled)
 
 
@@ -80,10 +80,9 @@ def counts(task: Task, results: Iterable[Graded]) -> dict[str, Any]:
         labelled += result.labelled is not None
         disagree += result.disagrees
     rows, right = sum(verdicts.values()), verdicts["correct"]
-    low, high = wilson(right, rows)
     found: dict[str, Any] = {"task": task.name, "rows": rows, **verdicts}
     found["accuracy"] = round(right / rows, 6) if rows else 0.0
-    found["ci95"] = [round(low, 4), round(high, 4)]
+    found["ci95"] = ci95(right, rows)
     if labelled:
         agree = labelled - disagree
         found |= {"labelled": labelled, "agree": agree, "disagree": disagree}

@@ -1,6 +1,6 @@
 """Is one model better than another on the same problems, and what do several samples make of one.
 
-Pure, and of the standard library alone; the interval of a proportion is ``evaluate.wilson``.
+Pure, and of the standard library alone; the interval of a proportion is ``accuracy.wilson``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 ALPHA = 0.05  # from here on a difference counts as none
+LEAST = 0.0001  # the smallest p-value that is shown as a number
 
-Verdict = Literal["better", "worse", "not different"]
+PairedVerdict = Literal["better", "worse", "not different"]
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -48,7 +49,7 @@ class Paired:
     p: float
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> PairedVerdict:
         """What the new model is, at the 5% level."""
         if self.p >= ALPHA:
             return "not different"
@@ -62,7 +63,7 @@ class Paired:
         than = "from" if self.verdict == "not different" else "than"
         return (
             f"{new_name} is {self.verdict} {than} {old_name}: {self.better} more right, "
-            f"{self.worse} fewer, {_p_words(self.p)} (n = {self.n})"
+            f"{self.worse} fewer, {p_words(self.p)} (n = {self.n})"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -115,9 +116,17 @@ def majority(answers: Sequence[str | None], equal: Callable[[str, str], bool]) -
     return max(votes, key=lambda vote: vote[1])[0] if votes else None  # max keeps the first
 
 
-def _p_words(p: float) -> str:
-    """``"p = 0.77"``: two digits, or as many as it takes not to look like ``ALPHA``."""
-    if p < 0.0001:
-        return "p < 0.0001"
-    shown = (f"{p:.{digits}g}" for digits in range(2, 18))
-    return "p = " + next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))
+def p_words(p: float) -> str:
+    """A p-value in a sentence: ``"p = 0.77"``, to two digits."""
+    return "p < 0.0001" if p < LEAST else f"p = {_on_its_side(p, 2, 'g')}"
+
+
+def p_cell(p: float) -> str:
+    """A p-value in a column: ``"0.7744"``, to four decimals."""
+    return "<0.0001" if p < LEAST else _on_its_side(p, 4, "f")
+
+
+def _on_its_side(p: float, digits: int, form: str) -> str:
+    """A number to so many digits, or as many as it takes not to look like ``ALPHA``."""
+    shown = (f"{p:.{n}{form}}" for n in range(digits, 18))
+    return next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))

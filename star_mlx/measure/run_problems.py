@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from star_mlx.errors import StarError
 from star_mlx.recipe import opening, provenance
 from star_mlx.store.reading import RunRecord
-from star_mlx.types import Problem, Question, Task
+from star_mlx.types import Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,3 @@ def data_hash(record: RunRecord) -> str | None:
     """The hash of the train and dev problems that the run was made with."""
     found = record.provenance.get("data_sha256")
     return None if found is None else str(found)
-
-
-def as_text(question: Question) -> str:
-    """A question with its choices, one a line."""
-    return "\n".join([question.text, *(f"({label}) {text}" for label, text in question.choices)])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx import prompts, tasks
-from star_mlx.errors import PromptError
+from star_mlx.errors import ModelError, PromptError
 from star_mlx.recipe.loading import from_resolved, resolved
 from star_mlx.settings import Recipe
 from star_mlx.store import reading
@@ -52,7 +52,19 @@ def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Engine) -> 
     return dataclasses.replace(prompt_set, chat=chat, system=recipe.prompts.system)
 
 
-def _chat(engine: Engine, turns: Sequence[tuple[str, str]], reply: bool) -> str:
+def in_turns(recipe: Recipe, prompt_set: prompts.Prompts) -> prompts.Prompts:
+    """The prompts as ``in_template`` makes them, without a model: those of a chat have turns, but
+    no text."""
+    if not recipe.prompts.chat:
+        return prompt_set
+    return dataclasses.replace(prompt_set, chat=_no_template, system=recipe.prompts.system)
+
+
+def _no_template(turns: Sequence[prompts.Turn], reply: bool) -> str:
+    raise ModelError("a chat's prompt as text needs the model's chat template")
+
+
+def _chat(engine: Engine, turns: Sequence[prompts.Turn], reply: bool) -> str:
     return engine.chat(turns, reply=reply)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from star_mlx.measure.compare import class_order
-from star_mlx.measure.run_problems import Known, as_text
+from star_mlx.formatting import class_order
+from star_mlx.measure.run_problems import Known
 from star_mlx.report.difference import operations
 from star_mlx.report.gather import Run
 from star_mlx.report.parts import cut, label
@@ -87,7 +87,7 @@ def _problem(shown: Shown, known: Known, prompts: Mapping[str, str]) -> tuple[st
     id = label(shown.id, 120)
     if problem:
         gold = cut(problem.answer, 200)[0]
-        return id, cut(as_text(problem.question))[0], gold, label(problem.group)
+        return id, cut(problem.question.as_text())[0], gold, label(problem.group)
     prompt = prompts.get(shown.id, "") if shown.split == "train" else ""
     return id, cut(prompt)[0], "", ""
 

@@ -11,8 +11,8 @@ from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from star_mlx.formatting import class_order
 from star_mlx.measure.accuracy import wilson
-from star_mlx.measure.compare import class_order
 from star_mlx.report import drawing
 from star_mlx.report.gather import Grid, Run
 from star_mlx.report.parts import Chart, Table, label, measured, share, whole

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from star_mlx.formatting import harmless, percent
+from star_mlx.formatting import harmless, interval, percent
 from star_mlx.measure.accuracy import wilson
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def share(correct: float, n: int) -> str:
     """``"46.2% [41.9–50.6]"``, with Wilson's 95% interval."""
     if not n:
         return ""
-    low, high = wilson(correct, n)
-    return f"{percent(correct / n, 1)}% [{100 * low:.1f}–{100 * high:.1f}]"
+    return f"{percent(correct / n, 1)}% [{interval(wilson(correct, n), 1, '–')}]"
 
 
 def measured(entry: Mapping[str, Any] | None) -> str:

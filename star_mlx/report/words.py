@@ -7,7 +7,7 @@ from typing import Any
 
 from star_mlx.errors import RunError
 from star_mlx.measure import compare, findings
-from star_mlx.measure.paired import Paired, paired
+from star_mlx.measure.paired import Paired, p_cell, paired
 from star_mlx.measure.run_problems import Known, data_hash
 from star_mlx.recipe.layers import leaves, shown
 from star_mlx.report.gather import Run, differences
@@ -76,7 +76,7 @@ def tests(runs: Sequence[Run]) -> Table | None:
 
 def _cells(pair: Paired) -> tuple[str, ...]:
     counts = (whole(pair.n), whole(pair.better), whole(pair.worse))
-    return (*counts, compare.p_text(pair.p), pair.verdict)
+    return (*counts, p_cell(pair.p), pair.verdict)
 
 
 def _name(number: int) -> str:

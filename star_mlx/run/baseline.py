@@ -77,7 +77,7 @@ def run(
             )
     examples = tuple(learner.given(problem, iteration=1) for problem in problems)
     trained = learner.train(examples, amount(options.schedule, 1), iteration=1)
-    evaluation = learner.evaluate(trained.adapter, iteration=1, few_shot=learner.few_shot(1))
+    evaluation = learner.evaluate(trained.adapter, iteration=1, few_shot=options.few_shot(1))
     iteration = Iteration(1, tuple(problems), (), (), examples, trained, evaluation)
     line = learner.metrics(iteration)
     folder.finish(line)

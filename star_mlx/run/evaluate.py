@@ -8,7 +8,7 @@ on where it stopped and one made before is read, not made again. Every result is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from typing import Any
 from star_mlx.errors import RunError
 from star_mlx.events import Emit
 from star_mlx.measure.findings import compare, summary, verdicts
+from star_mlx.recipe import asking
 from star_mlx.run.learner import Learner
-from star_mlx.run.passes import Pass, measuring
+from star_mlx.run.passes import Pass
 from star_mlx.run.reopen import opened
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
+from star_mlx.store import which as store_which
+from star_mlx.store.which import BASES, NAMES, Which
 from star_mlx.types import Attempt, Engine, Problem, Split, Task
 
 TRAINED = ("direct", "sft")  # baselines with an adapter of their own, in RUN/baselines/KIND
@@ -66,21 +69,15 @@ def which(record: reading.RunRecord, name: str) -> Of:
     Raises:
         RunError: it is none of these, or the run has no such iteration.
     """
-    if name == "zero-shot":
-        return Of(name, 0, zero_shot=True)
-    if name == "few-shot":
-        return Of(name, 0)
-    if name in ("best", "last"):
-        number = record.best if name == "best" else record.last
-    elif name.isdecimal():
-        number = int(name)
-    else:
-        raise RunError(
-            f"no iteration {name!r}: give a number, best, last, few-shot, zero-shot, or with "
-            "--against also direct, sft, or another run's folder"
-        )
-    record.adapter(number)
-    return Of(f"iteration {number}" if number else "iteration 0 (the base)", number)
+    found = store_which.which(record, name)
+    record.adapter(found.number)
+    return _of(name, found)
+
+
+def _of(name: str, found: Which) -> Of:
+    number = found.number
+    words = f"iteration {number}" if number else "iteration 0 (the base)"
+    return Of(name if name in BASES else words, number, found.zero_shot)
 
 
 def attempts(
@@ -88,22 +85,18 @@ def attempts(
 ) -> list[Attempt]:
     """The attempts of a model at problems, ``how.samples`` at each, standing together."""
     recipe, prompts = learner.recipe, learner.prompts
-    zero_shot = of.zero_shot or prompts.zero_shot
-    if zero_shot:
-        prompts = replace(prompts, examples=(), zero_shot=True)
-    decoding = measuring(recipe, prompts)
+    if of.zero_shot:
+        asked = asking.zero_shot(recipe, prompts)
+    else:
+        asked = asking.measuring(recipe, prompts, of.number)
     if how.temperature is not None:
-        decoding = replace(decoding, temperature=how.temperature)
+        asked = asked.at(how.temperature)
     adapter = of.adapter or (folder.adapter(of.number) if of.number else None)
-    few_shot = learner.few_shot(of.number) and not zero_shot
     kind = how.kind(of.zero_shot)
     if how in (How("dev"), How("dev", limit=recipe.evaluate.dev)):  # as the loop measures
         kind = "zero-shot" if of.zero_shot else "dev"
     return learner.walk(
-        problems,
-        Pass(
-            of.number, kind, "evaluate", adapter, prompts, decoding, few_shot, samples=how.samples
-        ),
+        problems, Pass(of.number, kind, "evaluate", adapter, asked, samples=how.samples)
     )
 
 
@@ -213,5 +206,10 @@ def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
     if Path(name).is_dir():
         of = which(reading.read(Path(name)), "best")
         return f"{name}, {of.name}", Path(name), of
+    if not store_which.is_name(name):
+        raise RunError(
+            f"nothing is called {name!r}: give --against a number, {', '.join(NAMES)}, one of the "
+            f"run's baselines {' and '.join(TRAINED)}, or another run's folder"
+        )
     of = which(reading.read(run), name)
     return of.name, None, of

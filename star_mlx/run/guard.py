@@ -11,7 +11,8 @@ from typing import Any
 
 from star_mlx.measure.paired import Paired, paired
 from star_mlx.settings import OnRegression
-from star_mlx.types import Done, Evaluation
+from star_mlx.store.which import most_accurate
+from star_mlx.types import Done
 
 
 def best(history: Sequence[Done]) -> Done:
@@ -19,10 +20,9 @@ def best(history: Sequence[Done]) -> Done:
 
     Iteration 0 takes part: where nothing beats the base, the base is the best there is.
     """
-    measured = [done for done in history if done.evaluation]
-    if not measured:
-        return history[-1]
-    return max(measured, key=lambda done: (done.evaluation or _NONE).accuracy)
+    accuracies = {done.number: done.evaluation.accuracy for done in history if done.evaluation}
+    number = most_accurate(accuracies)
+    return next((done for done in history if done.number == number), history[-1])
 
 
 def compare(old: Done, new: Done) -> Paired | None:
@@ -95,6 +95,3 @@ def teacher(policy: OnRegression, patience: int | None) -> Callable[[Sequence[Do
         return best(history) if worse and policy == "rollback" else history[-1]
 
     return choose
-
-
-_NONE = Evaluation("dev", 0, 0, {})

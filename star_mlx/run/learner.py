@@ -12,8 +12,10 @@ from star_mlx.errors import NothingKept
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
 from star_mlx.measure import accuracy
 from star_mlx.prompts import Prompts
-from star_mlx.run import metrics
-from star_mlx.run.passes import At, Pass, decoding, judge, measuring, seed
+from star_mlx.recipe import asking
+from star_mlx.recipe.asking import Asking
+from star_mlx.run import metrics, passes
+from star_mlx.run.passes import At, Pass, judge, seed
 from star_mlx.settings import Recipe
 from star_mlx.store.writing import Store
 from star_mlx.types import (
@@ -67,10 +69,9 @@ class Learner:
                 kind="hinted" if hinted else "direct",
                 phase="rationalize" if hinted else "generate",
                 adapter=adapter,
-                prompts=self.prompts,
-                decoding=decoding(self.recipe, self.prompts),
-                few_shot=few_shot,
-                hinted=hinted,
+                asking=asking.generating(
+                    self.recipe, self.prompts, few_shot=few_shot, hinted=hinted
+                ),
                 samples=1 if hinted else self.recipe.generate.samples,
             ),
         )
@@ -78,19 +79,8 @@ class Learner:
     def example(
         self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
     ) -> Example:
-        few_shot = self.recipe.star.few_shot_train
-        if show_hint:
-            prompt = self.prompts.generation(problem, hinted=True, few_shot=few_shot)
-        else:
-            prompt = self.prompts.training(problem.question, few_shot=few_shot)
-        return Example(
-            id=problem.id,
-            prompt=prompt,
-            completion=attempt.completion,
-            source="rationalized" if attempt.hinted else "direct",
-            token_ids=attempt.token_ids,
-            iteration=iteration,
-            hint_shown=show_hint,
+        return example(
+            self.recipe, self.prompts, problem, attempt, iteration=iteration, show_hint=show_hint
         )
 
     def given(self, problem: Problem, *, iteration: int) -> Example:
@@ -131,22 +121,19 @@ class Learner:
     ) -> Evaluation | None:
         if not self.recipe.star.evaluate:
             return None
-        return self._dev("dev", self.prompts, adapter, iteration, few_shot)
-
-    def few_shot(self, number: int) -> bool:
-        """Whether an iteration's model is measured with the few-shot prompt; 0 is the base."""
-        return not self.prompts.zero_shot and (number == 0 or self.recipe.star.few_shot(number))
+        how = asking.measuring(self.recipe, self.prompts, iteration, few_shot=few_shot)
+        return self._dev("dev", how, adapter, iteration)
 
     def iteration_zero(self) -> dict[str, Any]:
         """The metrics line of the base: with its few-shot prompt, and without examples."""
         line: dict[str, Any] = {"iteration": 0}
         if self.recipe.baseline in ("direct", "sft"):  # the base is measured by the others
             return {**line, "peak_memory_bytes": self.engine.peak_memory()}
-        if evaluation := self.evaluate(None, iteration=0, few_shot=self.few_shot(0)):
+        if evaluation := self.evaluate(None, iteration=0, few_shot=self.recipe.star.few_shot(0)):
             line["eval"] = accuracy.as_json(evaluation, self._task.classes)
             if self.recipe.evaluate.zero_shot and not self.prompts.zero_shot:
-                bare = replace(self.prompts, examples=(), zero_shot=True)
-                plain = self._dev("zero-shot", bare, None, 0, False)
+                how = asking.zero_shot(self.recipe, self.prompts)
+                plain = self._dev("zero-shot", how, None, 0)
                 line["zero_shot"] = accuracy.as_json(plain, self._task.classes)
             line["seconds"] = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
         return {**line, "peak_memory_bytes": self.engine.peak_memory()}
@@ -162,14 +149,9 @@ class Learner:
             peak_memory=self.engine.peak_memory(),
         )
 
-    def _dev(
-        self, kind: str, prompts: Prompts, adapter: Path | None, iteration: int, few_shot: bool
-    ) -> Evaluation:
+    def _dev(self, kind: str, how: Asking, adapter: Path | None, iteration: int) -> Evaluation:
         problems = self._task.problems("dev")[: self.recipe.evaluate.dev]
-        how = measuring(self.recipe, prompts)
-        attempts = self.walk(
-            problems, Pass(iteration, kind, "evaluate", adapter, prompts, how, few_shot)
-        )
+        attempts = self.walk(problems, Pass(iteration, kind, "evaluate", adapter, how))
         return accuracy.tally("dev", problems, attempts)
 
     def walk(self, problems: Sequence[Problem], how: Pass) -> list[Attempt]:
@@ -211,17 +193,13 @@ class Learner:
         return replace(attempt, token_ids=tuple(map(self._ids.setdefault, ids, ids)))
 
     def _generate(self, problems: Sequence[Problem], how: Pass, at: At) -> list[Attempt]:
-        prefix, prompts = how.prompts.batch(problems, hinted=how.hinted, few_shot=how.few_shot)
-        completions = self.engine.generate(
-            prompts,
-            how.decoding,
-            prefix=prefix,
-            adapter=how.adapter,
-            seeds=self._seeds(problems, how),
-            progress=at,
+        seeds = self._seeds(problems, how)
+        made = passes.attempts(
+            self.engine, how.adapter, how.asking, problems, seeds=seeds, progress=at
         )
-        pairs = zip(problems, completions, strict=True)
-        return [self._judged(p, completion, how) for p, completion in pairs]
+        if how.phase == "evaluate":
+            return made
+        return [self._filtered(p, attempt) for p, attempt in zip(problems, made, strict=True)]
 
     def _seeds(self, problems: Sequence[Problem], how: Pass) -> list[int]:
         parts = (self.recipe.seed, how.iteration, how.kind)
@@ -229,15 +207,15 @@ class Learner:
             return [seed(*parts, p.id) for p in problems]
         return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
 
-    def _judged(self, problem: Problem, completion: Completion, how: Pass) -> Attempt:
-        attempt = judge(self._task, problem, completion, hinted=how.hinted)
-        if not attempt.correct or how.phase == "evaluate":
+    def _filtered(self, problem: Problem, attempt: Attempt) -> Attempt:
+        """The attempt, ``rejected`` if it is right but the recipe asks for more."""
+        if not attempt.correct:
             return attempt
-        star, rejected = self.recipe.star, ""
-        if star.require_valid_steps and self._task.valid_steps(problem, completion.text) is False:
+        star, text, rejected = self.recipe.star, attempt.completion, ""
+        if star.require_valid_steps and self._task.valid_steps(problem, text) is False:
             rejected = "wrong step"
-        elif star.reject_hint_leaks and how.hinted:
-            rejected = "hint leak" if self._task.cites_hint(problem, completion.text) else ""
+        elif star.reject_hint_leaks and attempt.hinted:
+            rejected = "hint leak" if self._task.cites_hint(problem, text) else ""
         return replace(attempt, rejected=rejected)
 
     def _told(self, problem: Problem) -> Attempt:
@@ -256,9 +234,33 @@ class Learner:
             "finish": attempt.finish,
             "tokens": len(attempt.token_ids),
         }
-        choices = [f"({label}) {text}" for label, text in problem.question.choices]
-        question = " ".join([problem.question.text, *choices])
-        self._emit(Sampled(iteration, question, problem.answer, shown))
+        self._emit(Sampled(iteration, problem.question.as_text(" "), problem.answer, shown))
+
+
+def example(
+    recipe: Recipe,
+    prompts: Prompts,
+    problem: Problem,
+    attempt: Attempt,
+    *,
+    iteration: int,
+    show_hint: bool,
+) -> Example:
+    """The example of an attempt, as ``types.Model.example``; no model takes part."""
+    few_shot = recipe.star.few_shot_train
+    if show_hint:
+        prompt = prompts.generation(problem, hinted=True, few_shot=few_shot)
+    else:
+        prompt = prompts.training(problem.question, few_shot=few_shot)
+    return Example(
+        id=problem.id,
+        prompt=prompt,
+        completion=attempt.completion,
+        source="rationalized" if attempt.hinted else "direct",
+        token_ids=attempt.token_ids,
+        iteration=iteration,
+        hint_shown=show_hint,
+    )
 
 
 def fit(

@@ -15,11 +15,10 @@ from star_mlx.events import Emit, IterationFinished, Notice, RunFinished, RunSta
 from star_mlx.measure import accuracy, findings
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
-from star_mlx.recipe import opening, provenance
-from star_mlx.run import baseline, guard
+from star_mlx.recipe import asking, opening, provenance
+from star_mlx.run import baseline, guard, passes
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner
-from star_mlx.run.passes import decoding, judge
 from star_mlx.settings import Recipe
 from star_mlx.star import star
 from star_mlx.store import reading, writing
@@ -143,54 +142,33 @@ def attempt(
     hinted: bool = False,
     engine: Engine | None = None,
 ) -> list[Attempt]:
-    """Attempt problems with an iteration's model, as the run does: the last by default, 0 the base.
+    """Attempt problems with an iteration's model: the last by default; 0 is the base.
+
+    It is asked as the run measures it; with ``hinted`` as the run rationalizes with it.
 
     Raises:
         RunError: no run, or no such iteration in it.
     """
     record = reading.read(run)
     recipe = opening.resume_recipe(run)
-    task, prompt_set = opening.open_task(recipe)
+    _, prompt_set = opening.open_task(recipe)
     number = record.last if iteration is None else iteration
     adapter = record.adapter(number)
     engine = engine or engines.open_base(recipe)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
-    return answers(recipe, task, prompt_set, engine, problems, number, adapter, hinted=hinted)
+    how = asking.measuring(recipe, prompt_set, number)
+    if hinted:
+        how = asking.generating(recipe, prompt_set, few_shot=how.few_shot, hinted=True)
+    return passes.attempts(engine, adapter, how, problems, seeds=[recipe.seed] * len(problems))
 
 
-def answers(
-    recipe: Recipe,
-    task: Task,
-    prompts: Prompts,
-    engine: Engine,
-    problems: Sequence[Problem],
-    number: int,
-    adapter: Path | None,
-    *,
-    hinted: bool = False,
-) -> list[Attempt]:
-    """Attempt problems with an adapter, None for the base, as iteration ``number`` of a run does;
-    ``prompts`` are in the template that the recipe asks for."""
-    few_shot = recipe.star.few_shot(number)
-    prefix, asked = prompts.batch(problems, hinted=hinted, few_shot=few_shot)
-    completions = engine.generate(
-        asked,
-        decoding(recipe, prompts),
-        prefix=prefix,
-        adapter=adapter,
-        seeds=[recipe.seed] * len(problems),
-        progress=lambda done, tokens: None,
-    )
-    pairs = zip(problems, completions, strict=True)
-    return [judge(task, problem, c, hinted=hinted) for problem, c in pairs]
-
-
-def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]:
+def ask(
+    run: Path, text: str, *, iteration: int | None = None, engine: Engine | None = None
+) -> dict[str, Any]:
     """Ask an iteration's model a question as a person types it.
 
     Returns:
-        ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
-        where none was found), ``gold`` and ``correct`` (both None where the answer is not known).
+        See ``answer``.
 
     Raises:
         TaskError: the text is no question of the run's task.
@@ -199,10 +177,20 @@ def ask(run: Path, text: str, *, iteration: int | None = None) -> dict[str, Any]
     task, prompt_set = opening.open_task(opening.resume_recipe(run))
     problem = task.pose(text)
     number = reading.read(run).last if iteration is None else iteration
-    [made] = attempt(run, [problem], iteration=number)
+    [made] = attempt(run, [problem], iteration=number, engine=engine)
+    return answer(prompt_set, problem, number, made)
+
+
+def answer(prompts: Prompts, problem: Problem, iteration: int, made: Attempt) -> dict[str, Any]:
+    """An attempt at a question that a person typed, as plain data.
+
+    Returns:
+        ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
+        if none was found), ``gold`` and ``correct`` (both None if the answer is not known).
+    """
     return {
-        "iteration": number,
-        "prompt": prompt_set.generation(problem, hinted=False),
+        "iteration": iteration,
+        "prompt": prompts.generation(problem, hinted=False),
         "completion": made.completion,
         "answer": made.answer,
         "gold": problem.answer or None,

@@ -1,17 +1,16 @@
-"""One way through problems: how they are asked, decoded, judged and seeded."""
+"""One way through problems: who attempts them, how they are seeded and judged."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from star_mlx.events import Emit, Progress
-from star_mlx.prompts import Prompts
-from star_mlx.settings import Recipe
-from star_mlx.types import Attempt, Completion, Decoding, Phase, Problem, Task
+from star_mlx.recipe.asking import Asking
+from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,7 @@ class Pass:
     kind: str  # names the file and the journal entries
     phase: Phase
     adapter: Path | None
-    prompts: Prompts
-    decoding: Decoding
-    few_shot: bool
-    hinted: bool = False
+    asking: Asking
     samples: int = 1
 
 
@@ -63,6 +59,33 @@ class At:
         )
 
 
+def attempts(
+    engine: Engine,
+    adapter: Path | None,
+    asking: Asking,
+    problems: Sequence[Problem],
+    *,
+    seeds: Sequence[int],
+    progress: Callable[[int, int], None] = lambda done, tokens: None,
+) -> list[Attempt]:
+    """Ask a model problems and judge its completions, one attempt at each, in order.
+
+    Args:
+        engine, adapter: the model; the adapter None is the base.
+        asking: how it is asked.
+        problems: the problems; the same one may be there several times.
+        seeds: one a problem.
+        progress: see ``Engine.generate``.
+    """
+    prefix, prompts = asking.batch(problems)
+    completions = engine.generate(
+        prompts, asking.decoding, prefix=prefix, adapter=adapter, seeds=seeds, progress=progress
+    )
+    task = asking.prompts.task
+    pairs = zip(problems, completions, strict=True)
+    return [judge(task, problem, made, hinted=asking.hinted) for problem, made in pairs]
+
+
 def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:
     """Read the completion's answer and compare it; the task's exceptions propagate."""
     answer = task.read(completion.text, problem.question)
@@ -75,21 +98,6 @@ def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool)
         finish=completion.finish,
         token_ids=completion.token_ids,
     )
-
-
-def decoding(recipe: Recipe, prompts: Prompts) -> Decoding:
-    """How the recipe generates."""
-    g = recipe.generate
-    return Decoding(
-        g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size, g.stop_repeats
-    )
-
-
-def measuring(recipe: Recipe, prompts: Prompts) -> Decoding:
-    """How the recipe decodes where it measures."""
-    how = decoding(recipe, prompts)
-    temperature = recipe.evaluate.temperature
-    return how if temperature is None else replace(how, temperature=temperature)
 
 
 def seed(*parts: object) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 
 from star_mlx import engine as engines
 from star_mlx.export import pulled
-from star_mlx.recipe import opening
-from star_mlx.run import loop
+from star_mlx.recipe import asking, opening
+from star_mlx.run import loop, passes
 
 
 def ask(
@@ -26,7 +26,7 @@ def ask(
         folder, iteration, model, trust_remote_code: see ``pulled.opened``.
 
     Returns:
-        As ``loop.ask``.
+        See ``loop.answer``.
 
     Raises:
         RunError: the folder lacks a part, or a part is not what ``push`` writes.
@@ -40,15 +40,9 @@ def ask(
     problem = found.task.pose(text)
     found.base()
     engine = engines.open_base(recipe)
-    asked = opening.in_template(recipe, found.prompts, engine)
-    found.check_prompt(asked)
+    prompts = opening.in_template(recipe, found.prompts, engine)
+    found.check_prompt(prompts)
     adapter = folder if number else None
-    [attempt] = loop.answers(recipe, found.task, asked, engine, [problem], number, adapter)
-    return {
-        "iteration": number,
-        "prompt": found.prompts.generation(problem, hinted=False),
-        "completion": attempt.completion,
-        "answer": attempt.answer,
-        "gold": problem.answer or None,
-        "correct": attempt.correct if problem.answer else None,
-    }
+    how = asking.measuring(recipe, prompts, number)
+    [made] = passes.attempts(engine, adapter, how, [problem], seeds=[recipe.seed])
+    return loop.answer(found.prompts, problem, number, made)

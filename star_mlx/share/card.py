@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from star_mlx.export.facts import Facts
-from star_mlx.formatting import count, percent
+from star_mlx.formatting import class_order, count, interval, percent
 from star_mlx.measure.paired import Paired
 from star_mlx.report.templating import Safe
 from star_mlx.share import snippets
@@ -87,14 +87,9 @@ def _results(facts: Facts) -> list[tuple[object, ...]]:
         (name, entry["split"], entry["accuracy"], entry) for name, entry in facts.baselines.items()
     ]
     return [
-        (name, split, f"{percent(value, 1)}%", _interval(entry), entry["n"])
+        (name, split, f"{percent(value, 1)}%", interval(entry["ci95"], 1, " to "), entry["n"])
         for name, split, value, entry in found
     ]
-
-
-def _interval(entry: Mapping[str, Any]) -> str:
-    low, high = entry["ci95"]
-    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _comparisons(facts: Facts) -> list[str]:
@@ -115,7 +110,7 @@ def _iteration(line: Mapping[str, Any], shared: int) -> list[object]:
     entry = line.get("eval")
     tail: list[object] = ["", "", ""]
     if entry:
-        tail = [f"{percent(entry['accuracy'], 1)}%", _interval(entry), entry["n"]]
+        tail = [f"{percent(entry['accuracy'], 1)}%", interval(entry["ci95"], 1, " to "), entry["n"]]
     if number == 0:
         return ["0 (the base)", *[""] * 6, *tail]
     teacher = f"iteration {line['teacher']}" if line["teacher"] else "the base"
@@ -136,8 +131,8 @@ def _classes(facts: Facts) -> list[tuple[object, ...]]:
     counts = facts.line.get("eval", {}).get("by_class", {})
     return [
         (name, f"{percent(c['correct'] / c['n'], 1)}%", c["n"])
-        for name, c in sorted(counts.items(), key=lambda item: (len(item[0]), item[0]))
-        if name and c["n"]
+        for name in sorted(counts, key=class_order)
+        if name and (c := counts[name])["n"]
     ]
 
 

@@ -15,8 +15,8 @@ from star_mlx.share.markdown import code, document
 from star_mlx.store import reading
 from star_mlx.store.files import json_line
 
-Format = Literal["jsonl", "parquet"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FileFormat = Literal["jsonl", "parquet"]
+FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 COLUMNS = {  # name -> what it is
     "id": "the problem",
     "iteration": "the iteration that kept it",
@@ -28,7 +28,7 @@ COLUMNS = {  # name -> what it is
 
 
 def build(
-    run: Path, repo_id: str, folder: Path, facts: Facts, *, form: Format, license_id: str | None
+    run: Path, repo_id: str, folder: Path, facts: Facts, *, form: FileFormat, license_id: str | None
 ) -> int:
     """Fill the empty ``folder`` with the kept rationales of every iteration, and a card; how many.
 
@@ -57,7 +57,7 @@ def kept(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def write(rows: Sequence[Mapping[str, Any]], file: Path, form: Format) -> None:
+def write(rows: Sequence[Mapping[str, Any]], file: Path, form: FileFormat) -> None:
     """Write rows as JSON lines or Parquet; the same rows give the same bytes."""
     if form == "jsonl":
         file.write_bytes(b"".join(map(json_line, rows)))
@@ -85,7 +85,7 @@ def card(
     repo_id: str,
     rows: Sequence[Mapping[str, Any]],
     *,
-    form: Format,
+    form: FileFormat,
     license_id: str | None,
 ) -> str:
     """The text of the data set's README.md."""

@@ -15,7 +15,7 @@ from star_mlx.export.run_record import files as files_of
 from star_mlx.share import dataset as rationales
 from star_mlx.share import folder, license, remote
 from star_mlx.share.folder import DEFAULT, Export
-from star_mlx.share.remote import Kind, Target
+from star_mlx.share.remote import RepoType, Target
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -31,7 +31,7 @@ class Pushed:
     """
 
     repo_id: str
-    kind: Kind
+    kind: RepoType
     url: str
     exists: bool | None
     sizes: Mapping[str, int]
@@ -57,7 +57,7 @@ def push(
     pr: bool = False,
     dry_run: bool = False,
     dataset: bool = False,
-    dataset_format: rationales.Format = "jsonl",
+    dataset_format: rationales.FileFormat = "jsonl",
     license_id: str | None = None,
     samples: bool = True,
     export: Export | None = None,

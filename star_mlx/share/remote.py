@@ -23,7 +23,7 @@ from star_mlx.store.reading import file_sha256
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-Kind = Literal["model", "dataset"]
+RepoType = Literal["model", "dataset"]
 WAITS = (1, 2, 4)  # seconds before the commit is tried again
 AS_IT_WAS = "the repository is as it was"
 RESUMES = f"{AS_IT_WAS}, and what has been sent is kept: push again to go on"
@@ -59,7 +59,7 @@ class Target:
     """Where to: a repository, a branch of it (None: main), or a pull request to it."""
 
     repo_id: str
-    kind: Kind = "model"
+    kind: RepoType = "model"
     revision: str | None = None
     pr: bool = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from star_mlx.export.facts import Base, Facts
+from star_mlx.export.facts import BaseFacts, Facts
 from star_mlx.gguf import names as gguf_names
 from star_mlx.report.templating import Safe
 from star_mlx.share.markdown import document
@@ -50,12 +50,12 @@ def values(
     }
 
 
-def _loads(base: Base) -> bool:
+def _loads(base: BaseFacts) -> bool:
     """Whether transformers can load the base as it is on the Hub."""
     return base.id is not None and (base.bits or 16) >= 16
 
 
-def _llama_cpp(base: Base, formats: Sequence[str]) -> str | None:
+def _llama_cpp(base: BaseFacts, formats: Sequence[str]) -> str | None:
     """How llama.cpp gets the model, if it can load it: from the repository's ``gguf``, or from an
     ``export`` of it, with or without the repository's ``gguf-lora``."""
     if "gguf" in formats:

@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from star_mlx import engine as engines
-from star_mlx import star
 from star_mlx.data import OnBadRow
 from star_mlx.errors import RecipeError, RunError, TaskError
 from star_mlx.events import Emit, Notice
@@ -30,8 +29,11 @@ from star_mlx.recipe import opening, provenance
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner, fit
 from star_mlx.settings import Recipe
+from star_mlx.star import amount as scheduled
+from star_mlx.star import failures, in_front, sample
 from star_mlx.steps import foreign_rows, step_files
 from star_mlx.store import files, rows, writing
+from star_mlx.store.which import BASES
 from star_mlx.types import Amount, Attempt, Engine, Problem, Task
 
 Summary = dict[str, Any]
@@ -69,7 +71,7 @@ def generate(
     step = {"command": "generate", "iteration": iteration}
     with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
         problems = drawn(task, learner.prompts, recipe, iteration)
-        few_shot = _few_shot(recipe, iteration, adapter)
+        few_shot = in_front(recipe.star, iteration, _teacher(iteration, adapter))
         made = learner.attempt(
             problems, adapter, iteration=iteration, hinted=False, few_shot=few_shot
         )
@@ -104,8 +106,8 @@ def rationalize(
     with _at_work(recipe, out, about, adapter, force, emit, engine) as (task, learner):
         problems = named(task, direct, attempts)
         warn_of(problems, drawn(task, learner.prompts, recipe, iteration), iteration, emit)
-        failed = star.failures(problems, direct, recipe.star, recipe.seed, iteration)
-        few_shot = _few_shot(recipe, iteration, adapter)
+        failed = failures(problems, direct, recipe.star, recipe.seed, iteration)
+        few_shot = in_front(recipe.star, iteration, _teacher(iteration, adapter))
         made = learner.attempt(failed, adapter, iteration=iteration, hinted=True, few_shot=few_shot)
         step_files.write(out, rows.attempts(made))
     return {**step, "problems": len(problems), "failed": len(failed), **_counts(made),
@@ -148,7 +150,7 @@ def train(
     number = iteration or read.iteration
     engine = engine or engines.open_base(recipe)
     made = foreign_rows.examples(read, engine, number)
-    amount = amount or star.amount(recipe.star.schedule, number)
+    amount = amount or scheduled(recipe.star.schedule, number)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -209,8 +211,8 @@ def evaluate(
 
 def _of(name: str, iteration: int) -> measure.Of:
     """The base with or without examples, or the adapter in a folder."""
-    if name in ("few-shot", "zero-shot"):
-        return measure.Of(name, 0, zero_shot=name == "zero-shot")
+    if name in BASES:
+        return measure.Of(name, 0, zero_shot=BASES[name].zero_shot)
     step_files.content(Path(name))
     return measure.Of(name, iteration, adapter=Path(name))
 
@@ -220,7 +222,7 @@ def _of(name: str, iteration: int) -> measure.Of:
 
 def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[Problem]:
     """The problems an iteration attempts, in order; where a task grows, those it begins with."""
-    return star.sample(prompts.unseen(task.training([])), recipe.star, recipe.seed, iteration)
+    return sample(prompts.unseen(task.training([])), recipe.star, recipe.seed, iteration)
 
 
 def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
@@ -252,9 +254,9 @@ def warn_of(problems: Sequence[Problem], lot: Sequence[Problem], n: int, emit: E
         emit(Notice("warning", text))
 
 
-def _few_shot(recipe: Recipe, iteration: int, adapter: Path | None) -> bool:
-    """As ``star`` has it: the base generates with what iteration 1 does."""
-    return recipe.star.few_shot(1 if adapter is None else iteration)
+def _teacher(iteration: int, adapter: Path | None) -> int:
+    """Whose adapter generates: that of the iteration before, or none, which is the base."""
+    return 0 if adapter is None else iteration - 1
 
 
 def _counts(made: Sequence[Attempt]) -> Summary:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from star_mlx import engine as engines
-from star_mlx import star
-from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import NothingKept, RunError
 from star_mlx.events import Emit
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening
-from star_mlx.run import evaluate
-from star_mlx.run.learner import Learner
+from star_mlx.run import learner
 from star_mlx.settings import Recipe
-from star_mlx.steps import Summary, drawn, named, step_files, warn_of
-from star_mlx.steps.foreign_rows import read
-from star_mlx.store import reading, writing
+from star_mlx.star import kept, union
+from star_mlx.steps import Summary, drawn, foreign_rows, named, step_files, warn_of
+from star_mlx.store import reading, which
 from star_mlx.types import Engine, Example, Problem, Task
 
-Format = Literal["examples", "prompt-completion", "query-response", "messages"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+RowFormat = Literal["examples", "prompt-completion", "query-response", "messages"]
+FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
 
 
 def export(
@@ -35,7 +32,7 @@ def export(
     *,
     iteration: int,
     carry: Sequence[Path] = (),
-    format: Format = "examples",
+    format: RowFormat = "examples",
     force: bool = False,
     emit: Emit = lambda event: None,
     engine: Engine | None = None,
@@ -68,18 +65,20 @@ def export(
     task, prompt_set = opening.open_task(recipe)
     problems = named(task, made, attempts[0])
     warn_of(problems, drawn(task, prompt_set, recipe, iteration), iteration, emit)
-    learner = _learner(recipe, task, prompt_set, out, emit, engine)
-    own = star.kept(learner, problems, made, recipe.star, recipe.seed, iteration)
+    prompts = prompt_set
+    if recipe.prompts.chat:  # of the model, its chat template alone takes part
+        prompts = opening.in_template(recipe, prompt_set, engine or engines.open_base(recipe))
+    example = functools.partial(learner.example, recipe, prompts)
+    own = kept(example, problems, made, recipe.star, recipe.seed, iteration)
     if not own:
         raise NothingKept(f"none of the {len(made)} attempts may be trained on: none ended right")
-    examples = star.union(tuple(e for path in carry for e in _latest(path)), own)
-    prompts = dataclasses.replace(prompt_set, system=recipe.prompts.system)
+    examples = union(tuple(e for path in carry for e in _latest(path)), own)
     step_files.write(out, shaped(examples, format, task, prompts, recipe.star.few_shot_train))
     return {"command": "export-data", "iteration": iteration, **_counts(examples), "out": str(out)}
 
 
 def export_run(
-    run: Path, iteration: str, out: Path, *, format: Format = "examples", force: bool = False
+    run: Path, iteration: str, out: Path, *, format: RowFormat = "examples", force: bool = False
 ) -> Summary:
     """Write the training set of a finished iteration of a run: a number, ``best`` or ``last``.
 
@@ -88,7 +87,7 @@ def export_run(
     """
     step_files.check(out, force)
     record = reading.read(run)
-    number = evaluate.which(record, iteration).number
+    number = which.number(record, iteration)
     if number == 0:
         raise RunError(f"iteration 0 of {run} is the base: it was trained on nothing")
     recipe = opening.resume_recipe(run)
@@ -97,22 +96,10 @@ def export_run(
         rows = [_row(example, format) for example in examples]
     else:
         task, prompt_set = opening.open_task(recipe)
-        prompts = dataclasses.replace(prompt_set, system=recipe.prompts.system)
+        prompts = opening.in_turns(recipe, prompt_set)
         rows = shaped(examples, format, task, prompts, recipe.star.few_shot_train)
     step_files.write(out, rows)
     return {"command": "export-data", "iteration": number, **_counts(examples), "out": str(out)}
-
-
-def _learner(
-    recipe: Recipe, task: Task, prompts: Prompts, out: Path, emit: Emit, engine: Engine | None
-) -> Learner:
-    """Who makes examples of attempts: of the model, its chat template alone takes part."""
-    if recipe.prompts.chat:
-        engine = engine or engines.open_base(recipe)
-    else:
-        engine = ScriptedEngine(lambda asked: "")
-    prompts = opening.in_template(recipe, prompts, engine)
-    return Learner(recipe, task, prompts, engine, writing.Store(out.parent), emit)
 
 
 def _own(path: Path) -> tuple[Example, ...]:
@@ -122,7 +109,7 @@ def _own(path: Path) -> tuple[Example, ...]:
         TaskError: the file cannot be read.
         RunError: it holds other rows.
     """
-    rows = read(path).rows
+    rows = foreign_rows.read(path).rows
     found = tuple(row for row in rows if isinstance(row, Example))
     if len(found) < len(rows):
         raise RunError(f"{path} holds rows that are no examples of star-mlx export-data")
@@ -144,12 +131,12 @@ def _counts(examples: Sequence[Example]) -> Summary:
 
 
 def shaped(
-    examples: Sequence[Example], format: Format, task: Task, prompts: Prompts, few_shot: bool
+    examples: Sequence[Example], format: RowFormat, task: Task, prompts: Prompts, few_shot: bool
 ) -> list[dict[str, Any]]:
     """Examples as rows of a format.
 
-    ``query-response`` has the question alone, and ``messages`` the turns that the chat template of
-    ``prompts.chat`` is given.
+    ``query-response`` has the question alone, and ``messages`` the turns that a chat template is
+    given.
 
     Raises:
         RunError: the task has an example's problem no longer.
@@ -161,30 +148,25 @@ def shaped(
         raise RunError(f"the task {task.name} has no training problem {unknown[0]!r} any more")
     if format == "query-response":
         return [
-            {"id": e.id, "query": _words(known[e.id]), "response": e.completion} for e in examples
+            {"id": e.id, "query": known[e.id].question.as_text(), "response": e.completion}
+            for e in examples
         ]
-    chat = dataclasses.replace(prompts, chat=lambda turns, reply: json.dumps(turns))
-    return [_messages(e, known[e.id], chat, few_shot) for e in examples]
+    return [_messages(e, known[e.id], prompts, few_shot) for e in examples]
 
 
-def _row(example: Example, format: Format) -> dict[str, Any]:
+def _row(example: Example, format: RowFormat) -> dict[str, Any]:
     whole = dataclasses.asdict(example)
     return whole if format == "examples" else {k: whole[k] for k in ("id", "prompt", "completion")}
-
-
-def _words(problem: Problem) -> str:
-    choices = [f"({label}) {text}" for label, text in problem.question.choices]
-    return "\n".join([problem.question.text, *choices])
 
 
 def _messages(
     example: Example, problem: Problem, prompts: Prompts, few_shot: bool
 ) -> dict[str, Any]:
     if example.hint_shown:
-        text = prompts.generation(problem, hinted=True, few_shot=few_shot)
+        turns = prompts.turns(problem, hinted=True, few_shot=few_shot)
     else:
-        text = prompts.training(problem.question, few_shot=few_shot)
-    turns = [*json.loads(text), ("assistant", example.completion)]
+        turns = prompts.training_turns(problem.question, few_shot=few_shot)
+    turns.append(("assistant", example.completion))
     return {
         "id": example.id,
         "messages": [{"role": role, "content": content} for role, content in turns],

@@ -25,14 +25,14 @@ from star_mlx.types import Engine, Example
 
 Turns = tuple[tuple[str, str], ...]  # (role, content)
 Ask = Callable[[str, str], "str | Turns"]  # instruction, input or "" -> prompt
-Fields = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 OWN = "examples"
 _SOURCES = ("direct", "rationalized", "given")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ForeignRow:
     """A row as it was written, not yet tokens."""
 
     place: str
@@ -43,11 +43,11 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ForeignRows:
     """The rows of a file that can be used, in order, and what was wrong with the others."""
 
     path: Path
-    rows: tuple[Example | Written, ...]
+    rows: tuple[Example | ForeignRow, ...]
     skipped: tuple[str, ...]
 
     @property
@@ -88,7 +88,7 @@ def user_turn(system: str | None) -> Ask:
 # --------------------------------------------------------------------------- reading
 
 
-def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> Read:
+def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> ForeignRows:
     """The rows of a JSONL, JSON, CSV, TSV or Parquet file; no model is needed.
 
     Args:
@@ -99,7 +99,7 @@ def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> Rea
     Raises:
         TaskError: the file cannot be read, a row cannot be used (with its place), or none can.
     """
-    found: list[Example | Written] = []
+    found: list[Example | ForeignRow] = []
     skipped: list[str] = []
     for row in rows(path):
         try:
@@ -113,10 +113,10 @@ def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> Rea
             skipped.append(text)
     if not found:
         raise TaskError(f"none of the {len(skipped)} rows can be used; the first: {skipped[0]}")
-    return Read(path, tuple(found), tuple(skipped))
+    return ForeignRows(path, tuple(found), tuple(skipped))
 
 
-def _read(row: Row, ask: Ask) -> Example | Written:
+def _read(row: Row, ask: Ask) -> Example | ForeignRow:
     fields = row.values
     if isinstance(fields, str):
         raise TaskError(f"the row {fields}")
@@ -126,10 +126,10 @@ def _read(row: Row, ask: Ask) -> Example | Written:
         return _own(fields, name)
     kind = _format(fields)
     prompt, completion = _PARSERS[kind](fields, ask)
-    return Written(row.place, kind, name, prompt, completion)
+    return ForeignRow(row.place, kind, name, prompt, completion)
 
 
-def _format(fields: Fields) -> str:
+def _format(fields: Values) -> str:
     """The format whose fields the row has.
 
     Raises:
@@ -148,7 +148,7 @@ def _format(fields: Fields) -> str:
     raise TaskError(f"it has {has}, but not the fields of {', '.join(needs)}")
 
 
-def _own(fields: Fields, name: str) -> Example:
+def _own(fields: Values, name: str) -> Example:
     ids, source = fields["token_ids"], fields.get("source", "given")
     iteration, hint_shown = fields.get("iteration", 1), fields.get("hint_shown", False)
     if not isinstance(ids, list) or not ids or not all(type(i) is int and i >= 0 for i in ids):
@@ -163,7 +163,7 @@ def _own(fields: Fields, name: str) -> Example:
     return Example(name, prompt, completion, source, tuple(ids), iteration, hint_shown)
 
 
-def _messages(fields: Fields, _: Ask) -> tuple[Turns, str]:
+def _messages(fields: Values, _: Ask) -> tuple[Turns, str]:
     messages = fields["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, Mapping) for m in messages):
         raise TaskError("its messages should be a list of objects with role and content")
@@ -177,21 +177,21 @@ def _messages(fields: Fields, _: Ask) -> tuple[Turns, str]:
     return turns[:-1], turns[-1][1]
 
 
-def _query(fields: Fields, ask: Ask) -> tuple[str | Turns, str]:
+def _query(fields: Values, ask: Ask) -> tuple[str | Turns, str]:
     return ask(_text(fields, "query"), ""), _text(fields, "response")
 
 
-def _instruction(fields: Fields, ask: Ask) -> tuple[str | Turns, str]:
+def _instruction(fields: Values, ask: Ask) -> tuple[str | Turns, str]:
     context = fields.get("input")
     context = _text(fields, "input") if context is not None and context != "" else ""
     return ask(_text(fields, "instruction"), context), _text(fields, "output")
 
 
-def _prompt(fields: Fields, _: Ask) -> tuple[str, str]:
+def _prompt(fields: Values, _: Ask) -> tuple[str, str]:
     return _text(fields, "prompt"), _text(fields, "completion")
 
 
-_PARSERS: dict[str, Callable[[Fields, Ask], tuple[str | Turns, str]]] = {
+_PARSERS: dict[str, Callable[[Values, Ask], tuple[str | Turns, str]]] = {
     "messages": _messages,
     "query/response": _query,
     "instruction/output": _instruction,
@@ -199,7 +199,7 @@ _PARSERS: dict[str, Callable[[Fields, Ask], tuple[str | Turns, str]]] = {
 }
 
 
-def _text(fields: Fields, name: str) -> str:
+def _text(fields: Values, name: str) -> str:
     """A field as it stands: what surrounds a text is part of what is learned."""
     value = fields.get(name)
     if value is None:
@@ -216,7 +216,7 @@ def _text(fields: Fields, name: str) -> str:
 # --------------------------------------------------------------------------- tokens
 
 
-def examples(read: Read, engine: Engine, iteration: int) -> tuple[Example, ...]:
+def examples(read: ForeignRows, engine: Engine, iteration: int) -> tuple[Example, ...]:
     """The rows as an engine trains on them, in order.
 
     Raises:
@@ -234,7 +234,7 @@ def examples(read: Read, engine: Engine, iteration: int) -> tuple[Example, ...]:
     )
 
 
-def _tokens(row: Written, engine: Engine, iteration: int) -> Example:
+def _tokens(row: ForeignRow, engine: Engine, iteration: int) -> Example:
     prompt = row.prompt if isinstance(row.prompt, str) else _chat(row.place, row.prompt, engine)
     ids = tuple(engine.encode(row.completion))
     return Example(row.id, prompt, row.completion, "given", ids, iteration)

@@ -11,7 +11,7 @@ from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_text import PLACE
 from star_mlx.tasks.written import FileOptions
 
-Kind = Literal["last-number", "marker", "choice", "exact", "regex", "math"]
+ReadKind = Literal["last-number", "marker", "choice", "exact", "regex", "math"]
 Name = Annotated[str, Field(min_length=1)]
 
 AFTER_QUESTION = "answer-after-question"
@@ -40,7 +40,7 @@ class Read(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Kind | None = Field(
+    kind: ReadKind | None = Field(
         None, description="how it is read; null: choice where there are choices, else marker"
     )
     marker: str = Field("The answer is", description="marker, math: what the answer follows")
@@ -78,14 +78,14 @@ class JsonlOptions(FileOptions):
     stop: tuple[Name, ...] = Field(("\nQ:",), description="texts that end a completion")
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ReadKind:
         """How answers are read, after the defaults."""
         return self.read.kind or ("choice" if self.fields.choices is not None else "marker")
 
     @property
     def shown_worked(self) -> str:
         """The template of a completion, after the defaults."""
-        defaults: dict[Kind, str] = {
+        defaults: dict[ReadKind, str] = {
             "choice": " {rationale} So the answer is ({answer}).",
             "exact": " {rationale}\n{answer}",
             "marker": " {rationale} " + self.read.marker + " {answer}.",

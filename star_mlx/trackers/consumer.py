@@ -26,7 +26,7 @@ from star_mlx.events import (
 from star_mlx.formatting import harmless
 from star_mlx.store import names, reading
 from star_mlx.trackers import flat, kept
-from star_mlx.trackers.tracker import Row, Steps, Tracked, Tracker
+from star_mlx.trackers.tracker import SampleRow, Steps, Tracked, Tracker
 from star_mlx.types import Phase
 
 EVERY = 5.0  # seconds between two deliveries of optimizer steps, at most
@@ -56,7 +56,7 @@ class Trackers:
         self._delivered = clock()
         self._phase: Phase = "evaluate"
         self._last: Progress | None = None  # the optimizer step before, of this training
-        self._samples: dict[int, list[Row]] = {}
+        self._samples: dict[int, list[SampleRow]] = {}
 
     def __enter__(self) -> Trackers:
         return self
@@ -139,7 +139,7 @@ class Trackers:
             if number > self._kept[name]["iteration"]:
                 self._tell(name, partial(self._finished, name, line, rows))
 
-    def _finished(self, name: str, line: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    def _finished(self, name: str, line: Mapping[str, Any], rows: Sequence[SampleRow]) -> None:
         """Tell of a finished iteration; also of its training, where that was not seen."""
         tracker, number = self._open[name], line["iteration"]
         if self._kept[name]["step"] < self._before(number + 1):

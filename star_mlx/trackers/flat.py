@@ -8,7 +8,7 @@ from typing import Any
 
 from star_mlx.events import Sampled
 from star_mlx.formatting import harmless
-from star_mlx.trackers.tracker import Row
+from star_mlx.trackers.tracker import SampleRow
 from star_mlx.types import Phase
 
 COLUMNS = ("pass", "id", "question", "completion", "answer", "gold", "verdict")
@@ -57,7 +57,7 @@ def clean(key: object) -> str:
     return text if text.strip(".") else "_"
 
 
-def sample(event: Sampled, phase: Phase) -> Row:
+def sample(event: Sampled, phase: Phase) -> SampleRow:
     """A row of ``COLUMNS``; ``phase`` is the one the attempt was made in."""
     attempt = event.attempt
     answer = attempt["answer"]

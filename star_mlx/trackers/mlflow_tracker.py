@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.trackers import flat
-from star_mlx.trackers.tracker import PROJECT, Row, Steps, Tracked
+from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
 DEFAULTS = {  # for what the user has not set
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -57,7 +57,7 @@ class MlflowTracker:
         for first in range(0, len(rows), BATCH):
             self._client.log_batch(self._id, metrics=rows[first : first + BATCH])
 
-    def samples(self, iteration: int, rows: Sequence[Row]) -> None:
+    def samples(self, iteration: int, rows: Sequence[SampleRow]) -> None:
         table = json.dumps({"columns": flat.COLUMNS, "data": rows}, ensure_ascii=False)
         self._client.log_text(self._id, table, f"samples/{iteration:03d}.json")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.trackers.flat import COLUMNS
-from star_mlx.trackers.tracker import Row, Steps, Tracked
+from star_mlx.trackers.tracker import SampleRow, Steps, Tracked
 
 
 class TensorboardTracker:
@@ -44,7 +44,7 @@ class TensorboardTracker:
             self._scalars(number, values)
         self._writer.flush()
 
-    def samples(self, iteration: int, rows: Sequence[Row]) -> None:
+    def samples(self, iteration: int, rows: Sequence[SampleRow]) -> None:
         named = (
             [f"{name}: {text}" for name, text in zip(COLUMNS, row, strict=True)] for row in rows
         )

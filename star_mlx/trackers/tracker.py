@@ -10,7 +10,7 @@ from typing import Any, Protocol
 PROJECT = "star-mlx"  # what runs are filed under, where the tracker's own settings name no other
 
 Steps = Sequence[tuple[int, Mapping[str, float]]]  # optimizer step of the whole run, its numbers
-Row = tuple[str, ...]  # a sample, by ``flat.COLUMNS``
+SampleRow = tuple[str, ...]  # a sample, by ``flat.COLUMNS``
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Tracker(Protocol):
     def steps(self, steps: Steps) -> None:
         """Optimizer steps that were taken since the last call."""
 
-    def samples(self, iteration: int, rows: Sequence[Row]) -> None:
+    def samples(self, iteration: int, rows: Sequence[SampleRow]) -> None:
         """Attempts of an iteration, fit to be shown."""
 
     def artifact(self, iteration: int, folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from star_mlx.trackers.flat import COLUMNS
-from star_mlx.trackers.tracker import PROJECT, Row, Steps, Tracked
+from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
 
 class TrackioTracker:
@@ -34,7 +34,7 @@ class TrackioTracker:
         for number, values in steps:
             self._run.log(dict(values), step=number)
 
-    def samples(self, iteration: int, rows: Sequence[Row]) -> None:
+    def samples(self, iteration: int, rows: Sequence[SampleRow]) -> None:
         import trackio
 
         table = trackio.Table(columns=list(COLUMNS), data=[list(row) for row in rows])

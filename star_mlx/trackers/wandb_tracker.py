@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.trackers.flat import COLUMNS
-from star_mlx.trackers.tracker import PROJECT, Row, Steps, Tracked
+from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
 AXIS = {"metrics": "iteration", "steps": "step/number"}
 
@@ -48,7 +48,7 @@ class WandbTracker:
         for number, values in steps:
             self._log({**values, AXIS["steps"]: number})
 
-    def samples(self, iteration: int, rows: Sequence[Row]) -> None:
+    def samples(self, iteration: int, rows: Sequence[SampleRow]) -> None:
         import wandb
 
         table = wandb.Table(columns=list(COLUMNS), data=[list(row) for row in rows])

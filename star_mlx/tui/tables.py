@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from star_mlx.formatting import harmless, percent
+from star_mlx.formatting import class_order, harmless, interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.measure.paired import Paired
 from star_mlx.tui.colours import BAD, GOOD
@@ -24,7 +24,7 @@ Heads = Literal["long", "short", "few"]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Layout:
     """How roomy an iteration table is: how much of the accuracy by class is in it, how long its
     headers are (with ``few`` it has only what matters most), blanks beside a column."""
 
@@ -34,15 +34,15 @@ class Form:
 
 
 FORMS = (  # the roomiest first
-    Form("intervals", "long", 1),
-    Form("intervals", "long"),
-    Form("percent", "long", 1),
-    Form("percent", "long"),
-    Form("percent", "short"),
-    Form("none", "long", 1),
-    Form("none", "long"),
-    Form("none", "short"),
-    Form("none", "few"),
+    Layout("intervals", "long", 1),
+    Layout("intervals", "long"),
+    Layout("percent", "long", 1),
+    Layout("percent", "long"),
+    Layout("percent", "short"),
+    Layout("none", "long", 1),
+    Layout("none", "long"),
+    Layout("none", "short"),
+    Layout("none", "few"),
 )
 COLUMNS = {  # long and short headers
     "problems": ("problems", "prob-\nlems"),
@@ -95,7 +95,7 @@ def remarks(metrics: Metrics) -> list[str]:
 
 def iteration_table(
     metrics: Metrics, width: int, *, last: int | None = None, classes: bool = True
-) -> tuple[Table, Form]:
+) -> tuple[Table, Layout]:
     """The roomiest table that is no wider than ``width``, of the ``last`` iterations or of all."""
     for form in FORMS:
         if not classes and form.classes != "none":
@@ -106,7 +106,7 @@ def iteration_table(
     return table, form
 
 
-def summary_table(metrics: Metrics, form: Form, *, last: int | None = None) -> Table:
+def summary_table(metrics: Metrics, form: Layout, *, last: int | None = None) -> Table:
     """One row an iteration, of the ``last`` ones or of all."""
     table = _table(space=form.space)
     table.add_column("iter", justify="right", style="bold")
@@ -168,33 +168,29 @@ def _classes_down(lines: Metrics, names: Sequence[str], width: int, title: str) 
 
 
 def classes_of(metrics: Metrics) -> list[str]:
-    """The classes that were measured: numbers in order of size, then names as they came."""
-    names = {name: None for line in metrics for name in line.get("eval", {}).get("by_class", {})}
-    if list(names) == [""]:
-        return []
-    return sorted(names, key=lambda name: int(name) if name.isdecimal() else 10**9)
+    """The classes that were measured, in their order; none if there is only one without a name."""
+    names = {name for line in metrics for name in line.get("eval", {}).get("by_class", {})}
+    return [] if names == {""} else sorted(names, key=class_order)
 
 
-def class_cell(entry: Mapping[str, int] | None, interval: bool) -> str:
-    """``"98 [93-99]"``, or ``"98"``."""
+def class_cell(entry: Mapping[str, int] | None, ends: bool) -> str:
+    """``"98 [93-99]"``, or without the interval's ends ``"98"``."""
     if not entry or not entry["n"]:
         return ""
-    return _share(entry["correct"], entry["n"], interval)
+    return _share(entry["correct"], entry["n"], ends)
 
 
 @cache
-def _share(correct: int, n: int, interval: bool) -> str:
-    low, high = wilson(correct, n)
+def _share(correct: int, n: int, ends: bool) -> str:
     share = percent(correct / n)
-    return f"{share} [{100 * low:.0f}-{100 * high:.0f}]" if interval else share
+    return f"{share} [{interval(wilson(correct, n))}]" if ends else share
 
 
 def dev_cell(line: Mapping[str, Any]) -> str:
     """``"46.2 [42-51]"``."""
     if not (entry := line.get("eval")):
         return ""
-    low, high = entry["ci95"]
-    return f"{percent(entry['accuracy'], 1)} [{100 * low:.0f}-{100 * high:.0f}]"
+    return f"{percent(entry['accuracy'], 1)} [{interval(entry['ci95'])}]"
 
 
 def change(before: Metrics, line: Mapping[str, Any]) -> str:

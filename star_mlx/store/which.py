@@ -1,0 +1,92 @@
+"""Which iteration of a run a name means: a number, best, last, few-shot or zero-shot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from star_mlx.errors import RunError
+
+
+class Finished(Protocol):
+    """What is looked at of a run; ``reading.RunRecord`` has it."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def metrics(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def best(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """An iteration, 0 being the base; ``zero_shot`` is the base without its few-shot prompt."""
+
+    number: int
+    zero_shot: bool = False
+
+
+BASES = {"few-shot": Which(0), "zero-shot": Which(0, zero_shot=True)}
+NAMES = ("best", "last", *BASES)  # beside numbers
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name an iteration, of whatever run."""
+    return text.isdecimal() or text in NAMES
+
+
+def no_such(name: str) -> str:
+    """What is said of a text that names no iteration."""
+    return f"no iteration {name!r}: give a number, {', '.join(NAMES[:-1])} or {NAMES[-1]}"
+
+
+def resolve(name: str, *, best: int, last: int) -> Which:
+    """Which iteration a name means, whether or not there is one of that number.
+
+    Raises:
+        RunError: it is no name of an iteration.
+    """
+    if name.isdecimal():
+        return Which(int(name))
+    numbers = {"best": Which(best), "last": Which(last), **BASES}
+    if name not in numbers:
+        raise RunError(no_such(name))
+    return numbers[name]
+
+
+def which(run: Finished, name: str) -> Which:
+    """Which iteration of a run a name means. It need not have its adapter any more.
+
+    Raises:
+        RunError: it is no name of an iteration, or the run has not finished such a one.
+    """
+    found = resolve(name, best=run.best, last=run.last)
+    if found.number and found.number not in (line["iteration"] for line in run.metrics):
+        raise RunError(f"{run.path} has no iteration {found.number}: its last is {run.last}")
+    return found
+
+
+def number(run: Finished, name: str) -> int:
+    """The number of an iteration whose model is used as it is: any but ``zero-shot``.
+
+    Raises:
+        RunError: as ``which``, or it is ``zero-shot``.
+    """
+    found = which(run, name)
+    if found.zero_shot:
+        raise RunError("zero-shot is a way to measure the base: give a number, best or last")
+    return found.number
+
+
+def most_accurate(accuracies: Mapping[int, float]) -> int | None:
+    """The iteration with the highest dev accuracy, the earliest of equals; None if there is none.
+
+    ``accuracies`` are by iteration, in order. The base takes part: if nothing beats it, it is the
+    best there is.
+    """
+    return max(accuracies, key=lambda n: accuracies[n], default=None)
