@@ -18,11 +18,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from star_mlx import engine as engines
-from star_mlx.measure.accuracy import as_json, tally, wilson
+from star_mlx.measure.accuracy import measured, tally, wilson
 from star_mlx.recipe import opening
 from star_mlx.run import loop
 from star_mlx.store import reading
+from star_mlx.store.metrics import as_json
 from star_mlx.tasks.arithmetic import Arithmetic, ArithmeticOptions
 
 KINDS = {"with": "--rationalize", "without": "--no-rationalize"}
@@ -55,7 +58,7 @@ def measure(folder: Path) -> dict[str, object]:
     figures = {}
     for name, problems in (("test", task.problems("test")), ("longer", longer.problems("test"))):
         attempts = loop.attempt(folder, problems, engine=engine)
-        figures[name] = as_json(tally("test", problems, attempts))
+        figures[name] = msgspec.to_builtins(measured(tally("test", problems, attempts)))
     return figures
 
 
@@ -64,7 +67,7 @@ def table(out: Path) -> None:
         record = reading.read(folder)
         wall = folder / "wall_seconds"
         print(f"\n### {folder.name}" + (f", {wall.read_text().strip()} s" if wall.exists() else ""))
-        classes = list(record.metrics[0]["eval"]["by_class"])
+        classes = list(record.metrics[0].by_class)
         print(
             "\n| iteration | solved | rationalized | kept | valid steps | steps | loss | dev |"
             + "".join(f" {c} |" for c in classes)
@@ -72,7 +75,7 @@ def table(out: Path) -> None:
         )
         print("|---" * (9 + len(classes)) + "|")
         for line in record.metrics:
-            print("| " + " | ".join(row(line, classes)) + " |")
+            print("| " + " | ".join(row(as_json(line), classes)) + " |")
         if (folder / "test.json").exists():
             for name, entry in json.loads((folder / "test.json").read_text()).items():
                 by_class = [f"{c} digits {interval(v)}" for c, v in entry["by_class"].items()]

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from zlib import crc32
 
+import msgspec
+
 from star_mlx import engine as engines
 from star_mlx import star
-from star_mlx.measure.accuracy import as_json
+from star_mlx.measure.accuracy import measured
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading, opening, provenance
 from star_mlx.run import loop
@@ -210,7 +212,9 @@ class _Writer:
         solved = Counter(p.group for p in problems if p.id in right)
         by_class = {group: (n, solved[group]) for group, n in there.items()}
         evaluation = Evaluation("dev", len(rows), len(right), by_class)
-        return as_json(evaluation, self._task.classes), self._chunks(number, "dev", rows, 0)
+        return msgspec.to_builtins(measured(evaluation, self._task.classes)), self._chunks(
+            number, "dev", rows, 0
+        )
 
     def _chunks(
         self, number: int, kind: str, rows: Sequence[bytes], offset: int

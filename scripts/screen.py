@@ -30,12 +30,12 @@ def at_end(run: Path) -> RunState:
     shown = begun(run, found.last)
     last = found.metrics[-1]
     [*rows] = json_lines(run / f"iterations/{found.last:03d}/eval.jsonl")
-    n, seconds = last["eval"]["n"], last["seconds"]["evaluate"]
+    n, seconds = last.dev.n, last.seconds["evaluate"]
     shown.apply(PhaseStarted(found.last, "evaluate", n))
     sample(run, shown, found.last, max(rows, key=lambda row: row["id"]))
     done = round(PART * n)
     tokens = sum(row["tokens"] for row in rows[:done])
-    held = (last["peak_memory_bytes"] * 9 // 10, last["peak_memory_bytes"])
+    held = (last.peak_memory_bytes * 9 // 10, last.peak_memory_bytes)
     shown.apply(
         Progress(found.last, "evaluate", done, n, tokens, seconds * PART, memory=held),
     )
@@ -44,18 +44,18 @@ def at_end(run: Path) -> RunState:
 
 def in_training(run: Path, iteration: int) -> RunState:
     """What the screen showed while an iteration's adapter was trained."""
-    line = next(m for m in reading.read(run).metrics if m["iteration"] == iteration)
+    line = next(m for m in reading.read(run).metrics if m.iteration == iteration)
     shown = begun(run, iteration)
     folder = run / f"iterations/{iteration:03d}"
     rows = [row for row in json_lines(folder / "attempts.jsonl") if row["hinted"]]
     if rows:
         sample(run, shown, iteration, max(rows, key=lambda row: row["id"]))
     for phase, total in (
-        ("generate", line["problems"]),
-        ("rationalize", line["problems"] - line["solved"]),
+        ("generate", line.problems),
+        ("rationalize", line.problems - line.solved),
     ):
         shown.apply(PhaseStarted(iteration, phase, total))
-        shown.apply(Progress(iteration, phase, total, total, 0, line["seconds"][phase]))
+        shown.apply(Progress(iteration, phase, total, total, 0, line.seconds[phase]))
     [*steps] = json_lines(folder / "train.jsonl")
     taken = steps[round(PART * len(steps)) - 1]
     shown.apply(PhaseStarted(iteration, "train", len(steps)))
@@ -66,10 +66,10 @@ def in_training(run: Path, iteration: int) -> RunState:
             taken["step"],
             taken["steps"],
             taken["tokens"],
-            line["seconds"]["train"] * taken["step"] / taken["steps"],
+            line.seconds["train"] * taken["step"] / taken["steps"],
             taken["loss"],
             taken["gradient_norm"],
-            (line["peak_memory_bytes"] * 9 // 10, line["peak_memory_bytes"]),
+            (line.peak_memory_bytes * 9 // 10, line.peak_memory_bytes),
         )
     )
     return shown
@@ -79,9 +79,9 @@ def begun(run: Path, iteration: int) -> RunState:
     """The state when an iteration began."""
     found = reading.read(run)
     shown = RunState()
-    shown.apply(RunStarted(str(run), found.recipe, found.recipe["provenance"]["base"]))
+    shown.apply(RunStarted(str(run), found.values, found.provenance["base"]))
     for line in found.metrics:
-        if line["iteration"] < iteration:
+        if line.iteration < iteration:
             shown.apply(IterationFinished(line))
     return shown
 
@@ -105,7 +105,7 @@ def picture(run: Path, shown: RunState, seconds: float, out: Path) -> None:
 def main() -> None:
     run, out = Path(sys.argv[1]), Path(sys.argv[2])
     found = reading.read(run)
-    took = [sum(line["seconds"].values()) for line in found.metrics]
+    took = [sum(line.seconds.values()) for line in found.metrics]
     picture(run, at_end(run), sum(took), out)
     middle = max(1, found.last // 2)
     running = out.with_name(f"{out.stem}-running{out.suffix}")

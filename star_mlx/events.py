@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from star_mlx.store.metrics import Metrics, as_json
 from star_mlx.types import Phase
 
 
@@ -25,7 +26,10 @@ class RunStarted(Event):
     run: str
     recipe: Mapping[str, Any]
     model: Mapping[str, Any]
-    completed: tuple[Mapping[str, Any], ...] = ()  # metrics lines already there: a resumed run
+    completed: tuple[Metrics, ...] = ()  # lines already there: a resumed run
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "completed": [as_json(line) for line in self.completed]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,10 @@ class Sampled(Event):
 
 @dataclass(frozen=True, slots=True)
 class IterationFinished(Event):
-    metrics: Mapping[str, Any]  # a line of metrics.jsonl
+    metrics: Metrics
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "metrics": as_json(self.metrics)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from star_mlx.measure.accuracy import as_json, ci95, counted, from_json, tally, wilson
+from star_mlx.measure.accuracy import ci95, counted, evaluation, measured, tally, wilson
 from star_mlx.types import Attempt, Problem, Question
 
 
@@ -24,15 +24,15 @@ def test_wilson_is_never_outside_zero_and_one_and_knows_nothing_of_nothing():
     assert wilson(5, 5)[1] == 1.0 and wilson(5, 5)[0] > 0.5
 
 
-def test_tally_counts_by_class_and_survives_the_journey_through_json():
+def test_tally_counts_by_class_and_survives_the_journey_through_a_metrics_line():
     problems = [Problem(str(i), Question(""), "", "odd" if i % 2 else "even") for i in range(5)]
     attempts = [Attempt(p.id, False, "", None, p.id in "014", "stop", ()) for p in problems]
-    evaluation = tally("dev", problems, attempts)
-    assert evaluation.by_class == {"even": (3, 2), "odd": (2, 1)}
-    assert (evaluation.n, evaluation.correct) == (5, 3)
-    entry = as_json(evaluation)
-    assert entry["ci95"] == [round(x, 4) for x in wilson(3, 5)]
-    assert from_json(entry, evaluation.verdicts) == evaluation
+    tallied = tally("dev", problems, attempts)
+    assert tallied.by_class == {"even": (3, 2), "odd": (2, 1)}
+    assert (tallied.n, tallied.correct) == (5, 3)
+    entry = measured(tallied)
+    assert entry.ci95 == tuple(round(x, 4) for x in wilson(3, 5))
+    assert evaluation(entry, tallied.verdicts) == tallied
 
 
 def test_counts_in_a_file_are_rounded_in_one_way():

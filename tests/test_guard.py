@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from star_mlx.run import guard
+from star_mlx.store.metrics import Compared, Metrics
 from star_mlx.types import Done, Evaluation
 
 
@@ -24,15 +25,14 @@ def test_the_best_is_the_most_accurate_the_earliest_of_equals_and_may_be_the_bas
 
 
 def test_an_iteration_is_compared_with_the_base_and_with_the_best_before():
-    entry = guard.entry([done(0, 5), done(1, 12), done(2, 10)])
-    assert entry["best"] == 1
-    assert entry["compared"]["base"]["iteration"] == 0
-    assert (entry["compared"]["base"]["better"], entry["compared"]["base"]["worse"]) == (5, 0)
-    assert entry["compared"]["best"] == {
-        "iteration": 1, "n": 20, "both": 10, "better": 0, "worse": 2, "neither": 8,
-        "p": 0.5, "verdict": "not different",
-    }  # fmt: skip
-    assert guard.entry([Done(0, None), Done(1, Path("M1"))])["compared"] == {}
+    entry = guard.beside_others(Metrics(2), [done(0, 5), done(1, 12), done(2, 10)])
+    assert (entry.iteration, entry.best) == (2, 1)
+    base = entry.compared["base"]
+    assert (base.iteration, base.better, base.worse) == (0, 5, 0)
+    assert entry.compared["best"] == Compared(
+        iteration=1, n=20, both=10, better=0, worse=2, neither=8, p=0.5, verdict="not different"
+    )
+    assert guard.beside_others(Metrics(1), [Done(0, None), Done(1, Path("M1"))]).compared == {}
 
 
 @pytest.mark.parametrize(("right", "worse"), [(12, False), (7, False), (6, True), (0, True)])

@@ -14,6 +14,7 @@ from star_mlx.errors import RunError
 from star_mlx.run import loop
 from star_mlx.store import ledger, rows, writing
 from star_mlx.store.files import json_line, json_lines
+from star_mlx.store.metrics import Metrics
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 from star_mlx.types import Attempt
 from tests.scripts import parts
@@ -48,13 +49,13 @@ def row(id, *, correct, hinted=False, finish="stop"):
 def write(path, *iterations, finished=None):
     """A run folder of these rows of attempts."""
     with writing.opened(path, {}) as opened:
-        opened.finish({"iteration": 0})
+        opened.finish(Metrics(0))
         for number, made in enumerate(iterations, 1):
             folder = path / f"iterations/{number:03d}"
             folder.mkdir(parents=True)
             (folder / "attempts.jsonl").write_bytes(b"".join(map(json_line, made)))
             if finished is None or number <= finished:
-                opened.finish({"iteration": number})
+                opened.finish(Metrics(number))
     return path
 
 

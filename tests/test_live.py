@@ -20,6 +20,7 @@ from star_mlx.events import (
 )
 from star_mlx.progress import live_json
 from star_mlx.run import loop
+from star_mlx.store.metrics import Metrics
 from tests.scripts import learner
 from tests.test_loop import recipe
 from tests.test_loop import run as run_loop
@@ -94,7 +95,7 @@ def test_progress_is_written_once_a_second_and_what_happens_at_once(tmp_path, wr
     for event in (
         Notice("info", "n"),
         PhaseStarted(2, "train", 4),
-        IterationFinished({"iteration": 2}),
+        IterationFinished(Metrics(2)),
     ):
         told(event)
     assert times[4:] == [3.99] * 3

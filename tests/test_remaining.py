@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from star_mlx.events import IterationFinished, PhaseStarted, Progress, RunFinished, RunStarted
+from star_mlx.measure.accuracy import ci95
 from star_mlx.progress.state import RunState
 from star_mlx.progress.time_left import about, phase_left, seconds_left
 from star_mlx.recipe.loading import load, resolved
+from star_mlx.store.metrics import of
 
 SETTINGS = [
     "star.iterations=3",
@@ -18,10 +20,23 @@ SETTINGS = [
     "evaluate.dev=50",
     "generate.batch_size=1",
 ]
+
+
+def dev(correct):
+    low, high = ci95(correct, 50)
+    return {
+        "split": "dev",
+        "n": 50,
+        "correct": correct,
+        "accuracy": correct / 50,
+        "ci95": (low, high),
+    }
+
+
 BASE = {
     "iteration": 0,
-    "eval": {"n": 50, "accuracy": 0.1},
-    "zero_shot": {"n": 50},
+    "eval": dev(5),
+    "zero_shot": dev(2),
     "seconds": {"evaluate": 20.0},  # 0.2 s a problem
 }
 FIRST = {
@@ -31,7 +46,7 @@ FIRST = {
     "rationalized": 40,
     "examples": 80,
     "train": {"steps": 10},
-    "eval": {"n": 50, "accuracy": 0.5},
+    "eval": dev(25),
     "seconds": {"generate": 50.0, "rationalize": 30.0, "train": 20.0, "evaluate": 10.0},
 }
 
@@ -49,7 +64,7 @@ def phase(n, name, done, total, seconds):
     return PhaseStarted(n, name, total), Progress(n, name, done, total, 0, seconds)
 
 
-DONE = (IterationFinished(BASE), IterationFinished(FIRST))
+DONE = (IterationFinished(of(BASE)), IterationFinished(of(FIRST)))
 
 
 def test_what_is_to_come_costs_what_the_last_iteration_cost_and_steps_follow_the_schedule():
@@ -146,14 +161,14 @@ def test_until_a_quarter_of_a_batch_is_done_the_last_rate_holds():
 def test_the_end_is_near():
     over = [p for name in ("generate", "rationalize") for p in phase(3, name, 9, 9, 1.0)]
     second = {**FIRST, "iteration": 2}
-    now = (*DONE, IterationFinished(second), *over, *phase(3, "train", 30, 30, 60.0))
+    now = (*DONE, IterationFinished(of(second)), *over, *phase(3, "train", 30, 30, 60.0))
     assert seconds_left(state(*now, *phase(3, "evaluate", 40, 50, 4.0))) == pytest.approx(1.0)
     assert seconds_left(state(*now, *phase(3, "evaluate", 50, 50, 5.0))) == 0
     assert seconds_left(state(*now, RunFinished("r", "done", 1.0))) is None
 
 
 def test_what_is_measured_after_the_loop_takes_its_own_time_only():
-    lines = [IterationFinished({**FIRST, "iteration": n}) for n in (1, 2, 3)]
+    lines = [IterationFinished(of({**FIRST, "iteration": n})) for n in (1, 2, 3)]
     now = state(DONE[0], *lines, *phase(2, "evaluate", 100, 400, 20.0))
     assert seconds_left(now) == pytest.approx(60.0)
 

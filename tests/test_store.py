@@ -12,6 +12,7 @@ import pytest
 from star_mlx.errors import RunError
 from star_mlx.store import reading, writing
 from star_mlx.store.files import json_line, json_lines, replace
+from star_mlx.store.metrics import Metrics
 from star_mlx.types import Attempt, Example, Trained
 
 RECIPE = {"task": {"name": "arithmetic"}, "seed": 0}
@@ -130,11 +131,11 @@ def test_examples_come_back_without_those_carried_over(tmp_path):
 
 def test_metrics_and_ledger_are_read_back(tmp_path):
     with writing.opened(tmp_path / "run", RECIPE) as run:
-        run.finish({"iteration": 0})
-        run.finish({"iteration": 1}, [attempt("a"), attempt("b", correct=False)])
+        run.finish(Metrics(0))
+        run.finish(Metrics(1), [attempt("a"), attempt("b", correct=False)])
         run.journal("iteration", iteration=2, solved=["b"], failed=[])  # cut off before its line
     with writing.opened(tmp_path / "run", RECIPE) as run:
-        assert [line["iteration"] for line in run.metrics] == [0, 1]
+        assert [line.iteration for line in run.metrics] == [0, 1]
         assert run.solved == {"a": True, "b": False}
     record = reading.read(tmp_path / "run")
     assert record.recipe == RECIPE and record.last == 1

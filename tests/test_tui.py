@@ -27,6 +27,7 @@ from star_mlx.formatting import class_order, count, duration, interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.progress.state import RunState
 from star_mlx.recipe.loading import load, resolved
+from star_mlx.store.metrics import Metrics, of
 from star_mlx.tui.colours import BAD, GOOD, REST
 from star_mlx.tui.live_screen import SHARE, draw
 from star_mlx.tui.plain import iteration_line
@@ -54,7 +55,13 @@ def evaluation(counts, n=100):
     }
 
 
-def line(number, counts=(99, 32, 5, 0, 0)):
+def line(number, counts=(99, 32, 5, 0, 0), without=(), **changes):
+    """A metrics line; ``changes`` go over its keys, ``without`` are left out."""
+    values = {**values_of(number, counts), **changes}
+    return of({key: value for key, value in values.items() if key not in without})
+
+
+def values_of(number, counts):
     if number == 0:
         return {"iteration": 0, "eval": evaluation((3, 0, 0, 0, 0)), "seconds": {"evaluate": 4.2}}
     return {
@@ -108,7 +115,7 @@ def test_events_fold_into_the_state():
     folded = state(
         IterationFinished(line(0)), PhaseStarted(1, "train", 48), at, Notice("warning", "w")
     )
-    assert folded.at == at and [m["iteration"] for m in folded.metrics] == [0]
+    assert folded.at == at and [m.iteration for m in folded.metrics] == [0]
     assert folded.notices == [Notice("warning", "w")]
     folded.apply(IterationFinished(line(1)))
     folded.apply(RunFinished("runs/a-001", "done", 9.0))
@@ -119,7 +126,7 @@ def test_a_resumed_run_begins_with_what_is_done_and_an_iteration_stands_once():
     folded = RunState()
     folded.apply(RunStarted("r", RECIPE, MODEL, (line(0), line(1))))
     folded.apply(IterationFinished(line(1)))
-    assert [m["iteration"] for m in folded.metrics] == [0, 1]
+    assert [m.iteration for m in folded.metrics] == [0, 1]
 
 
 # --------------------------------------------------------------------------- tables
@@ -146,23 +153,23 @@ def test_many_long_classes_stand_below_each_other():
     entry = evaluation((50, 60))
     names = [f"Counting & Probability [bold] {i}" for i in range(7)]
     entry["by_class"] = {name: {"n": 100, "correct": 50} for name in names}
-    text = rendered(tui.summary([{**line(1), "eval": entry}], 80), 80)
+    text = rendered(tui.summary([line(1, eval=entry)], 80), 80)
     assert all(name in text for name in names) and text.count("50 [40-60]") == 7
 
 
 def test_ten_classes_are_in_order_of_size():
-    metrics = [{**line(1), "eval": evaluation(range(10))}]
-    shuffled = dict(reversed(metrics[0]["eval"]["by_class"].items()))
-    metrics[0]["eval"]["by_class"] = shuffled
+    entry = evaluation(range(10))
+    entry["by_class"] = dict(reversed(entry["by_class"].items()))
+    metrics = [line(1, eval=entry)]
     from star_mlx.tui.tables import classes_of
 
     assert classes_of(metrics) == [str(n) for n in range(1, 11)]
 
 
 def test_a_run_without_evaluation_or_classes_has_a_table_too():
-    bare = {k: v for k, v in line(1).items() if k != "eval"}
-    assert "812" in rendered(tui.summary([{"iteration": 0}, bare], 80), 80)
-    single = {**line(1), "eval": {**evaluation((50,)), "by_class": {"": {"n": 100, "correct": 50}}}}
+    bare = line(1, without=("eval",))
+    assert "812" in rendered(tui.summary([Metrics(0), bare], 80), 80)
+    single = line(1, eval={**evaluation((50,)), "by_class": {"": {"n": 100, "correct": 50}}})
     assert "by class" not in rendered(tui.summary([single], 80), 80)
 
 
@@ -196,9 +203,9 @@ def test_quantities():
 
 
 def test_every_column_fits_at_80_columns_in_a_large_and_perfect_run_as_well():
-    large = {**line(12, (100,) * 5), "problems": 10_000, "solved": 10_000, "examples": 10_000,
-             "rationalized": 9999, "newly_solved": 9999, "forgotten": 9999,
-             "seconds": {"generate": 9999.0}}  # fmt: skip
+    large = line(12, (100,) * 5, problems=10_000, solved=10_000, examples=10_000,
+                 rationalized=9999, newly_solved=9999, forgotten=9999,
+                 seconds={"generate": 9999.0})  # fmt: skip
     text = rendered(tui.summary([line(0), large], 80), 80)
     row = next(r for r in text.splitlines() if r.startswith("  12 ")).split()
     assert row == ["12", "10000", "10000", "9999", "10000", "9999", "9999", "48", "0.312", "100.0",
@@ -221,17 +228,16 @@ def test_the_table_is_the_roomiest_that_fits_and_narrow_ones_have_what_matters()
 
 def test_a_change_is_against_the_best_before_also_where_that_is_not_shown():
     scores = [(50,), (80,), (70,), (80,), (90,)]
-    metrics = [{"iteration": n, "eval": evaluation(s)} for n, s in enumerate(scores)]
+    metrics = [of({"iteration": n, "eval": evaluation(s)}) for n, s in enumerate(scores)]
     told = [change(metrics[:n], entry) for n, entry in enumerate(metrics)]
     assert told == ["", "+30.0", "-10.0", "0.0", "+10.0"]
     text = rendered(iteration_table(metrics, 80, last=2)[0], 80)
     assert "+10.0" in text and "90.0" in text and "-10.0" not in text
-    assert change([{"iteration": 0}], metrics[1]) == "" and change(metrics, {"iteration": 9}) == ""
+    assert change([Metrics(0)], metrics[1]) == "" and change(metrics, Metrics(9)) == ""
 
 
 def test_a_table_of_an_older_run_has_blanks_where_that_told_nothing():
-    old = {k: v for k, v in line(1).items() if k not in ("newly_solved", "forgotten")}
-    old["train"] = {"steps": 48}
+    old = line(1, without=("newly_solved", "forgotten"), train={"steps": 48})
     row = next(r for r in rendered(tui.summary([old], 80), 80).splitlines() if " 812 " in r)
     assert row.split()[:7] == ["1", "1000", "812", "133", "945", "48", "27.2"]
 
@@ -467,7 +473,7 @@ def test_an_iteration_in_a_line_says_its_change_and_leaves_out_what_it_does_not_
     assert "dev 27.2 [23-31] % (+26.6 against the best before), " in iteration_line(
         line(1), metrics
     )
-    bare = {"iteration": 0, "seconds": {"evaluate": 2.0}}
+    bare = of({"iteration": 0, "seconds": {"evaluate": 2.0}})
     assert iteration_line(bare, [bare]) == "iteration 0 done: 2.0 s"
 
 

@@ -94,7 +94,7 @@ def test_a_run_that_is_driven_is_seen_at_what_it_does(tmp_path):
 def test_a_finished_run_is_one_state_with_its_iterations(run):
     [state] = watch.states(run)
     assert state.finished.reason == "done" and state.run == str(run)
-    assert [line["iteration"] for line in state.metrics] == [0, 1, 2, 3]
+    assert [line.iteration for line in state.metrics] == [0, 1, 2, 3]
     assert state.recipe["task"]["name"] == "arithmetic" and state.model["name"] == "scripted"
 
 
@@ -111,7 +111,7 @@ def test_a_run_without_the_file_of_what_it_is_at_is_known_by_its_journal(run, be
     assert next(watch.states(run)).finished.reason == "done"
     files = watch.Files(begun)
     state = files.state()
-    assert [line["iteration"] for line in state.metrics] == [0, 1] and state.at is None
+    assert [line.iteration for line in state.metrics] == [0, 1] and state.at is None
     assert (state.idle, state.finished) == ("", None)
     assert "no process is driving this run" in files.state(later(minutes=11)).idle
 
@@ -179,7 +179,7 @@ def test_a_file_torn_in_the_middle_is_read_again_at_the_next_turn(begun):
     line = json.loads(whole["metrics.jsonl"].splitlines()[-1]) | {"iteration": 2}
     (begun / "metrics.jsonl").write_bytes(whole["metrics.jsonl"] + live_json.json_line(line))
     (begun / "live.json").write_bytes(whole["live.json"])
-    assert [m["iteration"] for m in files.state().metrics] == [0, 1, 2]
+    assert [m.iteration for m in files.state().metrics] == [0, 1, 2]
 
 
 def test_elapsed_time_is_counted_once_however_often_it_is_read(begun):
@@ -225,7 +225,7 @@ def test_a_baseline_is_a_run_to_be_watched_too(tmp_path):
     path = tmp_path / "few-shot"
     loop.run(kind, path, lambda event: None, engine=ScriptedEngine(learner))
     [state] = watch.states(path)
-    assert state.finished and [line["iteration"] for line in state.metrics] == [0]
+    assert state.finished and [line.iteration for line in state.metrics] == [0]
 
 
 # --------------------------------------------------------------------------- on the screens

@@ -14,6 +14,7 @@ from star_mlx.errors import RunError, TaskError
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
 from star_mlx.store import names, reading, which
+from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.rows import AttemptText
 from star_mlx.types import Problem, Question, Task
 
@@ -101,9 +102,9 @@ class Facts:
 
     iteration: int
     recipe: Mapping[str, Any]  # as published: without the machine's paths
-    metrics: tuple[Mapping[str, Any], ...]
+    metrics: tuple[Metrics, ...]
     results: tuple[Mapping[str, Any], ...]  # what `star-mlx evaluate` found of this iteration
-    baselines: Mapping[str, Mapping[str, Any]]  # name -> an ``eval`` entry
+    baselines: Mapping[str, Measured]  # by name
     base: BaseFacts
     adapter: Mapping[str, Any]  # adapter_config.json
     adapter_hash: str
@@ -112,9 +113,9 @@ class Facts:
     samples: tuple[Sample, ...]
 
     @property
-    def line(self) -> Mapping[str, Any]:
+    def line(self) -> Metrics:
         """The metrics line of the iteration."""
-        return next(line for line in self.metrics if line["iteration"] == self.iteration)
+        return next(line for line in self.metrics if line.iteration == self.iteration)
 
     @property
     def dataset(self) -> str | None:
@@ -149,7 +150,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
     return Facts(
         iteration=number,
         recipe=published(record.values),
-        metrics=tuple(sorted(record.metrics, key=lambda line: line["iteration"])),
+        metrics=tuple(sorted(record.metrics, key=lambda line: line.iteration)),
         results=_results(record, number),
         baselines=_baselines(record),
         base=_base(record),
@@ -236,21 +237,21 @@ def _results(record: reading.RunRecord, number: int) -> tuple[Mapping[str, Any],
     return tuple(found.values())
 
 
-def _baselines(record: reading.RunRecord) -> dict[str, Mapping[str, Any]]:
+def _baselines(record: reading.RunRecord) -> dict[str, Measured]:
     """What the iteration is measured against, as far as it was measured on dev."""
-    found: dict[str, Mapping[str, Any]] = {}
-    zero = next((line for line in record.metrics if line["iteration"] == 0), {})
-    if "eval" in zero:
-        found["the base, few-shot" if "zero_shot" in zero else "the base"] = zero["eval"]
-    if "zero_shot" in zero:
-        found["the base, without examples"] = zero["zero_shot"]
+    found: dict[str, Measured] = {}
+    zero = next((line for line in record.metrics if line.iteration == 0), Metrics(0))
+    if zero.dev:
+        found["the base, few-shot" if zero.zero_shot else "the base"] = zero.dev
+    if zero.zero_shot:
+        found["the base, without examples"] = zero.zero_shot
     words = {"direct": "trained on answers alone", "sft": "trained on the data's own rationales"}
     for kind, name in words.items():
         folder = names.baseline(record.path, kind)
         if (folder / names.METRICS).is_file():
             last = reading.read(folder).metrics[-1]
-            if last["iteration"] and "eval" in last:
-                found[name] = last["eval"]
+            if last.iteration and last.dev:
+                found[name] = last.dev
     return found
 
 

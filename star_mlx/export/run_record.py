@@ -15,7 +15,7 @@ import yaml
 
 from star_mlx import prompts
 from star_mlx.export.facts import Facts, gather
-from star_mlx.store.files import json_line
+from star_mlx.store import metrics
 from star_mlx.store.reading import file_sha256
 
 CARD, MANIFEST = "README.md", "run/manifest.json"
@@ -36,7 +36,9 @@ def write_record(facts: Facts, folder: Path) -> None:
         texts["run/prompt.txt"] = asked.few_shot
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
-    (folder / "run/metrics.jsonl").write_bytes(b"".join(map(json_line, facts.metrics)))
+    (folder / "run/metrics.jsonl").write_bytes(
+        b"".join(metrics.line(line) + b"\n" for line in facts.metrics)
+    )
 
 
 def files(folder: Path) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
+from star_mlx.store.metrics import ClassCounts, Measured
 from star_mlx.types import Attempt, Evaluation, Problem, Split
 
 
@@ -42,17 +43,16 @@ def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]
     return Evaluation(split, len(attempts), sum(a.correct for a in attempts), by_class, verdicts)
 
 
-def as_json(evaluation: Evaluation, classes: str = "") -> dict[str, Any]:
-    """The ``eval`` entry of a metrics line; ``classes`` says what the classes are."""
-    return {
-        "split": evaluation.split,
-        **counted(evaluation.correct, evaluation.n),
-        "classes": classes,
-        "by_class": {c: {"n": n, "correct": k} for c, (n, k) in evaluation.by_class.items()},
-    }
+def measured(evaluation: Evaluation, classes: str = "") -> Measured:
+    """An evaluation as a metrics line has it; ``classes`` says what the classes are."""
+    n, correct = evaluation.n, evaluation.correct
+    low, high = ci95(correct, n)
+    by_class = {name: ClassCounts(*counts) for name, counts in evaluation.by_class.items()}
+    share = round(evaluation.accuracy, 6)
+    return Measured(evaluation.split, n, correct, share, (low, high), classes, by_class)
 
 
-def from_json(entry: dict[str, Any], verdicts: Mapping[str, bool]) -> Evaluation:
-    """The evaluation of an ``eval`` entry with its verdicts."""
-    by_class = {c: (v["n"], v["correct"]) for c, v in entry["by_class"].items()}
-    return Evaluation(entry["split"], entry["n"], entry["correct"], by_class, verdicts)
+def evaluation(entry: Measured, verdicts: Mapping[str, bool]) -> Evaluation:
+    """The evaluation that a metrics line has, with its verdicts."""
+    by_class = {name: (counts.n, counts.correct) for name, counts in entry.by_class.items()}
+    return Evaluation(entry.split, entry.n, entry.correct, by_class, verdicts)

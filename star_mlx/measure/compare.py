@@ -177,9 +177,9 @@ def _paired(first: Verdicts, second: Verdicts, ids: Set[str]) -> Paired:
 
 
 def _by_iteration(first: RunRecord, second: RunRecord, changed: Set[str]) -> dict[int, Paired]:
-    numbers = {line["iteration"] for line in first.metrics}
+    numbers = {line.iteration for line in first.metrics}
     found = {}
-    for number in sorted(numbers & {line["iteration"] for line in second.metrics}):
+    for number in sorted(numbers & {line.iteration for line in second.metrics}):
         old, new = dev_verdicts(first, number), dev_verdicts(second, number)
         if common := (old.keys() & new.keys()) - changed:
             found[number] = _paired(old, new, common)

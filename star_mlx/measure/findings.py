@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from star_mlx.formatting import class_order, interval
 from star_mlx.measure import accuracy
 from star_mlx.measure.paired import majority, paired, pass_at_k
@@ -27,8 +29,9 @@ def summary(
         "tokens": sum(len(a.token_ids) for a in made),
     }
     if samples == 1:
+        counted = accuracy.measured(accuracy.tally(split, problems, made), task.classes)
         return {
-            **accuracy.as_json(accuracy.tally(split, problems, made), task.classes),
+            **msgspec.to_builtins(counted),
             **extra,
         }
     k = samples

@@ -124,7 +124,7 @@ def snapshot(state: RunState, *, running: bool, seconds: float) -> dict[str, Any
         "running": running,
         "reason": state.finished.reason if state.finished else "",
         "seconds": round(state.finished.seconds if state.finished else seconds, 3),
-        "last": max((line["iteration"] for line in state.metrics), default=-1),
+        "last": max((line.iteration for line in state.metrics), default=-1),
         "model": state.model,
         "at": asdict(state.at) if state.at else None,
         "past": [asdict(at) for at in state.past],

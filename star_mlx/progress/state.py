@@ -17,6 +17,7 @@ from star_mlx.events import (
     RunStarted,
     Sampled,
 )
+from star_mlx.store.metrics import Metrics
 
 SAMPLES = 8  # how many of the latest attempts are kept to be shown
 
@@ -34,7 +35,7 @@ class RunState:
     run: str = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
-    metrics: list[Mapping[str, Any]] = field(default_factory=list)
+    metrics: list[Metrics] = field(default_factory=list)
     at: Progress | None = None
     past: list[Progress] = field(default_factory=list)
     held: int = 0
@@ -71,19 +72,19 @@ class RunState:
         elif isinstance(event, RunFinished):
             self.finished, self.at = event, None
 
-    def _enter(self, line: Mapping[str, Any]) -> None:
-        number = line["iteration"]
-        self.metrics = [m for m in self.metrics if m["iteration"] != number] + [line]
-        self.peak = max(self.peak, line.get("peak_memory_bytes", 0))
+    def _enter(self, line: Metrics) -> None:
+        number = line.iteration
+        self.metrics = [m for m in self.metrics if m.iteration != number] + [line]
+        self.peak = max(self.peak, line.peak_memory_bytes or 0)
 
 
 def changes(old: RunState, new: RunState) -> Iterator[Event]:
     """Events that lead from one state of a run to another, as far as lines tell of them."""
     if not old.run:
         yield RunStarted(new.run, new.recipe, new.model)
-    known = {line["iteration"] for line in old.metrics}
+    known = {line.iteration for line in old.metrics}
     for line in new.metrics:
-        if line["iteration"] not in known:
+        if line.iteration not in known:
             yield IterationFinished(line)
     for notice in new.notices:
         if notice not in old.notices:

@@ -8,6 +8,7 @@ from typing import Any
 from star_mlx.events import Progress
 from star_mlx.progress.state import RunState
 from star_mlx.star import amount
+from star_mlx.store.metrics import Metrics
 from star_mlx.types import Phase
 
 PHASES: tuple[Phase, ...] = ("generate", "rationalize", "train", "evaluate")
@@ -29,7 +30,7 @@ def seconds_left(state: RunState) -> float | None:
     """
     if state.finished or "star" not in state.recipe:
         return None
-    at, last = state.at, max((line["iteration"] for line in state.metrics), default=-1)
+    at, last = state.at, max((line.iteration for line in state.metrics), default=-1)
     costs, left = _costs(state), phase_left(state)
     if left is None:
         return None
@@ -90,7 +91,7 @@ def _costs(state: RunState, *, own: bool = True) -> dict[Phase, float]:
     costs: dict[Phase, float] = {}
     for line in state.metrics:
         for phase, units in _units(line, state.recipe).items():
-            if units and (seconds := line.get("seconds", {}).get(phase)):
+            if units and (seconds := line.took(phase)):
                 costs[phase] = seconds / units
     for over in state.past:
         if each := _own(over, state.recipe):
@@ -103,15 +104,15 @@ def _costs(state: RunState, *, own: bool = True) -> dict[Phase, float]:
     return costs
 
 
-def _units(line: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[Phase, float]:
+def _units(line: Metrics, recipe: Mapping[str, Any]) -> dict[Phase, float]:
     """Attempts and optimizer steps of a finished iteration."""
-    problems = line.get("problems", 0)
+    problems = line.problems or 0
     tried = recipe.get("star", {}).get("p_rationalization", 1.0)
     return {
         "generate": problems * _samples(recipe),
-        "rationalize": (problems - line.get("solved", 0)) * tried,
-        "train": line.get("train", {}).get("steps", 0),
-        "evaluate": sum(line.get(name, {}).get("n", 0) for name in ("eval", "zero_shot")),
+        "rationalize": (problems - (line.solved or 0)) * tried,
+        "train": line.steps or 0,
+        "evaluate": sum(found.n for found in (line.dev, line.zero_shot) if found),
     }
 
 
@@ -166,7 +167,7 @@ def _work(state: RunState, phase: Phase, n: int) -> float | None:
 def _held_out(state: RunState) -> float | None:
     if state.at is not None and state.at.phase == "evaluate":
         return state.at.total
-    measured = [line["eval"]["n"] for line in state.metrics if "eval" in line]
+    measured = [line.dev.n for line in state.metrics if line.dev]
     known: int | None = measured[-1] if measured else state.recipe.get("evaluate", {}).get("dev")
     return known
 
@@ -175,7 +176,8 @@ def _problems(state: RunState) -> float | None:
     """Problems an iteration: as now, else as in the last one, else as the recipe has it."""
     if begun := _now(state, "generate"):
         return begun.total / _samples(state.recipe)
-    known: int | None = _last(state).get("problems", state.recipe["star"]["problems"])
+    last = _last(state)
+    known: int | None = last.problems if last else state.recipe["star"]["problems"]
     return known
 
 
@@ -187,9 +189,9 @@ def _rationalized(state: RunState) -> float | None:
     if _now(state, "train"):  # there was nothing to rationalize
         return 0.0
     line = _last(state)
-    if not line:
+    if line is None or not line.problems:
         return None
-    return _units(line, state.recipe)["rationalize"] / line["problems"]
+    return _units(line, state.recipe)["rationalize"] / line.problems
 
 
 def _steps(state: RunState, n: int) -> float | None:
@@ -199,9 +201,9 @@ def _steps(state: RunState, n: int) -> float | None:
     if long.steps is not None:
         return long.steps
     line, problems = _last(state), _problems(state)
-    if not line or problems is None:
+    if line is None or not line.problems or problems is None:
         return None
-    examples = round(line["examples"] * problems / line["problems"])
+    examples = round((line.examples or 0) * problems / line.problems)
     return long.steps_for(examples, state.recipe["train"]["batch_size"])
 
 
@@ -211,6 +213,6 @@ def _now(state: RunState, phase: Phase) -> Progress | None:
     return next((at for at in begun if at.phase == phase), None)
 
 
-def _last(state: RunState) -> Mapping[str, Any]:
-    """The line of the last finished iteration of the loop; empty where there is none."""
-    return next((line for line in reversed(state.metrics) if line.get("problems")), {})
+def _last(state: RunState) -> Metrics | None:
+    """The line of the last finished iteration of the loop, or None."""
+    return next((line for line in reversed(state.metrics) if line.problems), None)

@@ -70,12 +70,12 @@ class Files:
             list(self._record.metrics),
         )
         state.model = state.model or dict(self._record.provenance.get("base", {}))
-        state.peak = max([state.peak, *(m.get("peak_memory_bytes", 0) for m in state.metrics)])
-        if any(line["iteration"] > seen.last for line in self._record.metrics):
+        state.peak = max([state.peak, *(m.peak_memory_bytes or 0 for m in state.metrics)])
+        if any(line.iteration > seen.last for line in self._record.metrics):
             state.at, state.past = None, []  # that iteration is over
         reason = seen.reason or (journal["reason"] if journal["event"] == "finished" else "")
         if reason:
-            took = state.seconds or sum(sum(m.get("seconds", {}).values()) for m in state.metrics)
+            took = state.seconds or sum(m.total_seconds for m in state.metrics)
             state.apply(RunFinished(state.run, reason, took))
         else:
             times = [time for time in (seen.time, journal["time"]) if time]

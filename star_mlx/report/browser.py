@@ -100,7 +100,7 @@ def _prompts(group: Group) -> dict[str, str]:
     wanted = {shown.id for shown in group.selection.shown if shown.split == "train"}
     found: dict[str, str] = {}
     for line in group.run.iterations:
-        for example in group.run.record.examples(line["iteration"]) if wanted else ():
+        for example in group.run.record.examples(line.iteration) if wanted else ():
             if example.id in wanted:
                 found[example.id] = example.prompt
                 wanted.discard(example.id)

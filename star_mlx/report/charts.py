@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from star_mlx.measure.accuracy import wilson
 from star_mlx.report import drawing
 from star_mlx.report.gather import Grid, Run
 from star_mlx.report.parts import Chart, Table, label, measured, share, whole
+from star_mlx.store.metrics import ClassCounts, Measured
 
 CLASSES = 8  # so many lines are drawn in a panel
 ROWS = 1000  # so many problems are drawn one a line
@@ -33,11 +34,11 @@ def accuracy(runs: Sequence[Run]) -> Chart | None:
     axes = figure.add_subplot()
     tops = []
     for index, run in enumerate(runs):
-        entries = [line["eval"] for line in run.measured]
+        entries = [dev for _, dev in run.measured]
         aside = (index - (len(runs) - 1) / 2) * 0.08  # so that bars do not hide each other
-        x = [line["iteration"] + aside for line in run.measured]
+        x = [number + aside for number, _ in run.measured]
         tops += _line(axes, x, entries, drawing.name(run.label), drawing.look(index))
-    last = max((line["iteration"] for run in runs for line in run.measured), default=0)
+    last = max((number for run in runs for number, _ in run.measured), default=0)
     for index, (text, entry) in enumerate(_against(runs)):
         tops += _level(axes, last + 0.3 + 0.15 * index, entry, text, index)
     drawing.iterations(axes, "iteration (0 is the base)")
@@ -45,13 +46,11 @@ def accuracy(runs: Sequence[Run]) -> Chart | None:
     axes.set_ylim(0, min(102, 1.08 * max([10.0, *tops])))
     drawing.legend_below(figure, axes)
     rows = [
-        (label(run.label), str(line["iteration"]), measured(line["eval"]), whole(line["eval"]["n"]))
+        (label(run.label), str(number), measured(dev), whole(dev.n))
         for run in runs
-        for line in run.measured
+        for number, dev in run.measured
     ]
-    rows += [
-        (label(text), "", measured(entry), whole(entry["n"])) for text, entry in _against(runs)
-    ]
+    rows += [(label(text), "", measured(entry), whole(entry.n)) for text, entry in _against(runs)]
     heads = ("model", "iteration", "dev accuracy [95%]", "n")
     return Chart(
         name="accuracy",
@@ -64,21 +63,21 @@ def accuracy(runs: Sequence[Run]) -> Chart | None:
 
 
 def _line(
-    axes: Axes, x: list[float], entries: Sequence[Mapping[str, Any]], text: str, looks: Any
+    axes: Axes, x: list[float], entries: Sequence[ClassCounts | Measured], text: str, looks: Any
 ) -> list[float]:
     """Draw accuracies in per cent; where their intervals end."""
-    y = [100 * entry["correct"] / entry["n"] if entry["n"] else 0.0 for entry in entries]
-    ends = [wilson(entry["correct"], entry["n"]) for entry in entries]
+    y = [100 * entry.correct / entry.n if entry.n else 0.0 for entry in entries]
+    ends = [wilson(entry.correct, entry.n) for entry in entries]
     low, high = ([100 * end[i] for end in ends] for i in (0, 1))
     drawing.with_intervals(axes, x, y, low, high, text, looks)
     return high
 
 
-def _level(axes: Axes, x: float, entry: Mapping[str, Any], text: str, index: int) -> list[float]:
+def _level(axes: Axes, x: float, entry: Measured, text: str, index: int) -> list[float]:
     """Draw an accuracy across the picture, with its interval at the right; where that ends."""
     looks = drawing.look(index + 3)
-    y = 100 * entry["correct"] / entry["n"]
-    low, high = (100 * end for end in wilson(entry["correct"], entry["n"]))
+    y = 100 * entry.correct / entry.n
+    low, high = (100 * end for end in wilson(entry.correct, entry.n))
     dashes = (0, (2 + 2 * (index % 3), 2))
     named = drawing.name(f"{text}: {measured(entry)}", 80)
     axes.axhline(y, color=looks["color"], linestyle=dashes, linewidth=1.2, label=named)
@@ -87,14 +86,14 @@ def _level(axes: Axes, x: float, entry: Mapping[str, Any], text: str, index: int
     return [high]
 
 
-def _against(runs: Sequence[Run]) -> list[tuple[str, Mapping[str, Any]]]:
+def _against(runs: Sequence[Run]) -> list[tuple[str, Measured]]:
     """The baselines of the runs; one that is the same for all is named once."""
     found: dict[tuple[str, int, int], list[str]] = {}
-    entries: dict[tuple[str, int, int], Mapping[str, Any]] = {}
+    entries: dict[tuple[str, int, int], Measured] = {}
     for run in runs:
         for one in run.baselines:
-            if one.eval["n"]:
-                key = (one.name, one.eval["n"], one.eval["correct"])
+            if one.eval.n:
+                key = (one.name, one.eval.n, one.eval.correct)
                 found.setdefault(key, []).append(run.label)
                 entries[key] = one.eval
     names = [key[0] for key in found]
@@ -115,9 +114,9 @@ def classes(runs: Sequence[Run]) -> Chart | None:
     for axes, run in zip(panels, drawn, strict=True):
         for index, group in enumerate(shown):
             points = [
-                (line["iteration"], line["eval"]["by_class"][group])
-                for line in run.measured
-                if line["eval"]["by_class"].get(group, {}).get("n")
+                (number, dev.by_class[group])
+                for number, dev in run.measured
+                if group in dev.by_class and dev.by_class[group].n
             ]
             aside = (index - (len(shown) - 1) / 2) * 0.06  # so that bars do not hide each other
             x = [number + aside for number, _ in points]
@@ -126,7 +125,7 @@ def classes(runs: Sequence[Run]) -> Chart | None:
         axes.set_ylim(0, 102)
         drawing.iterations(axes)
         axes.set_ylabel("dev accuracy, %")
-    what = next((w for run in drawn for n in run.measured if (w := n["eval"].get("classes"))), "")
+    what = next((dev.classes for run in drawn for _, dev in run.measured if dev.classes), "")
     drawing.legend_below(figure, panels[0], drawing.name(what or "class"), _columns(shown))
     rest = len(names) - len(shown)
     some = f" The {len(shown)} largest classes are drawn; the table has all." if rest else ""
@@ -148,27 +147,26 @@ def _columns(names: Sequence[str]) -> int:
 def _class_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
     rows = []
     for run in runs:
-        for line in run.measured:
-            groups = line["eval"]["by_class"]
+        for number, dev in run.measured:
+            groups = dev.by_class
             cells = [
-                f"{share(groups[k]['correct'], groups[k]['n'])} of {groups[k]['n']}"
-                if k in groups
-                else ""
+                f"{share(groups[k].correct, groups[k].n)} of {groups[k].n}" if k in groups else ""
                 for k in names
             ]
-            rows.append((label(run.label), str(line["iteration"]), *cells))
+            rows.append((label(run.label), str(number), *cells))
     heads = ("run", "iteration", *(label(k) for k in names))
     return Table("Accuracy on dev by class and iteration", heads, tuple(rows))
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
     """The classes there are; none where there is only the one without a name."""
-    names = {k for run in runs for line in run.measured for k in line["eval"]["by_class"]}
+    names = {k for run in runs for _, dev in run.measured for k in dev.by_class}
     return sorted(names - {""}, key=class_order)
 
 
 def _size(runs: Sequence[Run], group: str) -> int:
-    sizes = [n["eval"]["by_class"].get(group, {}).get("n", 0) for run in runs for n in run.measured]
+    counts = [dev.by_class.get(group) for run in runs for _, dev in run.measured]
+    sizes = [found.n for found in counts if found]
     return max(sizes, default=0)
 
 
@@ -180,10 +178,10 @@ def yields(runs: Sequence[Run]) -> Chart | None:
     figure, panels = drawing.rows(drawn)
     for (left, right), run in zip(panels, drawn, strict=True):
         lines = run.iterations
-        x = [line["iteration"] for line in lines]
-        direct = [line.get("solved", 0) for line in lines]
-        hinted = [line.get("rationalized", 0) for line in lines]
-        total = [line.get("problems", 0) for line in lines]
+        x = [line.iteration for line in lines]
+        direct = [line.solved or 0 for line in lines]
+        hinted = [line.rationalized or 0 for line in lines]
+        total = [line.problems or 0 for line in lines]
         rest = [max(0, n - a - b) for n, a, b in zip(total, direct, hinted, strict=True)]
         bottom = np.zeros(len(x))
         for values, text, color, hatch in (
@@ -193,7 +191,7 @@ def yields(runs: Sequence[Run]) -> Chart | None:
         ):
             left.bar(x, values, bottom=bottom, color=color, hatch=hatch, label=text, width=0.75)
             bottom += np.array(values)
-        kept = [line.get("examples", 0) for line in lines]
+        kept = [line.examples or 0 for line in lines]
         left.plot(x, kept, "D--", color=drawing.INK, label="kept to train on", linewidth=1)
         drawing.iterations(left)
         drawing.counts(left, "problems")
@@ -202,7 +200,7 @@ def yields(runs: Sequence[Run]) -> Chart | None:
             drawing.legend_under(axes)
     keys = ("problems", "solved", "rationalized", "examples", "newly_solved", "forgotten")
     rows = [
-        (label(run.label), str(line["iteration"]), *(whole(line.get(key)) for key in keys))
+        (label(run.label), str(line.iteration), *(whole(getattr(line, key)) for key in keys))
         for run in drawn
         for line in run.iterations
     ]
@@ -220,9 +218,9 @@ def yields(runs: Sequence[Run]) -> Chart | None:
 
 def _changes(axes: Axes, run: Run) -> None:
     """How many problems were newly solved and forgotten."""
-    x = [line["iteration"] for line in run.iterations]
-    new = [line.get("newly_solved", 0) for line in run.iterations]
-    lost = [line.get("forgotten", 0) for line in run.iterations]
+    x = [line.iteration for line in run.iterations]
+    new = [line.newly_solved or 0 for line in run.iterations]
+    lost = [line.forgotten or 0 for line in run.iterations]
     if not any(new + lost):
         drawing.nothing(axes, "no problem that was drawn again\nwas newly solved or forgotten")
         return

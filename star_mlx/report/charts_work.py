@@ -12,10 +12,12 @@ from star_mlx.measure.accuracy import wilson
 from star_mlx.report import drawing
 from star_mlx.report.gather import Curve, Run
 from star_mlx.report.parts import Chart, Table, decimal, label, share, whole
+from star_mlx.store.metrics import Generated, Metrics, Training
+from star_mlx.types import Phase
 
 CURVES = 8  # so many iterations are drawn in a panel
 
-PHASES = (
+PHASES: tuple[tuple[Phase, str, str], ...] = (
     ("generate", drawing.BLUE, ""),
     ("rationalize", drawing.ORANGE, "///"),
     ("train", drawing.GREEN, "\\" * 3),
@@ -106,9 +108,9 @@ def _ends(runs: Sequence[Run]) -> Any:
     drawn = [run for run in runs if _trained(run)]
     figure, panels = drawing.panels(drawn)
     for axes, run in zip(panels, drawn, strict=True):
-        x = [line["iteration"] for line in _trained(run)]
+        x = [number for number, _ in _trained(run)]
         for index, key in enumerate(("first_loss", "last_loss")):
-            y = [line["train"][key] for line in _trained(run)]
+            y = [getattr(train, key) for _, train in _trained(run)]
             axes.plot(x, y, label=key.replace("_", " "), **drawing.look(index))
         drawing.iterations(axes)
         axes.set_ylabel("loss, nats a token")
@@ -117,22 +119,24 @@ def _ends(runs: Sequence[Run]) -> Any:
     return figure
 
 
-def _trained(run: Run) -> list[Mapping[str, Any]]:
-    return [line for line in run.iterations if "last_loss" in line.get("train", {})]
+def _trained(run: Run) -> list[tuple[int, Training]]:
+    """The iterations whose losses are known, with their training."""
+    every = [(line.iteration, line.train) for line in run.iterations if line.train]
+    return [(number, train) for number, train in every if train.last_loss is not None]
 
 
 def _loss_table(runs: Sequence[Run]) -> Table:
     rows = [
         (
             label(run.label),
-            str(line["iteration"]),
-            whole(line["train"].get("steps")),
-            decimal(line["train"].get("epochs"), 2),
-            decimal(line["train"]["first_loss"]),
-            decimal(line["train"]["last_loss"]),
+            str(number),
+            whole(train.steps),
+            decimal(train.epochs, 2),
+            decimal(train.first_loss),
+            decimal(train.last_loss),
         )
         for run in runs
-        for line in _trained(run)
+        for number, train in _trained(run)
     ]
     heads = ("run", "iteration", "steps", "epochs", "first loss", "last loss")
     return Table("Steps and losses (nats a token) by iteration", heads, tuple(rows))
@@ -140,7 +144,7 @@ def _loss_table(runs: Sequence[Run]) -> Table:
 
 def work(runs: Sequence[Run]) -> Chart | None:
     """Seconds by phase, and tokens a second."""
-    drawn = [run for run in runs if any(line.get("seconds") for line in run.metrics)]
+    drawn = [run for run in runs if any(line.seconds for line in run.metrics)]
     if not drawn:
         return None
     figure, panels = drawing.rows(drawn)
@@ -153,11 +157,9 @@ def work(runs: Sequence[Run]) -> Chart | None:
     rows = []
     for run in drawn:
         for line in run.metrics:
-            seconds = [decimal(line.get("seconds", {}).get(phase), 1) for phase, _, _ in PHASES]
-            made, trained = line.get("generate", {}), line.get("train", {})
-            tokens = [whole(made.get("tokens")), decimal(made.get("tokens_per_second"), 0)]
-            tokens += [whole(trained.get("tokens")), decimal(trained.get("tokens_per_second"), 0)]
-            rows.append((label(run.label), str(line["iteration"]), *seconds, *tokens))
+            seconds = [decimal(line.took(phase), 1) for phase, _, _ in PHASES]
+            tokens = [text for part in (line.generate, line.train) for text in _tokens(part)]
+            rows.append((label(run.label), str(line.iteration), *seconds, *tokens))
     heads = ("run", "iteration", *(f"{phase}, s" for phase, _, _ in PHASES))
     heads += ("tokens generated", "generated a second", "tokens trained", "trained a second")
     return Chart(
@@ -170,11 +172,16 @@ def work(runs: Sequence[Run]) -> Chart | None:
     )
 
 
+def _tokens(part: Generated | Training | None) -> tuple[str, str]:
+    """Tokens, and tokens a second."""
+    return (whole(part.tokens), decimal(part.tokens_per_second, 0)) if part else ("", "")
+
+
 def _seconds(axes: Axes, run: Run) -> None:
-    x = [line["iteration"] for line in run.metrics]
+    x = [line.iteration for line in run.metrics]
     bottom = np.zeros(len(x))
     for phase, color, hatch in PHASES:
-        values = np.array([line.get("seconds", {}).get(phase, 0.0) for line in run.metrics])
+        values = np.array([line.took(phase) or 0.0 for line in run.metrics])
         if values.any():
             axes.bar(x, values, bottom=bottom, color=color, hatch=hatch, label=phase, width=0.75)
             bottom += values
@@ -184,9 +191,9 @@ def _seconds(axes: Axes, run: Run) -> None:
 def _rates(axes: Axes, run: Run) -> None:
     for index, (key, text) in enumerate((("generate", "generated"), ("train", "trained on"))):
         points = [
-            (line["iteration"], rate)
+            (line.iteration, rate)
             for line in run.iterations
-            if (rate := line.get(key, {}).get("tokens_per_second"))
+            if (part := getattr(line, key)) and (rate := part.tokens_per_second)
         ]
         if points:
             x, y = zip(*points, strict=True)
@@ -207,7 +214,7 @@ QUALITY = (
 
 def quality(runs: Sequence[Run]) -> Chart | None:
     """Step validity of what was kept, and what went wrong in attempts."""
-    drawn = [run for run in runs if any("parse_failures" in line for line in run.iterations)]
+    drawn = [run for run in runs if any(line.parse_failures is not None for line in run.iterations)]
     if not drawn:
         return None
     figure, panels = drawing.rows(drawn, widths=(1, 1))
@@ -219,7 +226,7 @@ def quality(runs: Sequence[Run]) -> Chart | None:
     rows = [
         (
             label(run.label),
-            str(line["iteration"]),
+            str(line.iteration),
             *(_valid_words(line, source) for source in ("direct", "rationalized")),
             *(whole(_count(line, key)) for key, _ in QUALITY),
         )
@@ -240,7 +247,7 @@ def quality(runs: Sequence[Run]) -> Chart | None:
 
 def _faults(axes: Axes, run: Run) -> None:
     """How many attempts had each of the faults of ``QUALITY``."""
-    x = [line["iteration"] for line in run.iterations]
+    x = [line.iteration for line in run.iterations]
     found = {text: [_count(line, key) for line in run.iterations] for key, text in QUALITY}
     if not any(map(any, found.values())):
         drawing.nothing(
@@ -253,24 +260,24 @@ def _faults(axes: Axes, run: Run) -> None:
     drawing.counts(axes, "attempts")
 
 
-def _count(line: Mapping[str, Any], key: str) -> int:
-    value = line.get(key, 0)
+def _count(line: Metrics, key: str) -> int:
+    value = getattr(line, key) or 0
     return sum(value.values()) if isinstance(value, Mapping) else int(value)
 
 
-def _valid(line: Mapping[str, Any], source: str) -> tuple[int, int]:
-    found = line.get("valid_steps", {}).get(source, {})
-    return found.get("valid", 0), found.get("n", 0)
+def _valid(line: Metrics, source: str) -> tuple[int, int]:
+    found = (line.valid_steps or {}).get(source)
+    return (found.valid, found.n) if found else (0, 0)
 
 
-def _valid_words(line: Mapping[str, Any], source: str) -> str:
+def _valid_words(line: Metrics, source: str) -> str:
     valid, n = _valid(line, source)
     return f"{share(valid, n)} of {n}" if n else "none checked"
 
 
 def _validity(axes: Axes, run: Run) -> None:
     for index, source in enumerate(("direct", "rationalized")):
-        points = [(n["iteration"], *_valid(n, source)) for n in run.iterations]
+        points = [(line.iteration, *_valid(line, source)) for line in run.iterations]
         points = [point for point in points if point[2]]
         if points:
             ends = [wilson(valid, n) for _, valid, n in points]

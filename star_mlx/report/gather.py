@@ -13,6 +13,7 @@ from star_mlx.errors import RunError
 from star_mlx.measure import compare
 from star_mlx.recipe.layers import leaves, shown
 from star_mlx.store import ledger, reading
+from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 
 NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
@@ -25,7 +26,7 @@ class Baseline:
     """What a run is measured against: its ``eval`` entry and who was right on dev."""
 
     name: str
-    eval: Mapping[str, Any]
+    eval: Measured
     verdicts: Mapping[str, bool]
 
 
@@ -55,7 +56,7 @@ class Run:
 
     record: RunRecord
     label: str
-    metrics: tuple[Mapping[str, Any], ...]
+    metrics: tuple[Metrics, ...]
     verdicts: Mapping[int, Mapping[str, bool]]
     baselines: tuple[Baseline, ...]
     curves: tuple[Curve, ...]
@@ -64,14 +65,14 @@ class Run:
     notes: tuple[str, ...] = ()
 
     @property
-    def measured(self) -> list[Mapping[str, Any]]:
-        """The metrics lines with a dev accuracy."""
-        return [line for line in self.metrics if line.get("eval")]
+    def measured(self) -> list[tuple[int, Measured]]:
+        """The iterations whose dev accuracy was measured, with it."""
+        return [(line.iteration, line.dev) for line in self.metrics if line.dev]
 
     @property
-    def iterations(self) -> list[Mapping[str, Any]]:
+    def iterations(self) -> list[Metrics]:
         """The metrics lines of the iterations, without the base."""
-        return [line for line in self.metrics if line["iteration"] > 0]
+        return [line for line in self.metrics if line.iteration > 0]
 
 
 def runs(paths: Sequence[Path]) -> list[Run]:
@@ -93,12 +94,12 @@ def runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def _run(one: RunRecord, name: str) -> Run:
-    metrics = tuple(sorted(one.metrics, key=lambda line: line["iteration"]))
-    numbers = [line["iteration"] for line in metrics]
+    metrics = tuple(sorted(one.metrics, key=lambda line: line.iteration))
+    numbers = [line.iteration for line in metrics]
     verdicts = {n: found for n in numbers if (found := compare.dev_verdicts(one, n))}
     results, notes = _results(one)
-    missing = [line["iteration"] for line in metrics if "eval" in line and not verdicts.get(
-        line["iteration"]
+    missing = [line.iteration for line in metrics if line.dev and not verdicts.get(
+        line.iteration
     )]  # fmt: skip
     if missing:
         listed = ", ".join(map(str, missing))
@@ -160,21 +161,20 @@ def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 # --------------------------------------------------------------------------- parts of a run
 
 
-def _baselines(one: RunRecord, metrics: Sequence[Mapping[str, Any]]) -> tuple[Baseline, ...]:
+def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ...]:
     """The base without examples, and those of RUN/baselines that are measured."""
     found = []
     for line in metrics:
-        if entry := line.get("zero_shot"):
-            right = compare.dev_verdicts(one, line["iteration"], zero_shot=True)
+        if entry := line.zero_shot:
+            right = compare.dev_verdicts(one, line.iteration, zero_shot=True)
             found.append(Baseline("zero-shot", entry, right))
     for kind in TRAINED:
         folder = one.path / "baselines" / kind
         if (folder / "recipe.yaml").is_file():
             other = reading.read(folder)
-            lines = [line for line in other.metrics if line["iteration"] and "eval" in line]
-            if lines:
-                right = compare.dev_verdicts(other, lines[-1]["iteration"])
-                found.append(Baseline(kind, lines[-1]["eval"], right))
+            measured = [(m.iteration, m.dev) for m in other.metrics if m.iteration and m.dev]
+            for number, dev in measured[-1:]:
+                found.append(Baseline(kind, dev, compare.dev_verdicts(other, number)))
     return tuple(found)
 
 

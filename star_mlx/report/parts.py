@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from star_mlx.formatting import harmless, interval, percent
 from star_mlx.measure.accuracy import wilson
+from star_mlx.store.metrics import ClassCounts, Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,9 +64,9 @@ def share(correct: float, n: int) -> str:
     return f"{percent(correct / n, 1)}% [{interval(wilson(correct, n), 1, '–')}]"
 
 
-def measured(entry: Mapping[str, Any] | None) -> str:
+def measured(entry: ClassCounts | Measured | None) -> str:
     """The accuracy of an ``eval`` entry with its interval; empty where there is none."""
-    return share(entry["correct"], entry["n"]) if entry else ""
+    return share(entry.correct, entry.n) if entry else ""
 
 
 def whole(number: Any) -> str:

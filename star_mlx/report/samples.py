@@ -18,6 +18,7 @@ from star_mlx.measure.run_problems import Known
 from star_mlx.report.gather import Run
 from star_mlx.report.parts import cut
 from star_mlx.store import names
+from star_mlx.store.metrics import Metrics
 from star_mlx.store.rows import AttemptText
 
 FILES = {
@@ -133,9 +134,9 @@ class _Reader:
         found = self._drawn[split]
         return [found[id] for id in sorted(found, key=lambda id: ranks[id])]
 
-    def read(self, line: Mapping[str, Any], name: str, split: str) -> int:
+    def read(self, line: Metrics, name: str, split: str) -> int:
         """Take in a file of an iteration; how many attempts it has."""
-        number, group = line["iteration"], split.partition(",")[0]
+        number, group = line.iteration, split.partition(",")[0]
         ranks, count = self._ranks[group], 0
         blocks = self._run.record.rows(number, name, AttemptText)
         for row in (row for block in blocks for row in block):
@@ -170,9 +171,9 @@ class _Reader:
             del few[max(few, key=lambda id: ranks.get(id, -1))]
         few[shown.id] = shown
 
-    def _may_leak(self, row: AttemptText, line: Mapping[str, Any]) -> bool:
+    def _may_leak(self, row: AttemptText, line: Metrics) -> bool:
         """Whether it is worth asking the task if a kept rationalization speaks of its hint."""
-        if not line.get("hint_leaks") or not self._known.task or self._tries <= 0:
+        if not line.hint_leaks or not self._known.task or self._tries <= 0:
             return False
         if len(self.few["hint leak"]) == FEW or not row.hinted or _kind(row) != "right":
             return False

@@ -12,7 +12,7 @@ from star_mlx.measure.run_problems import Known, data_hash
 from star_mlx.recipe.layers import leaves, shown
 from star_mlx.report.gather import Run, differences
 from star_mlx.report.parts import Table, label, measured, whole
-from star_mlx.store.reading import RunRecord
+from star_mlx.store.which import most_accurate
 
 BASE = "iteration 0 (the base)"
 
@@ -21,16 +21,16 @@ def sentences(run: Run) -> list[str]:
     """What came of a run: what it is measured against, its best and last iteration, and how these
     compare."""
     lines = [
-        f"{one.name}: {measured(one.eval)} of n = {whole(one.eval['n'])} on dev"
+        f"{one.name}: {measured(one.eval)} of n = {whole(one.eval.n)} on dev"
         for one in run.baselines
     ]
     best, last = run.record.best, run.record.last
     marks = {"the base": 0, "the best on dev": best, "the last": last}
-    by_number = {line["iteration"]: line["eval"] for line in run.measured}
+    by_number = dict(run.measured)
     for number in sorted({0, best, last} & by_number.keys()):
         said = ", ".join(mark for mark, of in marks.items() if of == number)
         entry = by_number[number]
-        accuracy = f"{measured(entry)} of n = {whole(entry['n'])}"
+        accuracy = f"{measured(entry)} of n = {whole(entry.n)}"
         lines.append(f"iteration {number} ({said}): {accuracy} on dev")
     for number in dict.fromkeys((best, last)):
         lines += _compared(run, number)
@@ -51,13 +51,12 @@ def _compared(run: Run, number: int) -> list[str]:
 
 def against(run: Run, number: int) -> list[int]:
     """The iterations that one is compared with: the base, the one before it, the best before it."""
-    earlier = [line for line in run.measured if line["iteration"] < number]
-    earlier = [line for line in earlier if line["iteration"] in run.verdicts]
-    if not earlier:
+    earlier = {n: dev.accuracy for n, dev in run.measured if n < number and n in run.verdicts}
+    best = most_accurate(earlier)
+    if best is None:
         return []
-    best = RunRecord(run.record.path, {}, [dict(line) for line in earlier]).best
     numbers = [0] if 0 in run.verdicts else []
-    return sorted({*numbers, earlier[-1]["iteration"], best})
+    return sorted({*numbers, max(earlier), best})
 
 
 def tests(runs: Sequence[Run]) -> Table | None:
@@ -116,12 +115,12 @@ def summary(run: Run) -> Table:
     keys = ("problems", "solved", "rationalized", "examples")
     rows = []
     for line in run.metrics:
-        seconds = sum(line.get("seconds", {}).values())
-        steps = whole(line.get("train", {}).get("steps"))
-        counts = tuple(whole(line.get(key)) for key in keys)
-        entry = line.get("eval")
-        n = whole(entry["n"]) if entry else ""
-        rows.append((str(line["iteration"]), *counts, steps, measured(entry), n, f"{seconds:,.0f}"))
+        seconds = line.total_seconds
+        steps = whole(line.steps)
+        counts = tuple(whole(getattr(line, key)) for key in keys)
+        entry = line.dev
+        n = whole(entry.n) if entry else ""
+        rows.append((str(line.iteration), *counts, steps, measured(entry), n, f"{seconds:,.0f}"))
     heads = ("iteration", "problems", "solved", "by hint", "kept", "steps", "dev [95%]", "n", "s")
     return Table(f"Iterations of {label(run.label)}", heads, tuple(rows))
 

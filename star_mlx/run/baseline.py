@@ -46,8 +46,8 @@ def recipe(
 def _budget(base: Recipe, run: Path | None, steps: int | None) -> dict[str, Any]:
     """A schedule of one iteration: so many steps, else those of the loop's last iteration."""
     if steps is None and run is not None:
-        trained = [line["train"] for line in reading.read(run).metrics if "train" in line]
-        steps = trained[-1]["steps"] if trained else None
+        trained = [line.train for line in reading.read(run).metrics if line.train]
+        steps = trained[-1].steps if trained else None
     last = amount(base.star.schedule, base.star.iterations)
     if steps is None and last.steps is None:
         return {"kind": "epochs", "base": last.epochs}

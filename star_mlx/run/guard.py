@@ -7,10 +7,12 @@ iteration 0 (the base with its few-shot prompt). ``history`` begins with iterati
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+
+import msgspec
 
 from star_mlx.measure.paired import Paired, paired
 from star_mlx.settings import OnRegression
+from star_mlx.store.metrics import Compared, Metrics
 from star_mlx.store.which import most_accurate
 from star_mlx.types import Done
 
@@ -32,23 +34,23 @@ def compare(old: Done, new: Done) -> Paired | None:
     return paired(old.evaluation.verdicts, new.evaluation.verdicts)
 
 
-def compared(history: Sequence[Done]) -> dict[str, Any]:
+def compared(history: Sequence[Done]) -> dict[str, Compared]:
     """The ``compared`` entry of the last one's metrics line: with iteration 0 and the best before.
 
     Each has the ``iteration`` compared with, ``n``, how many answers got ``better`` and ``worse``,
     ``p`` (exact McNemar, two-sided) and the ``verdict``.
     """
     *before, last = history
-    entry: dict[str, Any] = {}
+    entry: dict[str, Compared] = {}
     for name, other in (("base", before[0]), ("best", best(before))):
         if other.evaluation and (pair := compare(other, last)):
-            entry[name] = {"iteration": other.number, **pair.as_json()}
+            entry[name] = Compared(other.number, **pair.as_json())
     return entry
 
 
-def entry(history: Sequence[Done]) -> dict[str, Any]:
-    """What the last one's metrics line says of it beside others: ``best`` so far, ``compared``."""
-    return {"best": best(history).number, "compared": compared(history)}
+def beside_others(metrics: Metrics, history: Sequence[Done]) -> Metrics:
+    """The last one's metrics line with what compares it: ``best`` so far, ``compared``."""
+    return msgspec.structs.replace(metrics, best=best(history).number, compared=compared(history))
 
 
 def warning(history: Sequence[Done], policy: OnRegression) -> str | None:

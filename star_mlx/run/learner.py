@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from star_mlx.errors import NothingKept
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
@@ -17,6 +16,7 @@ from star_mlx.recipe.asking import Asking
 from star_mlx.run import metrics, passes
 from star_mlx.run.passes import At, Pass, judge, seed
 from star_mlx.settings import Recipe
+from star_mlx.store.metrics import Metrics
 from star_mlx.store.writing import Store
 from star_mlx.types import (
     Amount,
@@ -124,21 +124,28 @@ class Learner:
         how = asking.measuring(self.recipe, self.prompts, iteration, few_shot=few_shot)
         return self._dev("dev", how, adapter, iteration)
 
-    def iteration_zero(self) -> dict[str, Any]:
+    def iteration_zero(self) -> Metrics:
         """The metrics line of the base: with its few-shot prompt, and without examples."""
-        line: dict[str, Any] = {"iteration": 0}
-        if self.recipe.baseline in ("direct", "sft"):  # the base is measured by the others
-            return {**line, "peak_memory_bytes": self.engine.peak_memory()}
-        if evaluation := self.evaluate(None, iteration=0, few_shot=self.recipe.star.few_shot(0)):
-            line["eval"] = accuracy.as_json(evaluation, self._task.classes)
+        dev = zero_shot = None
+        seconds: dict[Phase, float] | None = None
+        measured = self.recipe.baseline not in ("direct", "sft")  # the others measure the base
+        few_shot = self.recipe.star.few_shot(0)
+        if measured and (found := self.evaluate(None, iteration=0, few_shot=few_shot)):
+            dev = accuracy.measured(found, self._task.classes)
             if self.recipe.evaluate.zero_shot and not self.prompts.zero_shot:
                 how = asking.zero_shot(self.recipe, self.prompts)
                 plain = self._dev("zero-shot", how, None, 0)
-                line["zero_shot"] = accuracy.as_json(plain, self._task.classes)
-            line["seconds"] = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
-        return {**line, "peak_memory_bytes": self.engine.peak_memory()}
+                zero_shot = accuracy.measured(plain, self._task.classes)
+            seconds = {"evaluate": round(self._seconds[0, "evaluate"], 3)}
+        return Metrics(
+            iteration=0,
+            dev=dev,
+            zero_shot=zero_shot,
+            seconds=seconds,
+            peak_memory_bytes=self.engine.peak_memory(),
+        )
 
-    def metrics(self, iteration: Iteration) -> dict[str, Any]:
+    def metrics(self, iteration: Iteration) -> Metrics:
         """The metrics line of an iteration that just ended."""
         n = iteration.number
         return metrics.line(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
 from star_mlx.star import star
 from star_mlx.store import reading, writing
+from star_mlx.store.metrics import Metrics
 from star_mlx.types import Attempt, Done, Engine, Evaluation, Problem, Task
 
 
@@ -114,7 +115,7 @@ def _loop(
     for iteration in iterations:
         done = Done(iteration.number, iteration.trained.adapter, (), iteration.evaluation)
         history.append(done)
-        metrics = learner.metrics(iteration) | guard.entry(history)
+        metrics = guard.beside_others(learner.metrics(iteration), history)
         folder.finish(metrics, iteration.direct)
         emit(IterationFinished(metrics))
         if worse := guard.warning(history, recipe.star.on_regression):
@@ -209,7 +210,7 @@ def _taken_over(recipe: Recipe) -> reading.RunRecord | None:
 
 def completed(folder: writing.Store, carry_over: int) -> list[Done]:
     """Iteration 0 and the finished ones, as ``star`` is resumed with them."""
-    numbers = [line["iteration"] for line in folder.metrics if line["iteration"] > 0]
+    numbers = [line.iteration for line in folder.metrics if line.iteration > 0]
     carried = numbers[len(numbers) - carry_over :]
     return [
         Done(
@@ -219,16 +220,16 @@ def completed(folder: writing.Store, carry_over: int) -> list[Done]:
             evaluation=_evaluation(folder, line),
         )
         for line in folder.metrics
-        for n in [line["iteration"]]
+        for n in [line.iteration]
     ]
 
 
-def _evaluation(folder: writing.Store, line: Mapping[str, Any]) -> Evaluation | None:
-    if "eval" not in line:
+def _evaluation(folder: writing.Store, line: Metrics) -> Evaluation | None:
+    if line.dev is None:
         return None
-    if folder.count(line["iteration"], "dev") < line["eval"]["n"]:
+    if folder.count(line.iteration, "dev") < line.dev.n:
         raise RunError(
-            f"{folder.path} lacks dev attempts of iteration {line['iteration']}: star-mlx evaluate "
-            f"--run {folder.path} --iteration {line['iteration']} makes them again"
+            f"{folder.path} lacks dev attempts of iteration {line.iteration}: star-mlx evaluate "
+            f"--run {folder.path} --iteration {line.iteration} makes them again"
         )
-    return accuracy.from_json(line["eval"], folder.verdicts(line["iteration"], "dev"))
+    return accuracy.evaluation(line.dev, folder.verdicts(line.iteration, "dev"))

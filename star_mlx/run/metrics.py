@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from star_mlx.measure import accuracy
+from star_mlx.store.metrics import Generated, Metrics, Training, ValidSteps
 from star_mlx.types import Attempt, Iteration, Phase, Problem, Task, Trained
+
+PHASES: tuple[Phase, ...] = ("generate", "rationalize", "train", "evaluate")
 
 
 def line(
@@ -17,7 +19,7 @@ def line(
     solved_before: Mapping[str, bool],
     seconds: Mapping[Phase, float],
     peak_memory: int,
-) -> dict[str, Any]:
+) -> Metrics:
     """The line of an iteration, but for what compares it with others (``guard.compared``).
 
     ``solved_before`` says of each problem that was attempted in an earlier iteration whether its
@@ -34,53 +36,46 @@ def line(
     reasons = Counter(a.rejected for a in attempts if a.rejected)
     tokens = sum(len(a.token_ids) for a in attempts)
     generating = seconds.get("generate", 0.0) + seconds.get("rationalize", 0.0)
-    entry: dict[str, Any] = {
-        "iteration": iteration.number,
-        "teacher": iteration.teacher,
-        "problems": len(iteration.problems),
-        "solved": len(solved),
-        "rationalized": len(kept["rationalized"]),
-        "examples": len(iteration.examples),
-        "parse_failures": sum(a.answer is None for a in attempts),
-        "truncated": sum(a.correct and a.finish == "length" for a in attempts),
-        "too_long": len(iteration.trained.too_long),
-        "rejected": dict(sorted(reasons.items())),
-        "hint_leaks": sum(
-            task.cites_hint(problems[a.id], a.completion) for a in kept["rationalized"]
-        ),
-        "newly_solved": sum(before is False and now for before, now in was),
-        "forgotten": sum(before is True and not now for before, now in was),
-        "valid_steps": {source: _valid(task, problems, rows) for source, rows in kept.items()},
-        "train": _train(iteration.trained),
-    }
-    if iteration.evaluation:
-        entry["eval"] = accuracy.as_json(iteration.evaluation, task.classes)
-    entry["generate"] = {"tokens": tokens, "tokens_per_second": _rate(tokens, generating)}
     taken = {**seconds, "train": iteration.trained.seconds}
-    order = ("generate", "rationalize", "train", "evaluate")
-    entry["seconds"] = {phase: round(taken[phase], 3) for phase in order if phase in taken}
-    entry["peak_memory_bytes"] = peak_memory
-    return entry
+    return Metrics(
+        iteration=iteration.number,
+        teacher=iteration.teacher,
+        problems=len(iteration.problems),
+        solved=len(solved),
+        rationalized=len(kept["rationalized"]),
+        examples=len(iteration.examples),
+        parse_failures=sum(a.answer is None for a in attempts),
+        truncated=sum(a.correct and a.finish == "length" for a in attempts),
+        too_long=len(iteration.trained.too_long),
+        rejected=dict(sorted(reasons.items())),
+        hint_leaks=sum(task.cites_hint(problems[a.id], a.completion) for a in kept["rationalized"]),
+        newly_solved=sum(before is False and now for before, now in was),
+        forgotten=sum(before is True and not now for before, now in was),
+        valid_steps={source: _valid(task, problems, rows) for source, rows in kept.items()},
+        train=_train(iteration.trained),
+        dev=accuracy.measured(iteration.evaluation, task.classes) if iteration.evaluation else None,
+        generate=Generated(tokens, _rate(tokens, generating)),
+        seconds={phase: round(taken[phase], 3) for phase in PHASES if phase in taken},
+        peak_memory_bytes=peak_memory,
+    )
 
 
-def _valid(
-    task: Task, problems: Mapping[str, Problem], attempts: Sequence[Attempt]
-) -> dict[str, int]:
+def _valid(task: Task, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> ValidSteps:
     """Of the kept rationales whose steps can be checked, how many are right in every step."""
     verdicts = [task.valid_steps(problems[a.id], a.completion) for a in attempts]
-    return {"n": sum(v is not None for v in verdicts), "valid": sum(v is True for v in verdicts)}
+    return ValidSteps(sum(v is not None for v in verdicts), sum(v is True for v in verdicts))
 
 
-def _train(trained: Trained) -> dict[str, Any]:
-    return {
-        "steps": trained.steps,
-        "epochs": round(trained.epochs, 4),
-        "tokens": trained.tokens,
-        "padding": round(trained.padding, 4),
-        "first_loss": round(trained.first_loss, 6),
-        "last_loss": round(trained.last_loss, 6),
-        "tokens_per_second": _rate(trained.tokens, trained.seconds),
-    }
+def _train(trained: Trained) -> Training:
+    return Training(
+        steps=trained.steps,
+        epochs=round(trained.epochs, 4),
+        tokens=trained.tokens,
+        padding=round(trained.padding, 4),
+        first_loss=round(trained.first_loss, 6),
+        last_loss=round(trained.last_loss, 6),
+        tokens_per_second=_rate(trained.tokens, trained.seconds),
+    )
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -5,9 +5,9 @@ Its text is ``templates/card.md.j2``; the figures in it are put together here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+import msgspec
 import yaml
 
 from star_mlx.export.facts import Facts
@@ -17,6 +17,7 @@ from star_mlx.report.templating import Safe
 from star_mlx.share import snippets
 from star_mlx.share.markdown import document
 from star_mlx.share.metadata import License, measured, metadata
+from star_mlx.store.metrics import Metrics, ValidSteps
 
 LONGEST = 2000  # characters of an answer that are shown
 
@@ -44,7 +45,7 @@ def card(
     """
     recipe = {key: value for key, value in facts.recipe.items() if key != "provenance"}
     made = facts.recipe.get("provenance", {})
-    up_to_here = [line for line in facts.metrics if line["iteration"] <= facts.iteration]
+    up_to_here = [line for line in facts.metrics if line.iteration <= facts.iteration]
     return document(
         "card.md.j2",
         metadata=metadata(facts, repo_id, license, formats=formats, dataset=dataset),
@@ -56,7 +57,7 @@ def card(
         base_size=_size(facts),
         results=_results(facts),
         comparisons=_comparisons(facts),
-        chosen_on_dev=facts.line.get("best") == facts.iteration and "eval" in facts.line,
+        chosen_on_dev=facts.line.best == facts.iteration and facts.line.dev is not None,
         test_reads=max((result.get("test_reads", 0) for result in facts.results), default=0),
         iterations=[_iteration(line, facts.iteration) for line in facts.metrics],
         picture=picture,
@@ -64,7 +65,7 @@ def card(
         classes=_classes(facts),
         longest=LONGEST,
         shortened=_shortened,
-        attempted=sum(line.get("problems", 0) for line in up_to_here),
+        attempted=sum(line.problems or 0 for line in up_to_here),
         overlap=_overlap(facts),
         dataset=dataset,
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
@@ -84,7 +85,8 @@ def _results(facts: Facts) -> list[tuple[object, ...]]:
     """The rows of what was measured: name, split, accuracy, interval, n."""
     found = [(name, split, value, entry) for split, name, value, entry in measured(facts)]
     found += [
-        (name, entry["split"], entry["accuracy"], entry) for name, entry in facts.baselines.items()
+        (name, entry.split, entry.accuracy, msgspec.to_builtins(entry))
+        for name, entry in facts.baselines.items()
     ]
     return [
         (name, split, f"{percent(value, 1)}%", interval(entry["ci95"], 1, " to "), entry["n"])
@@ -96,43 +98,45 @@ def _comparisons(facts: Facts) -> list[str]:
     """The paired tests in words."""
     name = f"iteration {facts.iteration}"
     found: list[str] = []
-    for entry in facts.line.get("compared", {}).values():
-        other = f"iteration {entry['iteration']}" if entry["iteration"] else "the base"
+    for entry in (facts.line.compared or {}).values():
+        other = f"iteration {entry.iteration}" if entry.iteration else "the base"
         keys = ("n", "both", "better", "worse", "neither", "p")
-        found.append(f"dev: {Paired(**{key: entry[key] for key in keys}).words(name, other)}")
+        found.append(
+            f"dev: {Paired(**{key: getattr(entry, key) for key in keys}).words(name, other)}"
+        )
     for result in facts.results:
         found += [f"{result['split']}: {pair['words']}" for pair in result["against"]]
     return list(dict.fromkeys(found))
 
 
-def _iteration(line: Mapping[str, Any], shared: int) -> list[object]:
-    number = line["iteration"]
-    entry = line.get("eval")
+def _iteration(line: Metrics, shared: int) -> list[object]:
+    number = line.iteration
+    entry = line.dev
     tail: list[object] = ["", "", ""]
     if entry:
-        tail = [f"{percent(entry['accuracy'], 1)}%", interval(entry["ci95"], 1, " to "), entry["n"]]
+        tail = [f"{percent(entry.accuracy, 1)}%", interval(entry.ci95, 1, " to "), entry.n]
     if number == 0:
         return ["0 (the base)", *[""] * 6, *tail]
-    teacher = f"iteration {line['teacher']}" if line["teacher"] else "the base"
+    teacher = f"iteration {line.teacher}" if line.teacher else "the base"
     name = Safe(f"**{number}** (this)") if number == shared else number
-    made = [line[key] for key in ("problems", "solved", "rationalized", "examples")]
-    return [name, teacher, *made, line["train"]["steps"], *tail]
+    made = [getattr(line, key) for key in ("problems", "solved", "rationalized", "examples")]
+    return [name, teacher, *made, line.steps, *tail]
 
 
-def _steps(facts: Facts) -> list[tuple[str, Mapping[str, int]]]:
+def _steps(facts: Facts) -> list[tuple[str, ValidSteps]]:
     """Whether the steps of what was trained on are right: (which rationales, counts)."""
-    counts = facts.line.get("valid_steps", {})
+    counts = facts.line.valid_steps or {}
     named = (("solved", counts.get("direct")), ("rationalized", counts.get("rationalized")))
-    return [(words, found) for words, found in named if found and found["n"]]
+    return [(words, found) for words, found in named if found and found.n]
 
 
 def _classes(facts: Facts) -> list[tuple[object, ...]]:
     """The rows of accuracy by the problems' class, where there are classes."""
-    counts = facts.line.get("eval", {}).get("by_class", {})
+    counts = facts.line.by_class
     return [
-        (name, f"{percent(c['correct'] / c['n'], 1)}%", c["n"])
+        (name, f"{percent(c.accuracy, 1)}%", c.n)
         for name in sorted(counts, key=class_order)
-        if name and (c := counts[name])["n"]
+        if name and (c := counts[name]).n
     ]
 
 

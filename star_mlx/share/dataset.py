@@ -52,8 +52,8 @@ def kept(run: Path) -> list[dict[str, Any]]:
     return [
         {name: getattr(example, name) for name in COLUMNS}
         for line in record.metrics
-        for example in record.examples(line["iteration"])
-        if example.iteration == line["iteration"]
+        for example in record.examples(line.iteration)
+        if example.iteration == line.iteration
     ]
 
 

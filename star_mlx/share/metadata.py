@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from star_mlx.export.facts import Facts
 
 
@@ -79,7 +81,7 @@ def _eval_results(facts: Facts) -> list[Any]:
 
 def measured(facts: Facts) -> list[tuple[str, str, float, Mapping[str, Any]]]:
     """(split, metric, value from 0 to 1, entry) of every measurement of this iteration."""
-    entries = [facts.line["eval"]] if "eval" in facts.line else []
+    entries = [msgspec.to_builtins(facts.line.dev)] if facts.line.dev else []
     known = {(entry["split"], entry["n"], 1) for entry in entries}
     for result in facts.results:
         if (result["split"], result["n"], result.get("samples", 1)) not in known:

@@ -142,7 +142,7 @@ class _Checker:
             except RunError as error:
                 self._found(place, _why(error), "attempts, adapters and other lines", _RESTORE)
                 continue
-            numbers.append(number := entry["iteration"])
+            numbers.append(number := entry.iteration)
             finished = self._journal.finished.get(number)
             self._count(finished.metrics_sha256 if finished else "")
             if finished is None:

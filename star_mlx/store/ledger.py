@@ -102,7 +102,7 @@ def read(path: Path) -> Ledger:
         )
     problems: dict[str, History] = {}
     tallies = []
-    for number in sorted(line["iteration"] for line in record.metrics):
+    for number in sorted(line.iteration for line in record.metrics):
         if number > 0:  # the base is only evaluated
             made = _iteration(record, number)
             tallies.append(_enter(problems, number, *made))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from star_mlx.store.files import json_line
-from star_mlx.types import Phase
+from star_mlx.types import Phase, Split
 
 Verdict = Literal["better", "worse", "not different"]
 
@@ -35,7 +35,7 @@ class Measured(msgspec.Struct, frozen=True):
     ``classes`` says what the classes are, such as "number of digits"; empty for none.
     """
 
-    split: str
+    split: Split
     n: int
     correct: int
     accuracy: float
@@ -49,8 +49,8 @@ class Training(msgspec.Struct, frozen=True):
     losses are nats a token, over the first and the last tenth of the steps."""
 
     steps: int
-    epochs: float
-    tokens: int
+    epochs: float | None = None
+    tokens: int | None = None
     padding: float | None = None
     first_loss: float | None = None
     last_loss: float | None = None
@@ -115,6 +115,29 @@ class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
     def total_seconds(self) -> float:
         """Seconds of all phases."""
         return sum((self.seconds or {}).values())
+
+    def took(self, phase: Phase) -> float | None:
+        """Seconds of a phase; None if there was none."""
+        return (self.seconds or {}).get(phase)
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps; None for the base."""
+        return self.train.steps if self.train else None
+
+    @property
+    def by_class(self) -> dict[str, ClassCounts]:
+        """Dev accuracy by class; empty if dev was not measured."""
+        return self.dev.by_class if self.dev else {}
+
+
+def of(values: Mapping[str, Any]) -> Metrics:
+    """The metrics of a line that is parsed already.
+
+    Raises:
+        msgspec.ValidationError: it is no line of metrics.
+    """
+    return msgspec.convert(values, Metrics)
 
 
 def as_json(metrics: Metrics) -> dict[str, Any]:

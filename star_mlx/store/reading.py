@@ -18,6 +18,8 @@ from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
 from star_mlx.store import names, rows
 from star_mlx.store.journal import Chunk, Journal
+from star_mlx.store.metrics import Metrics
+from star_mlx.store.which import most_accurate
 from star_mlx.types import Example, Step
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ class RunRecord:
 
     path: Path
     recipe: dict[str, Any]
-    metrics: list[dict[str, Any]]
+    metrics: list[Metrics]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     journal: Journal = field(default_factory=Journal)
 
@@ -47,14 +49,15 @@ class RunRecord:
     @property
     def last(self) -> int:
         """The last finished iteration; 0 is the base."""
-        return max((line["iteration"] for line in self.metrics), default=0)
+        return max((line.iteration for line in self.metrics), default=0)
 
     @property
     def best(self) -> int:
         """The finished iteration with the highest dev accuracy, the earliest of equals; the last
         where none was evaluated. It may be 0, the base."""
-        scores = {n["iteration"]: n["eval"]["accuracy"] for n in self.metrics if "eval" in n}
-        return max(scores, key=lambda number: scores[number]) if scores else self.last
+        scores = {line.iteration: line.dev.accuracy for line in self.metrics if line.dev}
+        found = most_accurate(scores)
+        return self.last if found is None else found
 
     def adapter(self, iteration: int) -> Path | None:
         """The adapter of a finished iteration, verified; None for iteration 0, the base.
@@ -177,7 +180,7 @@ def metrics_lines(run: Path) -> list[bytes]:
     return lines
 
 
-def verified_metrics(run: Path, lines: list[bytes], journal: Journal) -> list[dict[str, Any]]:
+def verified_metrics(run: Path, lines: list[bytes], journal: Journal) -> list[Metrics]:
     """The metrics lines, each compared with its checksum.
 
     Raises:
@@ -187,25 +190,15 @@ def verified_metrics(run: Path, lines: list[bytes], journal: Journal) -> list[di
     for number, line in enumerate(lines, 1):
         place = f"{run / names.METRICS}, line {number}"
         try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            raise damaged(run, place, "it is not JSON") from None
-        if wrong := _no_metrics(entry):
-            raise damaged(run, place, wrong)
-        known = journal.finished.get(entry["iteration"])
+            [entry] = rows.decode(line, Metrics)
+        except (rows.Damaged, ValueError) as error:
+            why = error.why if isinstance(error, rows.Damaged) else "it is empty"
+            raise damaged(run, place, why) from None
+        known = journal.finished.get(entry.iteration)
         if known and known.metrics_sha256 and sha256(line) != known.metrics_sha256:
             raise damaged(run, place, "its checksum does not match")
         found.append(entry)
     return found
-
-
-def _no_metrics(entry: Any) -> str:
-    """Why a value is no line of metrics; empty if it is one."""
-    if not isinstance(entry, dict):
-        return "it is no object"
-    if type(entry.get("iteration")) is not int:
-        return "it has no iteration"
-    return ""
 
 
 def chunk_bytes(file: Path, chunks: list[Chunk]) -> Iterator[tuple[Chunk, bytes]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from star_mlx.errors import RunError
+from star_mlx.store.metrics import Metrics
 
 
 class Finished(Protocol):
@@ -16,7 +17,7 @@ class Finished(Protocol):
     @property
     def path(self) -> Path: ...
     @property
-    def metrics(self) -> Sequence[Mapping[str, Any]]: ...
+    def metrics(self) -> Sequence[Metrics]: ...
     @property
     def best(self) -> int: ...
     @property
@@ -66,7 +67,7 @@ def which(run: Finished, name: str) -> Which:
         RunError: it is no name of an iteration, or the run has not finished such a one.
     """
     found = resolve(name, best=run.best, last=run.last)
-    if found.number and found.number not in (line["iteration"] for line in run.metrics):
+    if found.number and found.number not in (line.iteration for line in run.metrics):
         raise RunError(f"{run.path} has no iteration {found.number}: its last is {run.last}")
     return found
 

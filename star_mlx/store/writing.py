@@ -28,6 +28,8 @@ from star_mlx.store import journal as journals
 from star_mlx.store import names, reading, rows
 from star_mlx.store.files import flush, flush_folder, json_line, replace
 from star_mlx.store.journal import Journal
+from star_mlx.store.metrics import Metrics
+from star_mlx.store.metrics import line as metrics_line
 from star_mlx.store.reading import RunRecord
 from star_mlx.types import Attempt, Example, Step, Trained
 
@@ -44,7 +46,7 @@ class Store:
 
     def __init__(self, path: Path, chunk_rows: int = 0) -> None:
         self.path = path
-        self.metrics: list[dict[str, Any]] = []
+        self.metrics: list[Metrics] = []
         self.solved: dict[str, bool] = {}  # problem id -> was its last direct attempt right
         self._journal = Journal()
         self._lines: list[bytes] = []  # of metrics.jsonl, as they are
@@ -188,23 +190,23 @@ class Store:
 
     # ----------------------------------------------------------------------- the run
 
-    def finish(self, metrics: Mapping[str, Any], direct: Sequence[Attempt] = ()) -> None:
+    def finish(self, metrics: Metrics, direct: Sequence[Attempt] = ()) -> None:
         """Journal the verdicts of a finished iteration, then add its line to ``metrics.jsonl``.
 
         The line is what makes the iteration count.
         """
         solved = dict.fromkeys(a.id for a in direct if a.correct)
         failed = dict.fromkeys(a.id for a in direct if a.id not in solved)
-        line = json_line(metrics).removesuffix(b"\n")
+        line = metrics_line(metrics)
         self.journal(
             "iteration",
-            iteration=metrics["iteration"],
+            iteration=metrics.iteration,
             solved=list(solved),
             failed=list(failed),
             metrics_sha256=reading.sha256(line),
         )
         self._enter(list(solved), list(failed))
-        self.metrics.append(dict(metrics))
+        self.metrics.append(metrics)
         self._lines.append(line)
         self._save_metrics(self._lines)
 
@@ -229,7 +231,7 @@ class Store:
 
     def take_over(self, other: RunRecord, last: int) -> None:
         """Copy the iterations 0 to ``last`` of another run, as if they had been made here."""
-        taken = {line["iteration"] for line in other.metrics if line["iteration"] <= last}
+        taken = {line.iteration for line in other.metrics if line.iteration <= last}
         with self._writing(self.path):
             for number in taken:
                 source = names.iteration(other.path, number)
@@ -296,7 +298,7 @@ class Store:
         self._journal = journals.read(self.path)
         self._lines = reading.metrics_lines(self.path)
         self.metrics = reading.verified_metrics(self.path, self._lines, self._journal)
-        finished = {line["iteration"] for line in self.metrics}
+        finished = {line.iteration for line in self.metrics}
         self._refuse_lacking(finished)
         for number, name in self._journal.files():
             _refuse_link(names.iteration(self.path, number))

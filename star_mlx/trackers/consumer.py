@@ -10,7 +10,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from star_mlx.events import (
     Emit,
@@ -25,6 +24,7 @@ from star_mlx.events import (
 )
 from star_mlx.formatting import harmless
 from star_mlx.store import names, reading
+from star_mlx.store.metrics import Metrics, as_json
 from star_mlx.trackers import flat, kept
 from star_mlx.trackers.tracker import SampleRow, Steps, Tracked, Tracker
 from star_mlx.types import Phase
@@ -130,18 +130,18 @@ class Trackers:
             self._kept[name]["step"] = new[-1][0]
             kept.write(self._folder, self._kept)
 
-    def _iteration(self, line: Mapping[str, Any]) -> None:
-        number = line["iteration"]
-        self._trained[number] = line.get("train", {}).get("steps", 0)
+    def _iteration(self, line: Metrics) -> None:
+        number = line.iteration
+        self._trained[number] = line.steps or 0
         self._deliver()
         rows = self._samples.pop(number, [])
         for name in list(self._open):
             if number > self._kept[name]["iteration"]:
                 self._tell(name, partial(self._finished, name, line, rows))
 
-    def _finished(self, name: str, line: Mapping[str, Any], rows: Sequence[SampleRow]) -> None:
+    def _finished(self, name: str, line: Metrics, rows: Sequence[SampleRow]) -> None:
         """Tell of a finished iteration; also of its training, where that was not seen."""
-        tracker, number = self._open[name], line["iteration"]
+        tracker, number = self._open[name], line.iteration
         if self._kept[name]["step"] < self._before(number + 1):
             self._training(name, self._stored(number))
         if rows:
@@ -149,7 +149,7 @@ class Trackers:
         adapter = names.adapter(self._folder, number)
         if adapter.is_dir():
             tracker.artifact(number, adapter)
-        tracker.metrics(number, flat.numbers(line))
+        tracker.metrics(number, flat.numbers(as_json(line)))
         self._kept[name]["iteration"] = number
         kept.write(self._folder, self._kept)
 

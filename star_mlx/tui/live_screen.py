@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,16 +19,15 @@ from star_mlx.events import Event, Notice, Sampled
 from star_mlx.formatting import DOING, describe, duration, harmless
 from star_mlx.progress.state import RunState
 from star_mlx.progress.time_left import about, phase_left, seconds_left
+from star_mlx.store.metrics import Metrics
 from star_mlx.tui.colours import BAD, GOOD, REST
 from star_mlx.tui.plain import farewell, memory, rates
 from star_mlx.tui.spark import Spark
 from star_mlx.tui.tables import (
-    Metrics,
     class_cell,
     class_table,
     classes_of,
     iteration_table,
-    kept,
     summary,
 )
 
@@ -119,7 +118,7 @@ def draw(
     height: int,
     seconds: float = 0.0,
     since_sample: float = 0.0,
-    tables: Callable[[Metrics, int, int], Drawn] | None = None,
+    tables: Callable[[Sequence[Metrics], int, int], Drawn] | None = None,
 ) -> RenderableType:
     """The whole screen, ``height`` lines at most.
 
@@ -154,7 +153,7 @@ class _Tables:
         self._of: tuple[Any, ...] = ()
         self._drawn: Drawn = [], 0
 
-    def __call__(self, metrics: Metrics, width: int, room: int) -> Drawn:
+    def __call__(self, metrics: Sequence[Metrics], width: int, room: int) -> Drawn:
         if self._of != (of := ([*metrics], width, room)):
             parts, used = _iterations(metrics, width, room)
             self._of, self._drawn = of, ([_Once(part) for part in parts], used)
@@ -188,7 +187,7 @@ def _header(state: RunState, width: int, seconds: float) -> list[RenderableType]
     return [first, second]
 
 
-def _iterations(metrics: Metrics, width: int, room: int) -> Drawn:
+def _iterations(metrics: Sequence[Metrics], width: int, room: int) -> Drawn:
     """The latest iterations in ``room`` lines, and the lines they take."""
     if not metrics:
         return [Text("no iteration is finished yet")], 1
@@ -201,21 +200,21 @@ def _iterations(metrics: Metrics, width: int, room: int) -> Drawn:
     classes = class_table(shown, width)
     if room >= used + 8 + classes.row_count:  # 4 more for the attempt
         return [table, Text(), classes], used + 4 + classes.row_count
-    by_class = shown[-1].get("eval", {}).get("by_class", {})
+    by_class = shown[-1].by_class
     cells = "  ".join(f"{harmless(n)}: {class_cell(by_class.get(n), True)}" for n in names)
     if by_class and room > used and len(cells) + 10 <= width:
         return [table, Text(f"by class  {cells}", no_wrap=True)], used + 1
     return [table], used
 
 
-def _sparks(metrics: Metrics) -> list[RenderableType]:
+def _sparks(metrics: Sequence[Metrics]) -> list[RenderableType]:
     """What was kept and the dev accuracy over the iterations, one character each; where there are
     two or more to see."""
     shares: list[float | None] = []
     for line in metrics:
-        size, problems = kept(line), line.get("problems")
-        shares.append(size / problems if problems and isinstance(size, int) else None)
-    scores = [line["eval"]["accuracy"] if "eval" in line else None for line in metrics]
+        problems, size = line.problems, line.examples
+        shares.append(size / problems if problems and size is not None else None)
+    scores = [line.dev.accuracy if line.dev else None for line in metrics]
     lines = [("yield  ", shares, "kept of problems", 0), ("dev    ", scores, "", 1)]
     return [
         Spark(name, values, of, digits)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from rich.console import Console
 from rich.text import Text
@@ -23,14 +23,13 @@ from star_mlx.events import (
 from star_mlx.formatting import DOING, describe, duration, harmless, rate
 from star_mlx.progress.state import RunState, changes
 from star_mlx.progress.time_left import about, phase_left, seconds_left
+from star_mlx.store.metrics import Metrics
 from star_mlx.tui.tables import (
-    Metrics,
     change,
     class_cell,
     classes_of,
-    dev_cell,
-    kept,
     loss,
+    measured,
     summary,
 )
 
@@ -145,7 +144,7 @@ def started(event: RunStarted) -> list[str]:
     what = [task, ", ".join(describe(event.model)), f"seed {event.recipe.get('seed', 0)}"]
     lines = [f"run {event.run}: {'; '.join(what)}"]
     if event.completed:
-        lines.append(f"resumed after iteration {event.completed[-1]['iteration']}")
+        lines.append(f"resumed after iteration {event.completed[-1].iteration}")
     return lines
 
 
@@ -193,32 +192,31 @@ def _unit(at: Progress) -> str:
     return "steps" if at.phase == "train" else "problems"
 
 
-def iteration_line(line: Mapping[str, Any], metrics: Metrics = ()) -> str:
+def iteration_line(line: Metrics, metrics: Sequence[Metrics] = ()) -> str:
     """An iteration in a line; ``metrics`` has those before it."""
-    before = [other for other in metrics if other["iteration"] < line["iteration"]]
+    before = [other for other in metrics if other.iteration < line.iteration]
     parts = []
-    if "problems" in line:
+    if line.problems is not None:
         parts = [
-            f"{line['problems']} problems",
-            f"{line.get('solved', 0)} solved",
-            f"{line.get('rationalized', 0)} rationalized",
-            f"{kept(line)} kept",
+            f"{line.problems} problems",
+            f"{line.solved or 0} solved",
+            f"{line.rationalized or 0} rationalized",
+            f"{line.examples or 0} kept",
         ]
-        words = {"newly_solved": "newly solved", "forgotten": "forgotten"}
-        parts += [f"{line[key]} {word}" for key, word in words.items() if key in line]
-        parts.append(f"{line.get('train', {}).get('steps', 0)} steps")
+        changes = {"newly solved": line.newly_solved, "forgotten": line.forgotten}
+        parts += [f"{n} {words}" for words, n in changes.items() if n is not None]
+        parts.append(f"{line.steps or 0} steps")
         if last_loss := loss(line):
             parts.append(f"loss {last_loss}")
-    if "eval" in line:
+    if line.dev:
         points = change(before, line)
         against = f" ({points} against the best before)" if points else ""
-        parts.append(f"dev {dev_cell(line)} %{against}")
-        by_class = line["eval"]["by_class"]
+        parts.append(f"dev {measured(line.dev)} %{against}")
         if names := classes_of([line]):
-            cells = [f"{harmless(name)}: {class_cell(by_class[name], False)}" for name in names]
+            cells = [f"{harmless(n)}: {class_cell(line.by_class[n], False)}" for n in names]
             parts.append(f"by class {' '.join(cells)}")
-    parts.append(duration(sum(line.get("seconds", {}).values())))
-    return f"iteration {line['iteration']} done: {', '.join(parts)}"
+    parts.append(duration(line.total_seconds))
+    return f"iteration {line.iteration} done: {', '.join(parts)}"
 
 
 def farewell(state: RunState) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -16,9 +16,9 @@ from rich.text import Text
 from star_mlx.formatting import class_order, harmless, interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.measure.paired import Paired
+from star_mlx.store.metrics import ClassCounts, Measured, Metrics
 from star_mlx.tui.colours import BAD, GOOD
 
-Metrics = Sequence[Mapping[str, Any]]
 Classes = Literal["intervals", "percent", "none"]
 Heads = Literal["long", "short", "few"]
 
@@ -59,7 +59,7 @@ COLUMNS = {  # long and short headers
 FEW = ("kept", "dev", "change")
 
 
-def summary(metrics: Metrics, width: int) -> RenderableType:
+def summary(metrics: Sequence[Metrics], width: int) -> RenderableType:
     """The iteration table, with a second one by class where a line has no room for intervals, and
     under it what the comparisons say."""
     said = [Text(line) for line in remarks(metrics)]
@@ -73,28 +73,29 @@ def summary(metrics: Metrics, width: int) -> RenderableType:
     return Group(table, Text(), class_table(metrics, width), *said)
 
 
-def remarks(metrics: Metrics) -> list[str]:
+def remarks(metrics: Sequence[Metrics]) -> list[str]:
     """In words: the base without examples, the best iteration, and how the last one compares."""
     lines = []
     for line in metrics:
-        if plain := line.get("zero_shot"):
-            lines.append(f"the base without examples (zero-shot): {dev_cell({'eval': plain})} %")
-    last = metrics[-1] if metrics else {}
-    name = f"iteration {last.get('iteration')}"
-    compared = last.get("compared", {})
-    others = {entry["iteration"]: entry for entry in compared.values()}
+        if line.zero_shot:
+            lines.append(f"the base without examples (zero-shot): {measured(line.zero_shot)} %")
+    if not metrics:
+        return lines
+    last = metrics[-1]
+    name = f"iteration {last.iteration}"
+    others = {entry.iteration: entry for entry in (last.compared or {}).values()}
     for number, entry in sorted(others.items()):
         other = f"iteration {number}" if number else "iteration 0 (the base)"
-        pair = Paired(**{key: entry[key] for key in Paired.__dataclass_fields__})
+        pair = Paired(**{key: getattr(entry, key) for key in Paired.__dataclass_fields__})
         lines.append(pair.words(name, other))
-    if "best" in last:
-        best = f"iteration {last['best']}" if last["best"] else "the base itself"
+    if last.best is not None:
+        best = f"iteration {last.best}" if last.best else "the base itself"
         lines.append(f"best on dev so far: {best}")
     return lines
 
 
 def iteration_table(
-    metrics: Metrics, width: int, *, last: int | None = None, classes: bool = True
+    metrics: Sequence[Metrics], width: int, *, last: int | None = None, classes: bool = True
 ) -> tuple[Table, Layout]:
     """The roomiest table that is no wider than ``width``, of the ``last`` iterations or of all."""
     for form in FORMS:
@@ -106,7 +107,7 @@ def iteration_table(
     return table, form
 
 
-def summary_table(metrics: Metrics, form: Layout, *, last: int | None = None) -> Table:
+def summary_table(metrics: Sequence[Metrics], form: Layout, *, last: int | None = None) -> Table:
     """One row an iteration, of the ``last`` ones or of all."""
     table = _table(space=form.space)
     table.add_column("iter", justify="right", style="bold")
@@ -123,17 +124,16 @@ def summary_table(metrics: Metrics, form: Layout, *, last: int | None = None) ->
     for index in range(first, len(metrics)):
         line = metrics[index]
         cells: list[str | Text] = [_cell(name, metrics[:index], line) for name in names]
-        by_class = line.get("eval", {}).get("by_class", {})
-        cells += [class_cell(by_class.get(n), form.classes == "intervals") for n in classes]
+        cells += [class_cell(line.by_class.get(n), form.classes == "intervals") for n in classes]
         if form.heads != "few":
-            cells.append(f"{sum(line.get('seconds', {}).values()):.0f}")
-        table.add_row(str(line["iteration"]), *cells)
+            cells.append(f"{line.total_seconds:.0f}")
+        table.add_row(str(line.iteration), *cells)
     return table
 
 
-def class_table(metrics: Metrics, width: int) -> Table:
+def class_table(metrics: Sequence[Metrics], width: int) -> Table:
     """Dev accuracy by class with its 95% interval: classes across, or down where that is wide."""
-    lines = [line for line in metrics if "eval" in line]
+    lines = [line for line in metrics if line.dev]
     names = classes_of(lines)
     title = f"dev accuracy by {_classes_are(lines)}, % [95% interval]"
     across = _table(title)
@@ -141,43 +141,41 @@ def class_table(metrics: Metrics, width: int) -> Table:
     for name in names:
         across.add_column(Text(harmless(name)), justify="right")
     for line in lines:
-        cells = [class_cell(line["eval"]["by_class"].get(name), True) for name in names]
-        across.add_row(str(line["iteration"]), *cells)
+        cells = [class_cell(line.by_class.get(name), True) for name in names]
+        across.add_row(str(line.iteration), *cells)
     if fits(across, width):
         return across
     return _classes_down(lines, names, width, title)
 
 
-def _classes_are(lines: Metrics) -> str:
-    named = [line["eval"]["classes"] for line in lines if line["eval"].get("classes")]
+def _classes_are(lines: Sequence[Metrics]) -> str:
+    named = [line.dev.classes for line in lines if line.dev and line.dev.classes]
     return harmless(named[-1]) if named else "class"
 
 
-def _classes_down(lines: Metrics, names: Sequence[str], width: int, title: str) -> Table:
+def _classes_down(lines: Sequence[Metrics], names: Sequence[str], width: int, title: str) -> Table:
     """A row a class, for the latest iterations that there is room for."""
     longest = max((len(harmless(name)) for name in names), default=5)
     room = max(1, (width - min(longest, width // 2) - 2) // 13)
     down = _table(title)
     down.add_column("class", overflow="fold")
     for line in lines[-room:]:
-        down.add_column(f"iter {line['iteration']}", justify="right", no_wrap=True)
+        down.add_column(f"iter {line.iteration}", justify="right", no_wrap=True)
     for name in names:
-        cells = [class_cell(line["eval"]["by_class"].get(name), True) for line in lines[-room:]]
+        cells = [class_cell(line.by_class.get(name), True) for line in lines[-room:]]
         down.add_row(Text(harmless(name)), *cells)
     return down
 
 
-def classes_of(metrics: Metrics) -> list[str]:
+def classes_of(metrics: Sequence[Metrics]) -> list[str]:
     """The classes that were measured, in their order; none if there is only one without a name."""
-    names = {name for line in metrics for name in line.get("eval", {}).get("by_class", {})}
+    names = {name for line in metrics for name in line.by_class}
     return [] if names == {""} else sorted(names, key=class_order)
 
 
-def class_cell(entry: Mapping[str, int] | None, ends: bool) -> str:
+def class_cell(entry: ClassCounts | None, ends: bool) -> str:
     """``"98 [93-99]"``, or without the interval's ends ``"98"``."""
-    if not entry or not entry["n"]:
-        return ""
-    return _share(entry["correct"], entry["n"], ends)
+    return _share(entry.correct, entry.n, ends) if entry and entry.n else ""
 
 
 @cache
@@ -186,32 +184,24 @@ def _share(correct: int, n: int, ends: bool) -> str:
     return f"{share} [{interval(wilson(correct, n))}]" if ends else share
 
 
-def dev_cell(line: Mapping[str, Any]) -> str:
-    """``"46.2 [42-51]"``."""
-    if not (entry := line.get("eval")):
-        return ""
-    return f"{percent(entry['accuracy'], 1)} [{interval(entry['ci95'])}]"
+def measured(entry: Measured | None) -> str:
+    """``"46.2 [42-51]"``; empty if there is nothing."""
+    return f"{percent(entry.accuracy, 1)} [{interval(entry.ci95)}]" if entry else ""
 
 
-def change(before: Metrics, line: Mapping[str, Any]) -> str:
+def change(before: Sequence[Metrics], line: Metrics) -> str:
     """Dev accuracy against the best of the iterations before, in points: ``"+3.2"``; empty where
     there is nothing to compare."""
-    earlier = [other["eval"]["accuracy"] for other in before if "eval" in other]
-    if "eval" not in line or not earlier:
+    earlier = [other.dev.accuracy for other in before if other.dev]
+    if line.dev is None or not earlier:
         return ""
-    points = round(100 * (line["eval"]["accuracy"] - max(earlier)), 1)
+    points = round(100 * (line.dev.accuracy - max(earlier)), 1)
     return f"{points:+.1f}" if points else "0.0"
 
 
-def kept(line: Mapping[str, Any]) -> int | str:
-    """The size of the training set; empty for the base."""
-    size: int | str = line.get("kept", line.get("examples", ""))
-    return size
-
-
-def loss(line: Mapping[str, Any]) -> str:
+def loss(line: Metrics) -> str:
     """The loss over the last tenth of the steps, in nats a token; empty where none was taken."""
-    value = line.get("train", {}).get("last_loss")
+    value = line.train.last_loss if line.train else None
     return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
@@ -227,19 +217,16 @@ def fits(table: Table, width: int) -> bool:
     return sum(map(max, widths, least)) + between <= width
 
 
-def _cell(name: str, before: Metrics, line: Mapping[str, Any]) -> str | Text:
-    if name == "kept":
-        return str(kept(line))
-    if name == "steps":
-        return str(line.get("train", {}).get("steps", ""))
+def _cell(name: str, before: Sequence[Metrics], line: Metrics) -> str | Text:
     if name == "loss":
         return loss(line)
     if name == "dev":
-        return dev_cell(line)
+        return measured(line.dev)
     if name == "change":
         points = change(before, line)
         return Text(points, style={"+": f"bold {GOOD}", "-": BAD}.get(points[:1], ""))
-    return str(line.get(name, ""))
+    value = getattr(line, {"kept": "examples"}.get(name, name))
+    return "" if value is None else str(value)
 
 
 def _table(title: str | None = None, space: int = 1) -> Table:
