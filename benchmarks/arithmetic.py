@@ -18,8 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-
 from star_mlx import engine as engines
 from star_mlx.measure.accuracy import measured, tally, wilson
 from star_mlx.recipe import opening
@@ -58,7 +56,7 @@ def measure(folder: Path) -> dict[str, object]:
     figures = {}
     for name, problems in (("test", task.problems("test")), ("longer", longer.problems("test"))):
         attempts = loop.attempt(folder, problems, engine=engine)
-        figures[name] = msgspec.to_builtins(measured(tally("test", problems, attempts)))
+        figures[name] = as_json(measured(tally("test", problems, attempts)))
     return figures
 
 

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 from zlib import crc32
 
-import msgspec
-
 from star_mlx import engine as engines
 from star_mlx import star
 from star_mlx.measure.accuracy import measured
@@ -31,11 +29,12 @@ from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading, opening, provenance
 from star_mlx.run import loop
 from star_mlx.settings import Recipe
-from star_mlx.store import rows, writing
+from star_mlx.store import journal as journals
+from star_mlx.store import reading, rows, writing
 from star_mlx.store.files import json_line
+from star_mlx.store.metrics import as_json
 from star_mlx.types import Attempt, Engine, Evaluation, Example, Problem, Source, Task
 
-TIME = "2026-01-01T00:00:00+00:00"
 FAILED = 4  # one direct attempt in so many fails and is rationalized
 
 
@@ -112,9 +111,11 @@ def write(path: Path, shape: Shape, engine: Engine | None = None) -> None:
     with open(path / "journal.jsonl", "ab") as journal, open(path / "metrics.jsonl", "ab") as lines:
         for number in range(shape.iterations + 1):
             entries, line = writer.iteration(number)
-            journal.writelines(json_line(entry) for entry in entries)
-            lines.write(json_line(line))
-        journal.write(json_line({"event": "finished", "time": TIME, "reason": "done"}))
+            data = json_line(line)
+            entries[-1]["metrics_sha256"] = reading.sha256(data.removesuffix(b"\n"))
+            journal.writelines(_line(entry) for entry in entries)
+            lines.write(data)
+        journal.write(_line({"event": "finished", "reason": "done"}))
 
 
 def interrupt(path: Path) -> None:
@@ -212,7 +213,7 @@ class _Writer:
         solved = Counter(p.group for p in problems if p.id in right)
         by_class = {group: (n, solved[group]) for group, n in there.items()}
         evaluation = Evaluation("dev", len(rows), len(right), by_class)
-        return msgspec.to_builtins(measured(evaluation, self._task.classes)), self._chunks(
+        return as_json(measured(evaluation, self._task.classes)), self._chunks(
             number, "dev", rows, 0
         )
 
@@ -222,7 +223,12 @@ class _Writer:
         entries, size = [], self._made.generate.chunk
         for index, first in enumerate(range(0, len(rows), size)):
             chunk = rows[first : first + size]
-            extent = {"offset": offset, "bytes": sum(map(len, chunk)), "seconds": 1.0}
+            extent: dict[str, Any] = {
+                "offset": offset,
+                "bytes": sum(map(len, chunk)),
+                "seconds": 1.0,
+            }
+            extent["sha256"] = reading.sha256(b"".join(chunk))
             entries.append(
                 _entry("chunk", number, kind=kind, index=index, rows=len(chunk), **extent)
             )
@@ -254,7 +260,11 @@ class _Writer:
 
 
 def _entry(event: str, iteration: int, **fields: Any) -> dict[str, Any]:
-    return {"event": event, "time": TIME, "iteration": iteration, **fields}
+    return {"event": event, "iteration": iteration, **fields}
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return journals.line(entry["event"], {k: v for k, v in entry.items() if k != "event"})
 
 
 def _lot(number: int, name: str, one_in: int) -> bool:

@@ -260,7 +260,7 @@ GOOD = {
         (json_line({**GOOD, "correct": 1}), "Expected `bool`, got `int` - at `$.correct`"),
         (json_line({"id": "x"}), "Object missing required field `hinted`"),
         (json_line({**GOOD, "finish": "?"}), "Invalid enum value '?' - at `$.finish`"),
-        (json_line({**GOOD, "token_ids": ["1"]}), "Expected `int`, got `str` - at `$.token_ids[.."),
+        (json_line({**GOOD, "token_ids": ["1"]}), "Expected `int`, got `str` - at `$.token_ids[0]"),
         (json_line({**GOOD, "token_ids": [-1]}), "its token_ids should be token numbers"),
         (json_line({**GOOD, "id": "y"}), "has no training problem 'x' (2 of 2 are unknown)"),
     ],

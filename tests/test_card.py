@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from star_mlx.data.hub_client import HubError
 from star_mlx.errors import RunError
@@ -70,7 +71,7 @@ def test_the_metadata_is_what_the_hub_takes_and_says_split_and_n(known):
         for r in model["results"]
         for m in r["metrics"]
     }
-    assert found["dev", "accuracy"] == (known.line["eval"]["accuracy"], 20)
+    assert found["dev", "accuracy"] == (known.line.dev.accuracy, 20)
     [result] = known.results
     assert found["test", "accuracy"] == (result["accuracy"], result["n"])
 
@@ -104,8 +105,8 @@ def test_the_body_tells_each_iteration_as_the_metrics_have_it(known):
     text = card(known)
     told = [line for line in text.splitlines() if line.startswith("| ")]
     for line in known.metrics[1:]:
-        numbers = [line["problems"], line["solved"], line["rationalized"], line["examples"]]
-        row = " | ".join(map(str, [*numbers, line["train"]["steps"]]))
+        numbers = [line.problems, line.solved, line.rationalized, line.examples, line.steps]
+        row = " | ".join(map(str, numbers))
         assert any(row in found for found in told), row
     assert "**2** (this)" in text
 
@@ -113,11 +114,11 @@ def test_the_body_tells_each_iteration_as_the_metrics_have_it(known):
 def test_the_body_has_baselines_intervals_and_the_paired_tests_in_words(known):
     text = card(known)
     assert "the base, few-shot" in text and "the base, without examples" in text
-    low, high = known.line["eval"]["ci95"]
+    low, high = known.line.dev.ci95
     assert f"{100 * low:.1f} to {100 * high:.1f}" in text
-    pair = known.line["compared"]["base"]
-    assert f"dev: iteration 2 is {pair['verdict']}" in text
-    assert f"(n = {pair['n']})" in text
+    pair = known.line.compared["base"]
+    assert f"dev: iteration 2 is {pair.verdict}" in text
+    assert f"(n = {pair.n})" in text
     assert inline(known.results[0]["against"][0]["words"]) in text
     assert "exact McNemar" in text
 
@@ -129,8 +130,8 @@ def test_step_validity_and_failures_are_counted_from_the_run(run, known):
     assert f"Of 20 dev problems {right} are answered right" in text
     failures = known.failures
     assert failures.right + failures.wrong + failures.unread + failures.cut == 20
-    valid = known.line["valid_steps"]["direct"]
-    assert f"{valid['n']} solved rationales that can be checked, {valid['valid']}" in text
+    valid = known.line.valid_steps["direct"]
+    assert f"{valid.n} solved rationales that can be checked, {valid.valid}" in text
 
 
 def test_samples_are_drawn_by_a_hash_and_can_be_left_out(run, known):
@@ -147,10 +148,10 @@ def test_samples_are_drawn_by_a_hash_and_can_be_left_out(run, known):
 def test_the_prompt_the_decoding_the_recipe_and_the_hashes_are_there(run, known):
     text = card(known)
     assert "greedy (temperature 0), at most 80 tokens" in text
-    made = reading.read(run).recipe["provenance"]
+    made = reading.read(run).provenance
     for value in (made["data_sha256"], made["prompts_sha256"], made["base"]["hash"]):
         assert value in text
-    assert facts.sha256(run / "iterations/002/adapter/adapters.safetensors") in text
+    assert reading.file_sha256(run / "iterations/002/adapter/adapters.safetensors") in text
     assert "digits:" in text and "learning_rate" in text
     first = card(facts.gather(run, "1"))
     assert "The few-shot prompt in front of every question" in first
@@ -159,9 +160,9 @@ def test_the_prompt_the_decoding_the_recipe_and_the_hashes_are_there(run, known)
 
 
 def test_what_was_chosen_on_dev_says_so(known):
-    lines = [{**m, "best": 2} if m["iteration"] == 2 else m for m in known.metrics]
+    lines = [replace(m, best=2) if m.iteration == 2 else m for m in known.metrics]
     assert "chosen as the best on dev" in card(dataclasses.replace(known, metrics=tuple(lines)))
-    lines = [{**m, "best": 1} if m["iteration"] == 2 else m for m in known.metrics]
+    lines = [replace(m, best=1) if m.iteration == 2 else m for m in known.metrics]
     text = card(dataclasses.replace(known, metrics=tuple(lines)))
     assert "chosen as the best on dev" not in text
 
@@ -221,7 +222,7 @@ def test_cells_and_words_cannot_break_a_table():
 
 
 def test_no_path_of_the_machine_is_published(run, tmp_path):
-    recipe = reading.read(run).recipe
+    recipe = reading.read(run).values
     recipe["task"]["options"]["data"] = str(tmp_path / "secret/mine.jsonl")
     recipe["prompts"]["file"] = str(tmp_path / "secret/prompts.yaml")
     recipe["model"]["path"] = str(tmp_path / "secret/base")

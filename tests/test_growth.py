@@ -97,7 +97,7 @@ def test_the_synthetic_run_is_a_run(long_run):
     for tally, line in zip(tallies, record.metrics[1:], strict=True):
         names = ("attempted", "direct", "hinted", "newly_solved", "forgotten")
         keys = ("problems", "solved", "rationalized", "newly_solved", "forgotten")
-        assert [getattr(tally, n) for n in names] == [line[k] for k in keys]
+        assert [getattr(tally, n) for n in names] == [getattr(line, k) for k in keys]
     assert tallies[-1].newly_solved and tallies[-1].forgotten and tallies[-1].hinted
     with writing.opened(path, {}) as folder:
         kept = [a for kind in ("direct", "hinted") for a in folder.chunk(3, kind, 0)[0] if a.kept]

@@ -23,6 +23,7 @@ from star_mlx.recipe.loading import load
 from star_mlx.run import loop
 from star_mlx.store import reading
 from star_mlx.store.files import json_lines
+from star_mlx.store.metrics import as_json
 from tests.scripts import hopeless, learner, parts
 
 SMALL = [
@@ -136,7 +137,7 @@ def test_events_tell_the_story_in_order(tmp_path):
     events = run(tmp_path / "run")
     assert isinstance(events[0], RunStarted) and isinstance(events[-1], RunFinished)
     finished = [e.metrics for e in events if isinstance(e, IterationFinished)]
-    assert timeless(finished) == timeless(lines(tmp_path / "run/metrics.jsonl"))
+    assert timeless(map(as_json, finished)) == timeless(lines(tmp_path / "run/metrics.jsonl"))
     phases = [(e.iteration, e.phase, e.total) for e in events if isinstance(e, PhaseStarted)]
     assert phases[:6] == [
         (0, "evaluate", 20),
@@ -215,7 +216,7 @@ def test_a_run_with_several_iterations_behind_it_goes_on_as_if_it_had_not_stoppe
     with pytest.raises(Cut):
         run(tmp_path / "cut", *more, engine=Mortal(seeded))
     begun = run(tmp_path / "cut", *more, reply=seeded)[0].completed
-    assert [line["iteration"] for line in begun] == [0, 1, 2, 3][: 3 if calls < 3 else 4]
+    assert [line.iteration for line in begun] == [0, 1, 2, 3][: 3 if calls < 3 else 4]
     run(tmp_path / "whole", *more, reply=seeded)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     cut, whole = (lines(tmp_path / name / "metrics.jsonl") for name in ("cut", "whole"))

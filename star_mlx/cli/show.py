@@ -18,7 +18,10 @@ def show(run: Path, as_json: bool) -> None:
     if as_json:
         import json
 
-        values = {"run": str(run), "recipe": record.recipe, "metrics": record.metrics}
+        from star_mlx.store.metrics import as_json as plain
+
+        metrics = [plain(line) for line in record.metrics]
+        values = {"run": str(run), "recipe": record.values, "metrics": metrics}
         click.echo(json.dumps(values, default=str))
         return
     from rich.console import Console

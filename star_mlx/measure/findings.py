@@ -6,11 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from star_mlx.formatting import class_order, interval
 from star_mlx.measure import accuracy
 from star_mlx.measure.paired import majority, paired, pass_at_k
+from star_mlx.store.metrics import as_json
 from star_mlx.types import Attempt, Problem, Split, Task
 
 
@@ -31,7 +30,7 @@ def summary(
     if samples == 1:
         counted = accuracy.measured(accuracy.tally(split, problems, made), task.classes)
         return {
-            **msgspec.to_builtins(counted),
+            **as_json(counted),
             **extra,
         }
     k = samples

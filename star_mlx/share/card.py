@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import yaml
 
 from star_mlx.export.facts import Facts
@@ -17,7 +16,7 @@ from star_mlx.report.templating import Safe
 from star_mlx.share import snippets
 from star_mlx.share.markdown import document
 from star_mlx.share.metadata import License, measured, metadata
-from star_mlx.store.metrics import Metrics, ValidSteps
+from star_mlx.store.metrics import Metrics, ValidSteps, as_json
 
 LONGEST = 2000  # characters of an answer that are shown
 
@@ -85,7 +84,7 @@ def _results(facts: Facts) -> list[tuple[object, ...]]:
     """The rows of what was measured: name, split, accuracy, interval, n."""
     found = [(name, split, value, entry) for split, name, value, entry in measured(facts)]
     found += [
-        (name, entry.split, entry.accuracy, msgspec.to_builtins(entry))
+        (name, entry.split, entry.accuracy, as_json(entry))
         for name, entry in facts.baselines.items()
     ]
     return [

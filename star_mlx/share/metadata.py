@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from star_mlx.export.facts import Facts
+from star_mlx.store.metrics import as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ def _eval_results(facts: Facts) -> list[Any]:
 
 def measured(facts: Facts) -> list[tuple[str, str, float, Mapping[str, Any]]]:
     """(split, metric, value from 0 to 1, entry) of every measurement of this iteration."""
-    entries = [msgspec.to_builtins(facts.line.dev)] if facts.line.dev else []
+    dev = facts.line.dev
+    entries: list[Mapping[str, Any]] = [as_json(dev)] if dev else []
     known = {(entry["split"], entry["n"], 1) for entry in entries}
     for result in facts.results:
         if (result["split"], result["n"], result.get("samples", 1)) not in known:

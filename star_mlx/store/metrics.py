@@ -140,9 +140,9 @@ def of(values: Mapping[str, Any]) -> Metrics:
     return msgspec.convert(values, Metrics)
 
 
-def as_json(metrics: Metrics) -> dict[str, Any]:
-    """The line as plain data, without what is None."""
-    found: dict[str, Any] = _without_none(msgspec.to_builtins(metrics))
+def as_json(part: msgspec.Struct) -> dict[str, Any]:
+    """A line, or a part of one, as plain data without what is None."""
+    found: dict[str, Any] = _plain(msgspec.to_builtins(part))
     return found
 
 
@@ -151,7 +151,7 @@ def line(metrics: Metrics) -> bytes:
     return json_line(as_json(metrics)).removesuffix(b"\n")
 
 
-def _without_none(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_none(part) for key, part in value.items() if part is not None}
-    return value
+        return {key: _plain(part) for key, part in value.items() if part is not None}
+    return list(value) if isinstance(value, tuple) else value
