@@ -205,7 +205,7 @@ def change(before: Metrics, line: Mapping[str, Any]) -> str:
 
 def kept(line: Mapping[str, Any]) -> int | str:
     """The size of the training set; empty for the base."""
-    size: int | str = line.get("examples", "")
+    size: int | str = line.get("kept", line.get("examples", ""))
     return size
 
 
