@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from star_mlx.errors import RunError
 
 
-class Finished(Protocol):
+class HasIterations(Protocol):
     """What is looked at of a run; ``reading.RunRecord`` has it."""
 
     @property
@@ -59,7 +59,7 @@ def resolve(name: str, *, best: int, last: int) -> Which:
     return numbers[name]
 
 
-def which(run: Finished, name: str) -> Which:
+def which(run: HasIterations, name: str) -> Which:
     """Which iteration of a run a name means. It need not have its adapter any more.
 
     Raises:
@@ -71,7 +71,7 @@ def which(run: Finished, name: str) -> Which:
     return found
 
 
-def number(run: Finished, name: str) -> int:
+def number(run: HasIterations, name: str) -> int:
     """The number of an iteration whose model is used as it is: any but ``zero-shot``.
 
     Raises:
