@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Baseline = Literal["zero-shot", "few-shot", "direct", "sft"]
+BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
 OnRegression = Literal["warn", "stop", "rollback"]
 
 
@@ -246,7 +246,7 @@ class Recipe(_Group):
 
     task: TaskSpec
     model: ModelSpec = Field(default_factory=lambda: ModelSpec())
-    baseline: Baseline | None = Field(
+    baseline: BaselineKind | None = Field(
         None, description="measure this instead of running the loop (star-mlx baseline)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="what every random choice follows from")

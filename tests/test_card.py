@@ -14,6 +14,7 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from star_mlx import export as exports
 from star_mlx.data.hub_client import HubError
 from star_mlx.errors import RunError
 from star_mlx.export import facts, run_record
@@ -282,10 +283,11 @@ def exporter(run, iteration, format, out, *, emit):
         shutil.copy(run / f"iterations/{int(iteration):03d}/adapter" / name, out / name)
 
 
-def test_the_same_run_gives_the_same_bytes(run, tmp_path):
+def test_the_same_run_gives_the_same_bytes(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "export", exporter)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        folder.build(run, "user/name", tmp_path / name, MIT, iteration="1", export=exporter)
+        folder.build(run, "user/name", tmp_path / name, MIT, iteration="1")
     a, b = (run_record.files(tmp_path / name) for name in ("a", "b"))
     assert list(a) == list(b) and "run/prompt.txt" in a and "peft/adapters.safetensors" in a
     for name in a:
@@ -295,26 +297,23 @@ def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     assert (folder.PICTURE in a) == (find_spec("matplotlib") is not None)
 
 
-def test_a_form_that_the_adapter_has_no_place_in_is_left_out_or_refused(run, tmp_path):
+def test_a_form_that_the_adapter_has_no_place_in_is_left_out_or_refused(run, tmp_path, monkeypatch):
     def no_peft(run, iteration, format, out, *, emit):
         if format == "peft":
             raise RunError("tied embeddings | cannot be")
         exporter(run, iteration, format, out, emit=emit)
 
+    monkeypatch.setattr(exports, "export", no_peft)
     (tmp_path / "a").mkdir()
     said = []
-    folder.build(
-        run, "user/name", tmp_path / "a", MIT, iteration="2", export=no_peft, emit=said.append
-    )
+    folder.build(run, "user/name", tmp_path / "a", MIT, iteration="2", emit=said.append)
     assert not (tmp_path / "a/peft").exists()
     assert "left out peft: tied embeddings" in said[0].text
     text = (tmp_path / "a/README.md").read_text()
     assert "There is no `peft` form of this adapter" in text and "PeftModel" not in text
     (tmp_path / "b").mkdir()
     with pytest.raises(RunError, match="tied embeddings"):
-        folder.build(
-            run, "user/name", tmp_path / "b", MIT, iteration="2", formats=("peft",), export=no_peft
-        )
+        folder.build(run, "user/name", tmp_path / "b", MIT, iteration="2", formats=("peft",))
 
 
 def test_an_exported_folder_can_be_given_what_try_needs(run, tmp_path):

@@ -133,6 +133,23 @@ def test_the_root_holds_no_other_module():
     assert there <= ROOT and len(ROOT) <= 8
 
 
+def test_a_public_name_stands_for_one_class():
+    """Also one that is another name for a type, such as a Literal; arrays are numpy's or mlx's."""
+    places: dict[str, list[str]] = {}
+    for name, file in MODULES.items():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            found = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):
+                found = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            for one in found:
+                if one[0].isupper() and not one.isupper() and one != "Array":
+                    places.setdefault(one, []).append(name)
+    # the step of an optimizer, and that of a rationale
+    assert {one: of for one, of in places.items() if len(of) > 1} == {
+        "Step": ["star_mlx.answers.steps", "star_mlx.types"]
+    }
+
+
 def test_every_package_says_what_it_holds_and_may_import():
     for file in PACKAGE.rglob("__init__.py"):
         words = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""

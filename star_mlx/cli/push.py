@@ -59,7 +59,7 @@ def push(
     run: Path,
     repo: str,
     iteration: str,
-    formats: tuple[str, ...],
+    formats: tuple[Any, ...],
     private: bool,
     revision: str | None,
     pr: bool,
@@ -109,11 +109,13 @@ def _tell(event: Event) -> None:
 
 def _lines(done: Pushed) -> list[str]:
     """What was sent, or would be, for a person."""
+    from rich.filesize import decimal
+
     kind = "data set" if done.kind == "dataset" else "repository"
     if done.dry_run:
         there = {True: "exists", False: "would be made", None: "could not be looked up"}
         lines = [f"would send to {done.url} (the {kind} {there[done.exists]}):"]
-        lines += [f"  {_size(n):>9}  {name}{_note(done, name)}" for name, n in done.sizes.items()]
+        lines += [f"  {decimal(n):>9}  {name}{_note(done, name)}" for name, n in done.sizes.items()]
         return [*lines, *(f"  {'':>9}  {name} (deleted)" for name in done.deleted)]
     if done.pull_request:
         made = "opened" if done.commit else "is open with this already"
@@ -122,7 +124,7 @@ def _lines(done: Pushed) -> list[str]:
         return [f"{done.url} holds all of this already: no commit was made"]
     total = sum(done.sizes[name] for name in done.changed)
     lines = [f"made the {kind} {done.repo_id}"] if not done.exists else []
-    lines += [f"sent {len(done.changed)} of {len(done.sizes)} files, {_size(total)}"]
+    lines += [f"sent {len(done.changed)} of {len(done.sizes)} files, {decimal(total)}"]
     if done.deleted:
         lines += [f"deleted {', '.join(done.deleted)}"]
     return [*lines, f"commit {done.commit}", done.url]
@@ -130,12 +132,3 @@ def _lines(done: Pushed) -> list[str]:
 
 def _note(done: Pushed, name: str) -> str:
     return "" if name in done.changed else " (as it is there)"
-
-
-def _size(n: float) -> str:
-    """Bytes in three digits or so."""
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:.1f} GB"

@@ -50,11 +50,11 @@ class Shape:
         )
 
     @property
-    def kept(self) -> int:
+    def cache_bytes(self) -> int:
         """Bytes of keys and values that a token leaves in the caches."""
         return 2 * self.layers * self.groups * self.head * self.itemsize
 
-    def read(self, seen: int) -> int:
+    def reading_bytes(self, seen: int) -> int:
         """Bytes at work on a token that is read and sees so many: activations and scores."""
         return 4 * self._activations + 16 * self.heads * seen
 
@@ -62,7 +62,7 @@ class Shape:
     def _activations(self) -> int:
         return (12 * self.hidden + 6 * self.inner) * self.itemsize
 
-    def trained(self, length: int) -> int:
+    def training_bytes(self, length: int) -> int:
         """Bytes that a token holds until the backward pass, in a row of so many tokens."""
         return self.layers * (self._activations + 3 * self.heads * length * self.itemsize) + 12 * (
             self.vocabulary
@@ -85,7 +85,7 @@ class Memory:
         """How many tokens of so long a prefix to read in a pass."""
         if self._gib is None:
             return MOST
-        return min(MOST, max(FEWEST, self._free() // 2 // self._shape.read(prefix)))
+        return min(MOST, max(FEWEST, self._free() // 2 // self._shape.reading_bytes(prefix)))
 
     def decoding(
         self, rows: int, lanes: int, *, prefix: int, longest: int, tokens: int
@@ -102,8 +102,11 @@ class Memory:
         """
         if self._gib is None:
             return rows, lanes, MOST
-        free, row = self._free(), int(1.5 * tokens * self._shape.kept) + 8 * self._shape.vocabulary
-        read = self._shape.read(prefix + longest)
+        free, row = (
+            self._free(),
+            int(1.5 * tokens * self._shape.cache_bytes) + 8 * self._shape.vocabulary,
+        )
+        read = self._shape.reading_bytes(prefix + longest)
         while True:
             reading = min(MOST, max(longest, free // 2 // (lanes * read)))
             working = lanes * max(reading, longest) * read
@@ -122,9 +125,9 @@ class Memory:
         """
         if self._gib is None:
             return budget
-        fit = self._free() // (lanes * self._shape.trained(longest))
+        fit = self._free() // (lanes * self._shape.training_bytes(longest))
         if fit < longest:
-            needed = longest * lanes * self._shape.trained(longest)
+            needed = longest * lanes * self._shape.training_bytes(longest)
             raise self._refusal(f"train on a row of {longest} tokens", needed)
         return min(budget, fit)
 

@@ -17,7 +17,7 @@ from star_mlx.store import names, reading, rows
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.which import is_name, no_such, which
 
-Verdicts = Mapping[str, bool]  # problem id -> right or not
+RightOrNot = Mapping[str, bool]  # problem id -> right or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Side:
     run: RunRecord
     number: int
     name: str
-    verdicts: Verdicts
+    verdicts: RightOrNot
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def compared(first: Side, second: Side, known: Known, other: Known) -> Compariso
     )
 
 
-def _paired(first: Verdicts, second: Verdicts, ids: Set[str]) -> Paired:
+def _paired(first: RightOrNot, second: RightOrNot, ids: Set[str]) -> Paired:
     kept = ({id: right for id, right in one.items() if id in ids} for one in (first, second))
     return paired(*kept)
 

@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
 
+from star_mlx import export as exports
 from star_mlx.errors import StarError
 from star_mlx.events import Emit, Notice
+from star_mlx.export import Format
 from star_mlx.export.facts import Facts, gather
 from star_mlx.export.run_record import CARD, about, write_manifest, write_record
 from star_mlx.report.templating import Safe
@@ -23,15 +24,7 @@ from star_mlx.share.markdown import code, inline
 from star_mlx.share.metadata import License
 
 PICTURE = "accuracy.png"
-DEFAULT = ("mlx", "peft")
-
-
-class Export(Protocol):
-    """Writes an iteration's model to a new folder, as ``star_mlx.export.export`` does."""
-
-    def __call__(
-        self, run: Path, iteration: str, format: Any, out: Path, *, emit: Emit
-    ) -> object: ...
+DEFAULT: tuple[Format, ...] = ("mlx", "peft")
 
 
 def build(
@@ -41,10 +34,9 @@ def build(
     license: License,
     *,
     iteration: str,
-    formats: Sequence[str] = DEFAULT,
+    formats: Sequence[Format] = DEFAULT,
     samples: bool = True,
     dataset: str | None = None,
-    export: Export | None = None,
     emit: Emit = lambda event: None,
 ) -> Facts:
     """Fill the empty ``folder`` with what is sent of an iteration.
@@ -56,12 +48,11 @@ def build(
         StarError: no such run or iteration, or a format that cannot be written.
     """
     facts = gather(run, iteration, samples=samples)
-    write = export or _exporter()
     notes, made = [], []
     for format in formats:
         optional = tuple(formats) == DEFAULT and format != "mlx"
         try:
-            _export(write, run, facts, format, folder, emit)
+            _export(run, facts, format, folder, emit)
         except StarError as error:
             if not optional:
                 raise
@@ -82,16 +73,10 @@ def build(
     return facts
 
 
-def _exporter() -> Export:
-    from star_mlx.export import export
-
-    return export
-
-
-def _export(write: Export, run: Path, facts: Facts, format: str, folder: Path, emit: Emit) -> None:
+def _export(run: Path, facts: Facts, format: Format, folder: Path, emit: Emit) -> None:
     """Write a format to its place: MLX at the root, each other in a folder of its name."""
     apart = folder / (".mlx" if format == "mlx" else format)
-    write(run, str(facts.iteration), format, apart, emit=emit)
+    exports.export(run, str(facts.iteration), format, apart, emit=emit)
     if format == "mlx":
         for path in sorted(apart.iterdir()):
             os.replace(path, folder / path.name)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from star_mlx.data import hub_client
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.events import Emit
+from star_mlx.export import Format
 from star_mlx.export.run_record import files as files_of
 from star_mlx.share import dataset as rationales
 from star_mlx.share import folder, license, remote
-from star_mlx.share.folder import DEFAULT, Export
+from star_mlx.share.folder import DEFAULT
 from star_mlx.share.remote import RepoType, Target
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def push(
     run: Path,
     repo_id: str,
     *,
-    formats: Sequence[str] = DEFAULT,
+    formats: Sequence[Format] = DEFAULT,
     iteration: str = "best",
     private: bool = False,
     revision: str | None = None,
@@ -60,7 +61,6 @@ def push(
     dataset_format: rationales.FileFormat = "jsonl",
     license_id: str | None = None,
     samples: bool = True,
-    export: Export | None = None,
     emit: Emit = lambda event: None,
 ) -> Pushed:
     """Send an iteration of a run to the Hub, in one commit; what is there already is not sent.
@@ -79,7 +79,6 @@ def push(
         dataset: send the kept rationales too, to the data set ``repo_id-rationales``.
         license_id: the license; by default the base's.
         samples: whether the card shows some dev problems with answers.
-        export: writes a format; by default ``star_mlx.export.export``.
 
     Raises:
         StarError: no such run or iteration, nothing known of the base's license, or the Hub
@@ -101,7 +100,7 @@ def push(
         facts = folder.build(
             run, repo_id, place, licensed,
             iteration=str(found.iteration), formats=formats, samples=samples,
-            dataset=data.repo_id if data else None, export=export, emit=emit,
+            dataset=data.repo_id if data else None, emit=emit,
         )  # fmt: skip
         other = None
         if data is not None:

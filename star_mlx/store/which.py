@@ -11,7 +11,7 @@ from star_mlx.errors import RunError
 from star_mlx.store.metrics import Metrics
 
 
-class Finished(Protocol):
+class HasIterations(Protocol):
     """What is looked at of a run; ``reading.RunRecord`` has it."""
 
     @property
@@ -60,7 +60,7 @@ def resolve(name: str, *, best: int, last: int) -> Which:
     return numbers[name]
 
 
-def which(run: Finished, name: str) -> Which:
+def which(run: HasIterations, name: str) -> Which:
     """Which iteration of a run a name means. It need not have its adapter any more.
 
     Raises:
@@ -72,7 +72,7 @@ def which(run: Finished, name: str) -> Which:
     return found
 
 
-def number(run: Finished, name: str) -> int:
+def number(run: HasIterations, name: str) -> int:
     """The number of an iteration whose model is used as it is: any but ``zero-shot``.
 
     Raises:

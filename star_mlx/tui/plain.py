@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import IO
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.text import Text
 
 from star_mlx.events import (
@@ -185,7 +186,7 @@ def memory(state: RunState) -> list[str]:
 
 
 def _bytes(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+    return decimal(number, precision=1 if number >= 1e9 else 0)
 
 
 def _unit(at: Progress) -> str:
