@@ -25,12 +25,12 @@ from zlib import crc32
 import msgspec
 
 from star_mlx import engine as engines
-from star_mlx import star
 from star_mlx.measure.accuracy import measured
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading, opening, provenance
 from star_mlx.run import loop
 from star_mlx.settings import Recipe
+from star_mlx.star import sample
 from star_mlx.store import rows, writing
 from star_mlx.store.files import json_line
 from star_mlx.types import Attempt, Engine, Evaluation, Example, Problem, Source, Task
@@ -165,7 +165,7 @@ class _Writer:
             verdicts: dict[str, Any] = {"solved": [], "failed": []}
         else:
             options = self._made.star
-            drawn = star.sample(self._task.problems("train"), options, self._made.seed, number)
+            drawn = sample(self._task.problems("train"), options, self._made.seed, number)
             solved = [p for p in drawn if not _lot(number, p.id, FAILED)]
             failed = [p for p in drawn if _lot(number, p.id, FAILED)]
             told = [p for p in failed if _lot(number, p.id + "/hinted", FAILED)]
