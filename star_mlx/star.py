@@ -51,6 +51,12 @@ def star(
     evaluations so far and returns them; ``teacher`` gets what is done, the base first, and returns
     whose adapter generates next, or None to end. Iteration n draws from generators seeded with
     ``(seed, n)`` alone.
+
+    >>> import star_mlx as sx
+    >>> for it in sx.star(model, problems, sx.Star(iterations=2), seed=0):
+    ...     print(it.number, len(it.direct), len(it.hinted), len(it.examples))
+    1 20 20 20
+    2 20 0 20
     """
     history = list(completed) or [Done(0, None)]  # 1: M_0 <- M
     first = max(settings.start_iteration, history[-1].number + 1)

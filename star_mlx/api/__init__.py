@@ -69,8 +69,8 @@ def train(
     >>> import star_mlx as sx
     >>> engine = sx.ScriptedEngine(lambda asked: asked.prompt.split("Target: ")[-1])
     >>> run = sx.train(
-    ...     "arithmetic", iterations=1, problems=20, dev=10, out="runs/first",
-    ...     max_length=1000, engine=engine, progress=False,
+    ...     "arithmetic", iterations=1, problems=20, dev=10, max_length=1000,
+    ...     options={"train": 200}, engine=engine, out="runs/first", progress=False,
     ... )
     >>> run.last
     1

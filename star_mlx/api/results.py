@@ -56,7 +56,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A share of right answers with its 95% interval, in all and by class (n, correct)."""
+    """A share of right answers with its 95% interval, in all and by class (n, correct).
+
+    >>> import star_mlx as sx
+    >>> sx.open_run("runs/first").metrics[1].dev.n
+    10
+    """
 
     split: Split
     n: int
@@ -69,7 +74,12 @@ class Accuracy:
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """What a finished iteration came to; of iteration 0, the base, only ``dev`` and ``zero_shot``
-    are known, and the counts are 0."""
+    are known, and the counts are 0.
+
+    >>> import star_mlx as sx
+    >>> [(it.iteration, it.solved, it.examples) for it in sx.open_run("runs/first").metrics]
+    [(0, 0, 0), (1, 0, 20)]
+    """
 
     iteration: int
     problems: int
@@ -110,7 +120,14 @@ def _accuracy(entry: Mapping[str, Any] | None) -> Accuracy | None:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measurement of a model on a split, as its file in the run's ``results/`` has it."""
+    """A measurement of a model on a split, as its file in the run's ``results/`` has it.
+
+    >>> import star_mlx as sx
+    >>> engine = sx.ScriptedEngine(lambda asked: "1 2 3")
+    >>> run = sx.open_run("runs/first", engine=engine)
+    >>> run.evaluate("last", limit=4, progress=False).accuracy
+    0.0
+    """
 
     entry: Mapping[str, Any]
 
@@ -138,7 +155,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """What ``grade`` found: ``counts`` of all rows, and each row with its verdict in ``rows``."""
+    """What ``grade`` found: ``counts`` of all rows, and each row with its verdict in ``rows``.
+
+    >>> import star_mlx as sx
+    >>> sx.grade("gsm8k", [{"completion": "#### 10", "gold": "10"}]).counts["correct"]
+    1
+    """
 
     counts: Mapping[str, Any]
     rows: tuple[Graded, ...]

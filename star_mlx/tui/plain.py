@@ -116,7 +116,10 @@ class JsonScreen:
 
 def plain_console(file: IO[str]) -> Console:
     """A console that writes no codes, whatever the environment says."""
-    return Console(file=file, width=WIDTH, no_color=True, force_terminal=False, highlight=False)
+    return Console(
+        file=file, width=WIDTH, no_color=True, highlight=False, force_terminal=False,
+        force_jupyter=False,
+    )  # fmt: skip
 
 
 def as_text(title: str, metrics: Metrics, lines: Sequence[str] = ()) -> str:
