@@ -19,7 +19,7 @@ from star_mlx.star import star
 
 if TYPE_CHECKING:
     from star_mlx.api import compare, grade, load_model, load_task, open_run, train
-    from star_mlx.api.results import Accuracy, Answer, Grades, Measurement, Metrics
+    from star_mlx.api.results import Answer, Grades, Measurement
     from star_mlx.api.run import Run
     from star_mlx.engine.scripted import Asked, ScriptedEngine
     from star_mlx.errors import (
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         TaskSpec,
         Train,
     )
+    from star_mlx.store.metrics import Measured, Metrics
     from star_mlx.tasks.simple import SimpleTask
     from star_mlx.types import (
         Amount,
@@ -72,7 +73,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Accuracy",
     "Amount",
     "Answer",
     "Asked",
@@ -89,6 +89,7 @@ __all__ = [
     "Grades",
     "Iteration",
     "IterationFinished",
+    "Measured",
     "Measurement",
     "Metrics",
     "Model",
@@ -129,9 +130,9 @@ __all__ = [
     "train",
 ]
 
-_MODULES = (  # where the names are, most specific first; the blocks above say which is where
+_MODULES = (  # where each name is, as above
     ("api", "compare grade load_model load_task open_run train"),
-    ("api.results", "Accuracy Answer Grades Measurement Metrics"),
+    ("api.results", "Answer Grades Measurement"),
     ("api.run", "Run"),
     ("engine.scripted", "Asked ScriptedEngine"),
     ("errors", "ModelError NothingKept PromptError RecipeError RunError StarError TaskError"),
@@ -143,6 +144,7 @@ _MODULES = (  # where the names are, most specific first; the blocks above say w
         "settings",
         "Evaluate Generate ModelSpec PromptsSpec Recipe Schedule Star TaskSpec Train",
     ),
+    ("store.metrics", "Measured Metrics"),
     ("tasks.simple", "SimpleTask"),
     (
         "types",

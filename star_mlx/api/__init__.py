@@ -23,6 +23,7 @@ from star_mlx.events import Emit
 from star_mlx.measure import compare as pairs
 from star_mlx.measure import grade as grading
 from star_mlx.recipe import loading, opening
+from star_mlx.recipe.layers import model_values
 from star_mlx.run import loop
 from star_mlx.settings import Recipe
 from star_mlx.tasks import own
@@ -80,7 +81,7 @@ def train(
         recipe = _recipe(what, data, {**(settings or {}), **named})
         task, _ = opening.open_task(recipe)
         run = Run(Path(out) if out is not None else new_folder(task), offered, engine)
-        if offered:
+        if own.SEPARATOR in recipe.task.name:
             own.check(task)
         return run._loop(recipe, on_event, progress, track)
 
@@ -150,7 +151,7 @@ def load_model(
 
     Args:
         path: ``"tiny"`` (embedded), a folder, or ``"owner/name"`` on the Hub.
-        revision: branch, tag or commit on the Hub.
+        revision: branch, tag or commit on the Hub; also ``"owner/name@revision"``.
         trust_remote_code: run Python code that comes with the model.
         max_memory: GiB that mlx may hold.
 
@@ -161,8 +162,12 @@ def load_model(
     >>> sx.load_model("tiny").describe()["bits"]
     4
     """
+    spec = {"revision": revision, **model_values(str(path))}
     return engines.open_engine(
-        str(path), revision=revision, trust_remote_code=trust_remote_code, max_memory=max_memory
+        spec["path"],
+        revision=spec["revision"],
+        trust_remote_code=trust_remote_code,
+        max_memory=max_memory,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the calls of the API return: an answer, metrics, a measurement, grades."""
+"""What the calls of the API return: an answer, a measurement, grades."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from star_mlx.formatting import harmless
 from star_mlx.measure import findings
 from star_mlx.measure.grade import Graded
+from star_mlx.store.metrics import Metrics
 from star_mlx.store.reading import RunRecord
-from star_mlx.types import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,68 +56,9 @@ class Answer:
         return f"{who} answers {harmless(self.answer)}{verdict}"
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """A share of right answers with its 95% interval, in all and by class (n, correct).
-
-    >>> import star_mlx as sx
-    >>> sx.open_run("runs/first").metrics[1].dev.n
-    10
-    """
-
-    split: Split
-    n: int
-    correct: int
-    accuracy: float
-    ci95: tuple[float, float]
-    by_class: Mapping[str, tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """What a finished iteration came to; of iteration 0, the base, only ``dev`` and ``zero_shot``
-    are known, and the counts are 0.
-
-    >>> import star_mlx as sx
-    >>> [(it.iteration, it.solved, it.examples) for it in sx.open_run("runs/first").metrics]
-    [(0, 0, 0), (1, 0, 20)]
-    """
-
-    iteration: int
-    problems: int
-    solved: int
-    rationalized: int
-    examples: int
-    steps: int
-    dev: Accuracy | None
-    zero_shot: Accuracy | None
-
-
 def metrics(record: RunRecord) -> list[Metrics]:
     """The metrics of a run, typed."""
-    return [
-        Metrics(
-            line["iteration"],
-            problems=line.get("problems", 0),
-            solved=line.get("solved", 0),
-            rationalized=line.get("rationalized", 0),
-            examples=line.get("examples", 0),
-            steps=line.get("train", {}).get("steps", 0),
-            dev=_accuracy(line.get("eval")),
-            zero_shot=_accuracy(line.get("zero_shot")),
-        )
-        for line in record.metrics
-    ]
-
-
-def _accuracy(entry: Mapping[str, Any] | None) -> Accuracy | None:
-    if entry is None:
-        return None
-    by_class = {name: (c["n"], c["correct"]) for name, c in entry["by_class"].items()}
-    low, high = entry["ci95"]
-    return Accuracy(
-        entry["split"], entry["n"], entry["correct"], entry["accuracy"], (low, high), by_class
-    )
+    return [msgspec.convert(line, Metrics) for line in record.metrics]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from star_mlx import engine as engines
 from star_mlx.api import results
-from star_mlx.api.results import Answer, Measurement, Metrics
+from star_mlx.api.results import Answer, Measurement
 from star_mlx.api.shown import shown
 from star_mlx.errors import ModelError, RecipeError, RunError
 from star_mlx.events import Emit, Event, Notice, RunStarted
@@ -20,7 +20,8 @@ from star_mlx.recipe import opening
 from star_mlx.run import evaluate as measuring
 from star_mlx.run import loop
 from star_mlx.settings import Recipe
-from star_mlx.store import files, ledger, reading, writing
+from star_mlx.store import files, ledger, names, reading, which
+from star_mlx.store.metrics import Metrics
 from star_mlx.tasks import own
 from star_mlx.types import Attempt, Engine, Example, Split, Task
 
@@ -59,7 +60,12 @@ class Run:
 
     @property
     def metrics(self) -> list[Metrics]:
-        """The finished iterations, from 0, the base."""
+        """The finished iterations, from 0, the base, in numbers.
+
+        >>> import star_mlx as sx
+        >>> [(it.iteration, it.solved, it.dev.n) for it in sx.open_run("runs/first").metrics]
+        [(0, None, 10), (1, 0, 10)]
+        """
         return results.metrics(self._record())
 
     @property
@@ -78,7 +84,7 @@ class Run:
         Raises:
             RunError: the run has no such iteration.
         """
-        return measuring.which(self._record(), str(iteration)).number
+        return which.number(self._record(), str(iteration))
 
     def attempts(self, iteration: int | str, *, hinted: bool | None = None) -> Iterator[Attempt]:
         """The attempts of an iteration at its problems, in order.
@@ -95,8 +101,9 @@ class Run:
         >>> len(attempts), all(attempt.kept for attempt in attempts)
         (20, True)
         """
-        rows = self._rows(iteration, "attempts.jsonl")
-        made = (attempt for row in rows for attempt in writing.attempts([row]))
+        number = self._with(names.ATTEMPTS, iteration)
+        blocks = self._record().rows(number, names.ATTEMPTS, Attempt)
+        made = (attempt for block in blocks for attempt in block)
         return (attempt for attempt in made if hinted in (None, attempt.hinted))
 
     def examples(self, iteration: int | str) -> tuple[Example, ...]:
@@ -106,8 +113,7 @@ class Run:
         >>> sx.open_run("runs/first").examples(1)[0].source
         'rationalized'
         """
-        rows = self._rows(iteration, "examples.jsonl")
-        return tuple(Example(**{**row, "token_ids": tuple(row["token_ids"])}) for row in rows)
+        return tuple(self._record().examples(self._with(names.EXAMPLES, iteration)))
 
     def ledger(self) -> Ledger:
         """What became of every problem: solved directly, only by hint, or never.
@@ -277,7 +283,7 @@ class Run:
     def _record(self) -> reading.RunRecord:
         """The recipe and the metrics, read again if the file has changed."""
         try:
-            stat = (self.path / "metrics.jsonl").stat()
+            stat = (self.path / names.METRICS).stat()
             state: object = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except OSError:
             state = None
@@ -285,13 +291,13 @@ class Run:
             self._read = state, reading.read(self.path)
         return self._read[1]
 
-    def _rows(self, iteration: int | str, name: str) -> Iterator[dict[str, Any]]:
-        """The rows of a file of a finished iteration."""
+    def _with(self, name: str, iteration: int | str) -> int:
+        """The number of an iteration that has a file of that name."""
         number = self.number(iteration)
-        file = reading.iteration_folder(self.path, number) / name
+        file = names.iteration(self.path, number) / name
         if not file.is_file():
             raise RunError(f"{file} does not exist: iteration {number} has no {file.stem}")
-        return files.json_lines(file)
+        return number
 
     def _base(self) -> Engine:
         """The base of the run, opened once.
@@ -299,7 +305,7 @@ class Run:
         Raises:
             ModelError: the engine that was given is another base.
         """
-        made = self._record().recipe.get("provenance", {}).get("base", {})
+        made = self._record().provenance.get("base", {})
         if self._engine is None:
             self._engine = engines.open_base(self.recipe)
         elif self._engine.describe()["hash"] != made.get("hash"):

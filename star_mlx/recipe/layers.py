@@ -219,9 +219,14 @@ def _long(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(task := new.get("task"), str):
         new["task"] = {"name": task}
     if isinstance(model := new.get("model"), str):
-        hub = re.fullmatch(r"([\w.-]+/[\w.-]+)@(\S+)", model)
-        new["model"] = {"path": hub[1], "revision": hub[2]} if hub else {"path": model}
+        new["model"] = model_values(model)
     return new
+
+
+def model_values(text: str) -> dict[str, Any]:
+    """The group that a model's short form stands for: ``PATH`` or ``owner/name@revision``."""
+    hub = re.fullmatch(r"([\w.-]+/[\w.-]+)@(\S+)", text)
+    return {"path": hub[1], "revision": hub[2]} if hub else {"path": text}
 
 
 def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

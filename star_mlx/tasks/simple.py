@@ -56,8 +56,8 @@ class SimpleTask(WordTask):
 
     @abstractmethod
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of ``"train"``, ``"dev"`` or ``"test"``: the same ones at every call, each
-        with an id of its own, and no question in two splits."""
+        """The problems of ``"train"``, ``"dev"`` or ``"test"``, each with an id of its own, and no
+        question in two splits. It is called often and must return the same ones every time."""
 
     def settings(self) -> Mapping[str, Any]:
         if not dataclasses.is_dataclass(self):
