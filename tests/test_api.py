@@ -422,7 +422,9 @@ def test_a_measurement_is_kept_and_compared(run, other, capsys):
     ]  # fmt: skip
     [file] = Path("run/results").iterdir()
     kept = json.loads(file.read_text(encoding="utf-8"))
-    assert {**kept, "file": str(file.absolute().relative_to(Path.cwd()))} == measured.entry
+    assert {**kept, "file": str(file.absolute().relative_to(Path.cwd()))} == json.loads(
+        json.dumps(measured.entry)
+    )
     assert repr(measured).startswith("iteration 1, test: 100.0% [")
     assert capsys.readouterr() == ("", "")
     run.evaluate("last", limit=3)

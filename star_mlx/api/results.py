@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from star_mlx.formatting import harmless
 from star_mlx.measure import findings
 from star_mlx.measure.grade import Graded
-from star_mlx.store.metrics import Metrics
-from star_mlx.store.reading import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,6 @@ class Answer:
             "" if self.gold is None else ", right" if self.correct else f", wrong: it is {gold}"
         )
         return f"{who} answers {harmless(self.answer)}{verdict}"
-
-
-def metrics(record: RunRecord) -> list[Metrics]:
-    """The metrics of a run, typed."""
-    return [msgspec.convert(line, Metrics) for line in record.metrics]
 
 
 @dataclass(frozen=True, slots=True)

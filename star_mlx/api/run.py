@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from star_mlx import engine as engines
-from star_mlx.api import results
 from star_mlx.api.results import Answer, Measurement
 from star_mlx.api.shown import shown
 from star_mlx.errors import ModelError, RecipeError, RunError
@@ -66,7 +65,7 @@ class Run:
         >>> [(it.iteration, it.solved, it.dev.n) for it in sx.open_run("runs/first").metrics]
         [(0, None, 10), (1, 0, 10)]
         """
-        return results.metrics(self._record())
+        return list(self._record().metrics)
 
     @property
     def best(self) -> int:
@@ -271,7 +270,7 @@ class Run:
 
         return tui.as_html(*self._summary())
 
-    def _summary(self) -> tuple[str, list[dict[str, Any]], list[str]]:
+    def _summary(self) -> tuple[str, list[Metrics], list[str]]:
         record = self._record()
         task, model = record.recipe.get("task", {}), record.recipe.get("model", {})
         seed = record.recipe.get("seed")

@@ -17,8 +17,9 @@ from rich.table import Table
 from star_mlx.events import Event, Progress, RunStarted, Sampled
 from star_mlx.formatting import duration, harmless
 from star_mlx.progress.state import RunState
+from star_mlx.store.metrics import Metrics
 from star_mlx.tui.plain import as_text, progress_text, started
-from star_mlx.tui.tables import Metrics, iteration_table, remarks
+from star_mlx.tui.tables import iteration_table, remarks
 
 EVERY = 0.5  # seconds between two updates for progress alone
 WIDTH = 160  # characters that a table may take
@@ -81,7 +82,7 @@ class NotebookScreen:
         return lines
 
 
-def as_html(title: str, metrics: Metrics, lines: Sequence[str] = ()) -> str:
+def as_html(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -> str:
     """A run as HTML: its title, the table of yields, what the comparisons say, and more lines."""
     parts = [f"<p><strong>{_safe(title)}</strong></p>"] if title else []
     if metrics:

@@ -122,7 +122,7 @@ def plain_console(file: IO[str]) -> Console:
     )  # fmt: skip
 
 
-def as_text(title: str, metrics: Metrics, lines: Sequence[str] = ()) -> str:
+def as_text(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -> str:
     """A run as text: its title, the table of yields, what the comparisons say, and more lines."""
     file = io.StringIO()
     if metrics:
