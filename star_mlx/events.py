@@ -35,7 +35,7 @@ class RunStarted(Event):
     completed: tuple[Metrics, ...] = ()  # lines already there: a resumed run
 
     def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "completed": [as_json(line) for line in self.completed]}
+        return {**Event.to_json(self), "completed": [as_json(line) for line in self.completed]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class IterationFinished(Event):
     metrics: Metrics
 
     def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "metrics": as_json(self.metrics)}
+        return {**Event.to_json(self), "metrics": as_json(self.metrics)}
 
 
 @dataclass(frozen=True, slots=True)
