@@ -7,6 +7,13 @@ class StarError(Exception):
     """Base of what the user can mend. The CLI prints it as one line and exits with ``exit_code``.
 
     Its text says what is wrong, where, and how to mend it.
+
+    >>> import star_mlx as sx
+    >>> try:
+    ...     sx.load_task("arithmatic")
+    ... except sx.StarError as error:
+    ...     print(type(error).__name__, error.exit_code)
+    RecipeError 2
     """
 
     exit_code = 2

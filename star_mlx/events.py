@@ -13,7 +13,11 @@ from star_mlx.types import Phase
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a run. ``kind`` names the class in snake case when serialized."""
+    """Something that happened in a run; ``to_json`` names its class in snake case.
+
+    >>> Notice("warning", "3 rows left out").to_json()
+    {'event': 'notice', 'level': 'warning', 'text': '3 rows left out'}
+    """
 
     def to_json(self) -> dict[str, Any]:
         name = type(self).__name__
@@ -23,6 +27,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
+    """The run folder is open and the model is there; what follows is work."""
+
     run: str
     recipe: Mapping[str, Any]
     model: Mapping[str, Any]
@@ -34,6 +40,8 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted(Event):
+    """An iteration begins to generate, rationalize, train or evaluate."""
+
     iteration: int
     phase: Phase
     total: int  # problems, or optimizer steps
@@ -41,6 +49,8 @@ class PhaseStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
+    """How far a phase is; while it trains, one for each optimizer step."""
+
     iteration: int
     phase: Phase
     done: int  # problems, or optimizer steps
@@ -54,7 +64,7 @@ class Progress(Event):
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """One attempt as it stands, to be shown."""
+    """One attempt, to be shown; the first of its chunk, whatever its verdict."""
 
     iteration: int
     question: str
@@ -64,6 +74,8 @@ class Sampled(Event):
 
 @dataclass(frozen=True, slots=True)
 class IterationFinished(Event):
+    """An iteration is finished and on disk; 0 is the base."""
+
     metrics: Metrics
 
     def to_json(self) -> dict[str, Any]:
@@ -72,12 +84,16 @@ class IterationFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
+    """Something that the user should know, in a sentence."""
+
     level: Literal["info", "warning"]
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
+    """The run has ended by itself; ``reason`` says why, such as ``done``."""
+
     run: str
     reason: str
     seconds: float

@@ -157,6 +157,21 @@ def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
     return Prompts(task, tuple(shots), direct)
 
 
+def given(task: Task, shots: Sequence[Problem], *, direct: bool = False) -> Prompts:
+    """Prompts with the examples that a task brings itself.
+
+    Raises:
+        PromptError: one without a rationale, or whose text does not end in its own answer.
+    """
+    for number, shot in enumerate(shots, 1):
+        where = f"few-shot example {number} of the task {task.name}"
+        if shot.rationale is None:
+            raise PromptError(f"{where} lacks its rationale")
+        if wrong := _misread(task, shot):
+            raise PromptError(f"{where}: its text reads as {wrong}, not as its {shot.answer!r}")
+    return Prompts(task, tuple(shots), direct)
+
+
 def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
     """Read and check a prompt file.
 

@@ -17,7 +17,11 @@ OnRegression = Literal["warn", "stop", "rollback"]
 
 
 class _Group(BaseModel):
-    """A group of settings: unknown keys refused, no value silently converted, never changed."""
+    """A group of settings: unknown keys refused, no value silently converted, never changed.
+
+    >>> Train(rank=8, learning_rate=5e-4).rank
+    8
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -242,7 +246,11 @@ class Evaluate(_Group):
 
 
 class Recipe(_Group):
-    """Everything a run is made from."""
+    """Everything a run is made from.
+
+    >>> Recipe(task=TaskSpec(name="arithmetic"), star=Star(iterations=3)).star.schedule.start
+    40
+    """
 
     task: TaskSpec
     model: ModelSpec = Field(default_factory=lambda: ModelSpec())

@@ -31,13 +31,13 @@ from typing import TYPE_CHECKING
 
 from star_mlx.types import Amount, Attempt, Done, Evaluation, Example, Iteration, Model, Problem
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `import star_mlx` loads this file, and should not load pydantic
     from star_mlx.settings import Schedule, Star
 
 
 def star(
     M: Model,
-    D: Callable[[Sequence[Evaluation | None]], Sequence[Problem]],
+    D: Sequence[Problem] | Callable[[Sequence[Evaluation | None]], Sequence[Problem]],
     settings: Star,
     *,
     seed: int,
@@ -47,9 +47,16 @@ def star(
     """Yield M_1, M_2, ... one finished ``Iteration`` at a time; save nothing.
 
     ``completed`` are the iterations already done, in order: the next one follows them as if the
-    loop had never stopped. ``D`` gets the evaluations so far and returns the problems to draw from;
-    ``teacher`` gets what is done, the base first, and returns whose adapter generates next, or None
-    to end. Iteration n draws from generators seeded with ``(seed, n)`` alone.
+    loop had never stopped. ``D`` is the problems to draw from, or a function that gets the
+    evaluations so far and returns them; ``teacher`` gets what is done, the base first, and returns
+    whose adapter generates next, or None to end. Iteration n draws from generators seeded with
+    ``(seed, n)`` alone.
+
+    >>> import star_mlx as sx
+    >>> for it in sx.star(model, problems, sx.Star(iterations=2), seed=0):
+    ...     print(it.number, len(it.direct), len(it.hinted), len(it.examples))
+    1 20 20 20
+    2 20 0 20
     """
     history = list(completed) or [Done(0, None)]  # 1: M_0 <- M
     first = max(settings.start_iteration, history[-1].number + 1)
@@ -57,7 +64,8 @@ def star(
         if (M_prev := teacher(history)) is None:
             return
         adapter, few_shot = M_prev.adapter, in_front(settings, n, M_prev.number)
-        x = sample(D([done.evaluation for done in history if done.number]), settings, seed, n)
+        problems = D([d.evaluation for d in history if d.number]) if callable(D) else D
+        x = sample(problems, settings, seed, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
         failed = failures(x, direct, settings, seed, n)
         hinted = M.attempt(failed, adapter, iteration=n, hinted=True, few_shot=few_shot)  # 4

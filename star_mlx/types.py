@@ -28,6 +28,9 @@ class Question:
     """What the model may see of a problem: never its answer.
 
     ``choices`` are (label, text) pairs of a multiple-choice question, in order; else empty.
+
+    >>> Question("Which is a fruit?", (("A", "stone"), ("B", "apple"))).choices[1]
+    ('B', 'apple')
     """
 
     text: str
@@ -44,6 +47,9 @@ class Problem:
 
     ``group`` is the class that accuracy is reported by (for sums, the number of digits);
     ``rationale`` is a human or reference rationale where the data has one.
+
+    >>> Problem("p1", Question("Half of 6?"), "3", rationale="3 + 3 = 6.").group
+    ''
     """
 
     id: str
@@ -59,6 +65,9 @@ class Completion:
 
     ``text`` and ``token_ids`` end before the stop string or end token; ``finish`` is ``"length"``
     where the limit on new tokens came first.
+
+    >>> Completion("The answer is 3.", (84, 104, 101), "stop").finish
+    'stop'
     """
 
     text: str
@@ -72,6 +81,10 @@ class Attempt:
 
     ``rejected`` says why a right one is not trained on all the same, where the recipe asks for more
     than a right answer; else it is empty.
+
+    >>> cut_off = Attempt("p1", False, "3 + 3 = 6. The answer is 3", "3", True, "length", (51, 43))
+    >>> cut_off.correct, cut_off.kept
+    (True, False)
     """
 
     id: str
@@ -98,6 +111,9 @@ class Example:
     carried over.
     ``hint_shown`` is True only for the rationalizations that ``p_show_hint_save`` asks to keep
     with their hint.
+
+    >>> Example("p1", "Q: Half of 6?\\nA:", " 3.", "direct", (32, 51), iteration=1).hint_shown
+    False
     """
 
     id: str
@@ -111,7 +127,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How long to train: a number of optimizer steps, or of passes over the examples."""
+    """How long to train: a number of optimizer steps, or of passes over the examples.
+
+    >>> Amount(epochs=2).steps_for(examples=10, batch_size=4)
+    6
+    """
 
     steps: int | None = None
     epochs: float | None = None
@@ -135,6 +155,9 @@ class Trained:
     and the last tenth of the steps; ``tokens`` counts prompt and completion tokens seen;
     ``too_long`` names the examples refused for their length; ``padding`` is the share of the
     positions computed that were padding.
+
+    >>> Trained(Path("adapter"), 40, 2.0, 12_000, 1.9, 0.3, 8.5).last_loss
+    0.3
     """
 
     adapter: Path
@@ -153,6 +176,9 @@ class Evaluation:
     """Accuracy on held-out problems: counts, by class, never a bare number.
 
     ``verdicts`` says of each problem whether it was answered right, for paired comparisons.
+
+    >>> Evaluation("dev", 10, 7, {"": (10, 7)}).accuracy
+    0.7
     """
 
     split: Split
@@ -168,7 +194,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass of the outer loop of Algorithm 1, finished."""
+    """One pass of the outer loop of Algorithm 1, finished.
+
+    >>> trained = Trained(Path("adapter"), 40, 2.0, 12_000, 1.9, 0.3, 8.5)
+    >>> Iteration(1, (), (), (), (), trained, None).teacher
+    0
+    """
 
     number: int
     problems: tuple[Problem, ...]
@@ -186,6 +217,9 @@ class Done:
 
     Number 0, with no adapter, is the base. ``examples`` are those kept in that iteration itself,
     without any carried over.
+
+    >>> [done.number for done in (Done(0, None), Done(1, Path("iterations/001/adapter")))]
+    [0, 1]
     """
 
     number: int
@@ -198,7 +232,15 @@ class Done:
 
 
 class Task(Protocol):
-    """Problems, the text around them, and how an answer is read. Pure: it never sees a model."""
+    """Problems, the text around them, and how an answer is read. Pure: it never sees a model.
+
+    A class with these methods is a task; ``star_mlx.SimpleTask`` has all but ``problems``.
+
+    >>> import star_mlx as sx
+    >>> task = sx.load_task("arithmetic")
+    >>> task.equal("1 2 3", "123")
+    True
+    """
 
     name: str
     stop: tuple[str, ...]
@@ -259,6 +301,9 @@ class Decoding:
 
     With ``stop_repeats`` a greedy row that goes round in a circle ends there, with the finish
     ``"length"`` that it would come to.
+
+    >>> Decoding(max_tokens=64, stop=("\\n\\n",)).temperature
+    0.0
     """
 
     max_tokens: int
@@ -271,7 +316,11 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An optimizer step that was taken: the ``step``-th, from 1, of ``steps``."""
+    """An optimizer step that was taken: the ``step``-th, from 1, of ``steps``.
+
+    >>> Step(1, 40, 1.9, 0.7, 1e-5, 300).loss
+    1.9
+    """
 
     step: int
     steps: int
@@ -282,7 +331,19 @@ class Step:
 
 
 class Engine(Protocol):
-    """A language model: the base, which never changes, and adapters trained on it."""
+    """A language model: the base, which never changes, and adapters trained on it.
+
+    ``star_mlx.load_model`` opens one; ``star_mlx.ScriptedEngine`` is one that is a function.
+
+    >>> import star_mlx as sx
+    >>> engine = sx.ScriptedEngine(lambda asked: "3")
+    >>> decoding = sx.Decoding(max_tokens=8, stop=())
+    >>> nothing = lambda done, tokens: None
+    >>> engine.generate(
+    ...     ["Half of 6?"], decoding, prefix="", adapter=None, seeds=[0], progress=nothing
+    ... )[0].text
+    '3'
+    """
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base."""
@@ -338,7 +399,13 @@ class Engine(Protocol):
 
 
 class Model(Protocol):
-    """``M`` as Algorithm 1 sees it: it attempts problems and is trained, always from the base."""
+    """``M`` as Algorithm 1 sees it: it attempts problems and is trained, always from the base.
+
+    A class with these methods is what ``star_mlx.star`` runs on; docs/python.md has one.
+
+    >>> sorted(name for name in vars(Model) if not name.startswith("_"))
+    ['attempt', 'evaluate', 'example', 'train']
+    """
 
     def attempt(
         self,
@@ -348,14 +415,19 @@ class Model(Protocol):
         iteration: int,
         hinted: bool,
         few_shot: bool,
-    ) -> list[Attempt]: ...
+    ) -> list[Attempt]:
+        """Attempt problems with an adapter, None for the base; ``hinted``: with their answers as
+        hints; ``few_shot``: behind the few-shot prompt."""
 
     def example(
         self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
-    ) -> Example: ...
+    ) -> Example:
+        """The row of the training set that a kept attempt makes."""
 
-    def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained: ...
+    def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained:
+        """Train a fresh adapter on the base."""
 
     def evaluate(
         self, adapter: Path | None, *, iteration: int, few_shot: bool
-    ) -> Evaluation | None: ...
+    ) -> Evaluation | None:
+        """Measure an adapter on held-out problems; None if nothing is measured."""

@@ -24,6 +24,11 @@ def test_wilson_is_never_outside_zero_and_one_and_knows_nothing_of_nothing():
     assert wilson(5, 5)[1] == 1.0 and wilson(5, 5)[0] > 0.5
 
 
+def test_wilson_holds_the_share_itself():
+    for n in range(1, 200):
+        assert wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0, n
+
+
 def test_tally_counts_by_class_and_survives_the_journey_through_a_metrics_line():
     problems = [Problem(str(i), Question(""), "", "odd" if i % 2 else "even") for i in range(5)]
     attempts = [Attempt(p.id, False, "", None, p.id in "014", "stop", ()) for p in problems]

@@ -8,11 +8,12 @@ import re
 import pytest
 import yaml
 
-from star_mlx import settings, star, tasks
+from star_mlx import settings, tasks
 from star_mlx.cli import main
 from star_mlx.errors import RecipeError
 from star_mlx.recipe.loading import differences, from_resolved, load, resolved, shipped
 from star_mlx.recipe.shipped import prompts_dir, recipes_dir
+from star_mlx.star import amount
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_task_without_a_recipe_of_its_name_has_the_defaults():
 def test_the_defaults_are_the_references():
     options = load(task="mine").star
     assert (options.iterations, options.problems) == (64, 10_000)
-    assert [star.amount(options.schedule, n).steps for n in (1, 2, 3)] == [40, 48, 58]
+    assert [amount(options.schedule, n).steps for n in (1, 2, 3)] == [40, 48, 58]
 
 
 def test_every_setting_says_what_it_is_for():

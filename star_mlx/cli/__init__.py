@@ -5,6 +5,7 @@ May import everything; nothing imports it.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,10 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+    elif names := os.environ.get("STAR_MLX_TASKS"):  # tasks of the user's own, "module:Class"
+        from star_mlx.tasks import own
+
+        context.with_resource(own.offered(*names.replace(",", " ").split()))
 
 
 _COMMANDS = (

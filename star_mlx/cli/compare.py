@@ -25,9 +25,9 @@ def compare(first: str, second: str, as_json: bool) -> None:
     ITERATION is a number, best, last, few-shot (iteration 0, the base) or zero-shot; without it,
     the best. Nothing is asked of a model: the verdicts are those of the runs.
     """
-    from star_mlx.measure import compare as pairs
+    from star_mlx import api
 
-    found = pairs.compare(first, second)
+    found = api.compare(first, second)
     if as_json:
         import json
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +83,21 @@ def evaluate(
         raise click.UsageError(
             f"{samples} samples at temperature 0 are all the same: give --temperature 0.7"
         )
-    from star_mlx import steps, tui
+    from star_mlx import api, steps, tui
     from star_mlx.formatting import harmless
     from star_mlx.measure import findings
     from star_mlx.run import evaluate as measure
 
-    how = measure.How(split, samples, temperature, limit)
+    result: Mapping[str, Any] = {}
     with tui.ProgressBar() as emit:
         if run is not None:
-            name = iteration or "best"
-            result = measure.evaluate_run(run, name, how=how, against=against, emit=emit)
+            measured = api.open_run(run).evaluate(
+                iteration or "best", split=split, against=against, samples=samples,
+                temperature=temperature, limit=limit, on_event=emit,
+            )  # fmt: skip
+            result = measured.entry
         elif adapter is not None:
+            how = measure.How(split, samples, temperature, limit)
             number = _number(iteration or "1")
             result = steps.evaluate(
                 given.load(), adapter, iteration=number, how=how, against=against, emit=emit

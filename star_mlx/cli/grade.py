@@ -32,10 +32,10 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -
     import json
     import sys
 
+    from star_mlx.api import load_task
     from star_mlx.measure.grade import grade_file, grade_lines
-    from star_mlx.recipe.opening import task_named
 
-    task = task_named(name, data)
+    task = load_task(name, data=data)
     if str(file) == "-":
         found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements)
     else:

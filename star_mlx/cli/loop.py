@@ -84,18 +84,14 @@ def run_on_screen(
 ) -> None:
     """Run a recipe in a run folder, a new one by default, with its events on the screen and told
     to the trackers."""
-    from star_mlx import trackers, tui
+    from star_mlx import api, tui
     from star_mlx.recipe import opening
-    from star_mlx.run import loop as loops
 
-    opening.open_task(recipe)  # what is wrong with it is said before anything is loaded
-    folder = run or loops.choose_run(Path("runs"), recipe.task.name)
+    task, _ = opening.open_task(recipe)  # what is wrong with it is said before anything is loaded
+    folder = run or api.new_folder(task)
     try:
-        with (
-            tui.screen(json=as_json, plain=plain) as screen,
-            trackers.open_trackers(track, folder, screen) as emit,
-        ):
-            loops.run(recipe, folder, emit)
+        with tui.screen(json=as_json, plain=plain) as screen:
+            api.train(recipe, out=folder, on_event=screen, track=track)
     except KeyboardInterrupt:
         _stopped(folder)
 

@@ -29,11 +29,21 @@ class Given:
     seed: int | None
 
     def load(self, run: Path | None = None, **more: Any) -> Recipe:
-        """The recipe: that of --recipe, else of the run, else the shipped one named as the task."""
+        """The recipe: that of --recipe, else of the run, else the shipped one named as the task.
+
+        A --task MODULE:CLASS is the user's own, so it may be imported; with a run that exists it is
+        that run's task.
+        """
         from star_mlx.recipe import loading as recipes
 
-        base = None
-        if self.task is None and self.recipe is None and run is not None:
+        given, base = asdict(self), None
+        if self.task is not None and ":" in self.task:
+            from star_mlx.tasks import own
+
+            click.get_current_context().with_resource(own.offered(self.task))
+            if run is not None and self.recipe is None and (run / "recipe.yaml").is_file():
+                given["task"] = None
+        if given["task"] is None and self.recipe is None and run is not None:
             if not (run / "recipe.yaml").is_file():
                 raise RunError(
                     f"{run} is no run to go on with: give --task or --recipe to begin one"
@@ -41,7 +51,6 @@ class Given:
             from star_mlx.recipe.opening import resume_recipe
 
             base = recipes.resolved(resume_recipe(run))
-        given = asdict(self)
         return recipes.load(given.pop("recipe"), base=base, **{**given, **more})
 
 

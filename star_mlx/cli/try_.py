@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from star_mlx.cli.pulled_options import pulled_options
+
+if TYPE_CHECKING:
+    from star_mlx.api import Answer
 
 
 @click.command("try")
@@ -38,38 +42,27 @@ def try_(
     if as_json:
         import json
 
-        click.echo(json.dumps(asked, default=str))
+        click.echo(json.dumps(asdict(asked), default=str))
         return
-    from star_mlx.formatting import harmless
-
-    click.echo(harmless(asked["prompt"] + asked["completion"]).rstrip("\n"))
-    click.echo()
-    who = f"iteration {asked['iteration']}" if asked["iteration"] else "the base"
-    answer, gold = asked["answer"], asked["gold"]
-    if answer is None:
-        click.echo(f"{who} gave no answer" + (f"; right is {harmless(gold)}" if gold else ""))
-        return
-    right = asked["correct"]
-    verdict = "" if gold is None else ", right" if right else f", wrong: it is {harmless(gold)}"
-    click.echo(f"{who} answers {harmless(answer)}{verdict}")
+    click.echo(repr(asked))
 
 
 def _ask(
     run: Path, question: str, iteration: str, model: str | None, trust_remote_code: bool
-) -> dict[str, Any]:
+) -> Answer:
+    from star_mlx import api
     from star_mlx.export import pulled
     from star_mlx.share import asked
 
     if pulled.is_pulled(run):
-        return asked.ask(
+        found = asked.ask(
             run, question, iteration=iteration, model=model, trust_remote_code=trust_remote_code
         )
-    from star_mlx.run.loop import ask
-    from star_mlx.store import reading, which
-
-    number = which.number(reading.read(run), iteration)
+        return api.Answer(**found)
+    opened = api.open_run(run)
+    number = opened.number(iteration)
     if model is not None or trust_remote_code:
         raise click.UsageError(
             "a run has its own base: --model and --trust-remote-code are for pulled folders"
         )
-    return ask(run, question, iteration=number)
+    return opened.ask(question, iteration=number)

@@ -1,12 +1,7 @@
 """An engine without a model: a function answers. For tests, and for those who write tasks.
 
 It is deterministic and quick, keeps to the ``types.Engine`` protocol, and remembers in each
-"adapter" what it was trained on, so that a script can learn::
-
-    def reply(asked: Asked) -> str:
-        return "18" if "Janet" in asked.prompt and asked.trained_on else "I do not know"
-
-    engine = ScriptedEngine(reply)
+"adapter" what it was trained on, so that a script can learn.
 """
 
 from __future__ import annotations
@@ -25,7 +20,11 @@ from star_mlx.types import Amount, Completion, Decoding, Example, Finish, Step, 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the script is asked: a prompt, the few-shot text before it, a seed, and the rows
-    (id, prompt, completion) that the current adapter was trained on, none for the base."""
+    (id, prompt, completion) that the current adapter was trained on, none for the base.
+
+    >>> Asked("Half of 6?", prefix="", seed=0, trained_on=()).prompt
+    'Half of 6?'
+    """
 
     prompt: str
     prefix: str
@@ -34,7 +33,13 @@ class Asked:
 
 
 class ScriptedEngine:
-    """``reply(asked)`` is the completion, cut at the first stop string. A token is a byte."""
+    """``reply(asked)`` is the completion, cut at the first stop string. A token is a byte.
+
+    >>> def reply(asked: Asked) -> str:
+    ...     return "18" if "Janet" in asked.prompt and asked.trained_on else "I do not know"
+    >>> ScriptedEngine(reply).describe()["name"]
+    'scripted'
+    """
 
     def __init__(self, reply: Callable[[Asked], str]) -> None:
         self._reply = reply

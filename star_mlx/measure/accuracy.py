@@ -19,7 +19,7 @@ def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, f
     p, zz = correct / n, z * z
     middle = (p + zz / (2 * n)) / (1 + zz / n)
     half = z / (1 + zz / n) * math.sqrt(p * (1 - p) / n + zz / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is never outside
 
 
 def ci95(correct: float, n: float) -> list[float]:

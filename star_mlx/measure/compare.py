@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.errors import RunError
-from star_mlx.formatting import class_order
+from star_mlx.formatting import class_order, harmless
 from star_mlx.measure import run_problems
 from star_mlx.measure.accuracy import counted
 from star_mlx.measure.paired import Paired, paired
@@ -50,6 +50,15 @@ class Comparison:
     by_class: Mapping[str, Paired]
     by_iteration: Mapping[int, Paired]
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        n = self.pair.n
+        sides = (("first ", self.first, first_right), ("second", self.second, second_right))
+        lines = [
+            f"{which}  {side.name}: {100 * right(self.pair) / n:.1f}% of n = {n}"
+            for which, side, right in sides
+        ]
+        return harmless("\n".join([*lines, self.words(), *self.warnings]))
 
     def words(self) -> str:
         """The comparison in one sentence."""

@@ -152,6 +152,46 @@ def override(text: str) -> Layer:
     return Layer(f"--set {text}", values)
 
 
+def assigned(name: str, value: Any, root: type[BaseModel]) -> Layer:
+    """The layer of one setting that is given in Python.
+
+    Args:
+        name: the key path, such as ``train.rank``, the name of a group, or the last name of a
+            setting if no other has the same, such as ``rank``.
+        value: plain data, or for a group also an object of it.
+
+    Raises:
+        RecipeError: there is no such setting, or the name stands for several.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_unset=True)
+    value = str(value) if isinstance(value, Path) else value
+    try:
+        yaml.safe_dump(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"{name}={value!r}: a setting is a number, a text, a list...") from None
+    source = f"{name}={value!r}"
+    for key in reversed(name.split(".") if "." in name else _full(name, root)):
+        value = {key: value}
+    return Layer(source, value)
+
+
+def _full(name: str, root: type[BaseModel]) -> Key:
+    """The key path of the setting with that last name."""
+    if name in root.model_fields:
+        return (name,)
+    paths = [key for key, _ in keys(root)]
+    found = [".".join(key) for key in paths if key[-1] == name]
+    if len(found) == 1:
+        return tuple(found[0].split("."))
+    if found:
+        written = " or ".join(f"settings={{{path!r}: ...}}" for path in found)
+        raise RecipeError(f"{name} may be {' or '.join(found)}: write {written}")
+    near = difflib.get_close_matches(name, {*(key[-1] for key in paths), *root.model_fields}, n=1)
+    hint = f"did you mean {near[0]}?" if near else "star-mlx loop --help lists the settings"
+    raise RecipeError(f"there is no setting {name}: {hint}")
+
+
 # --------------------------------------------------------------------------- merging
 
 
@@ -179,9 +219,14 @@ def _long(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(task := new.get("task"), str):
         new["task"] = {"name": task}
     if isinstance(model := new.get("model"), str):
-        hub = re.fullmatch(r"([\w.-]+/[\w.-]+)@(\S+)", model)
-        new["model"] = {"path": hub[1], "revision": hub[2]} if hub else {"path": model}
+        new["model"] = model_values(model)
     return new
+
+
+def model_values(text: str) -> dict[str, Any]:
+    """The group that a model's short form stands for: ``PATH`` or ``owner/name@revision``."""
+    hub = re.fullmatch(r"([\w.-]+/[\w.-]+)@(\S+)", text)
+    return {"path": hub[1], "revision": hub[2]} if hub else {"path": text}
 
 
 def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

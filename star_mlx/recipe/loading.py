@@ -25,6 +25,7 @@ def load(
     seed: int | None = None,
     rationalize: bool | None = None,
     overrides: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     base: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Read a recipe and apply, in this order, the options given and the overrides.
@@ -37,6 +38,7 @@ def load(
         model, trust_remote_code, seed, rationalize: as ``--model`` and so on give them; None leaves
             the recipe's.
         overrides: ``"key.path=value"``, the value being YAML.
+        settings: values by name, as ``layers.assigned`` takes them.
         base: resolved values (those of a run) to take instead of a recipe's.
 
     Raises:
@@ -60,6 +62,7 @@ def load(
         option = "path" if _task_name(layers) == "jsonl" else "data"
         layers.append(Layer("--data", {"task": {"options": {option: data}}}))
     layers += [yaml_layers.override(text) for text in overrides]
+    layers += [yaml_layers.assigned(k, v, Recipe) for k, v in (settings or {}).items()]
     return _validated(layers)
 
 

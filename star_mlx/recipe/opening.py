@@ -34,6 +34,8 @@ def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
         found = prompts.Prompts(task, (), direct, zero_shot=True)
     elif spec.k:
         found = prompts.drawn(task, spec.k, spec.seed, direct=direct)
+    elif spec.file is None and (shots := getattr(task, "few_shot", ())):
+        found = prompts.given(task, shots, direct=direct)
     elif spec.file is None and not file.is_file():
         raise PromptError(
             f"the task {task.name} has no few-shot examples of its own: give prompts.file=FILE, or "

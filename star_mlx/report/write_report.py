@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from star_mlx.errors import RunError
 from star_mlx.report.parts import MARK
+from star_mlx.store.files import replace
 
 if TYPE_CHECKING:
     from star_mlx.report.gather import Run
@@ -61,6 +62,28 @@ def write(
     contents = {PAGE: html.encode("utf-8"), **files}
     _replace(out, contents)
     return [out / name for name in contents]
+
+
+def write_page(
+    runs: Sequence[Path], file: Path, made: datetime, samples_bytes: int = SAMPLES_BYTES
+) -> Path:
+    """Write the page of a report alone, without the files of its charts; the file.
+
+    The arguments are those of ``write``.
+
+    Raises:
+        RunError: as ``write``, or the file exists and is no earlier report.
+    """
+    try:
+        if file.exists() and MARK not in file.read_bytes()[:200]:
+            raise RunError(f"{file} exists and is no report: give another name")
+        with tempfile.TemporaryDirectory() as folder:
+            page, *_ = write(runs, Path(folder) / "report", made, samples_bytes)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace(file, page.read_bytes())
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror or error}") from None
+    return file
 
 
 def _draw(found: Sequence[Run]) -> tuple[dict[str, bytes], list[tuple[Chart, str]]]:

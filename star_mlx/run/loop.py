@@ -34,7 +34,7 @@ def choose_run(root: Path, name: str) -> Path:
     return run
 
 
-def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) -> None:
+def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) -> Engine:
     """Run the loop of a recipe in a run folder, from its beginning or from where it stopped.
 
     Args:
@@ -43,6 +43,9 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         emit: called with every event, in order. What is written to standard error meanwhile, by it
             too, goes to ``RUN/log.txt``.
         engine: the language model; by default the recipe's, loaded from disk or the Hub.
+
+    Returns:
+        The engine.
 
     Raises:
         StarError: what the user can mend. Nothing is written where the recipe, the task, the
@@ -79,6 +82,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             _test(task, learner, folder, emit)
         folder.journal("finished", reason=reason)
         emit(RunFinished(str(run), reason, time.perf_counter() - started))
+    return engine
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from star_mlx.errors import TaskError
+from star_mlx.tasks import own
 from star_mlx.types import Task
 
 TASKS: dict[str, tuple[str, str]] = {
@@ -41,11 +42,13 @@ def names() -> dict[str, str]:
 
 
 def make(name: str, options: Mapping[str, Any]) -> Task:
-    """The task of that name with its options.
+    """The task of that name with its options; one of the user's own is found by ``own.find``.
 
     Raises:
         TaskError: no such task (naming the nearest), an unknown option, or a value out of range.
     """
+    if own.SEPARATOR in name:
+        return own.find(name, options)
     cls = _class(name)
     try:
         return cls(cls.Options(**options))

@@ -1,4 +1,4 @@
-"""What the tasks share whose questions are written in words and come from files.
+"""What the tasks share whose questions are written in words, and those that come from files.
 
 A prompt reads ``Q: <question>``, the choices if there are any, and ``A:``; the rationale follows on
 the same line. The hinted twin is built by rule: the right choice is marked, or the answer follows
@@ -34,72 +34,25 @@ _CONCLUSION = re.compile(r"(?:so |thus |therefore,? )?(?:the )?answer is\b|####"
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
-class FileOptions(BaseModel):
-    """The options that the tasks on files share."""
+class WordTask(ABC):
+    """Base of the tasks whose questions are in words: the text around them.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A subclass says which problems there are and how an answer is read.
+    """
 
-    dev: int = Field(200, ge=1, description="problems cut from the training file for the dev split")
-    data_seed: int = Field(0, ge=0, description="seed of that cut")
-    on_bad_row: data.OnBadRow = Field(
-        "fail", description="a row that cannot be used: fail, or skip and count it"
-    )
-
-
-class Written(ABC):
-    """Base of those tasks. A subclass says where the rows are and how an answer is read."""
-
+    name: str
     stop: tuple[str, ...] = ("\nQ:",)
     classes = ""
-    options: FileOptions
 
     @abstractmethod
-    def train_rows(self) -> Iterable[data.Row]:
-        """The rows that train and dev are made of."""
-
-    @abstractmethod
-    def test_rows(self) -> Iterable[data.Row]:
-        """The held-out rows."""
-
-    @abstractmethod
-    def pose_row(self, row: Mapping[str, Any]) -> Problem:
-        """See ``types.Task``."""
-
-    # ------------------------------------------------------------------ problems
-
-    @cached_property
-    def _reader(self) -> data.Reader:
-        return data.Reader(self.pose_row, self.options.on_bad_row)
-
-    @cached_property
-    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
-        problems = self._reader.problems(self.train_rows(), "train")
-        train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
-        if dropped := len(problems) - len(train) - len(dev):
-            self._reader.skipped.append(f"{dropped} problems that ask the same as a dev problem")
-        return train, dev
-
-    @cached_property
-    def _test(self) -> list[Problem]:
-        _ = self._train_and_dev  # so that an id of both files is found out
-        return self._reader.problems(self.test_rows(), "test")
-
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split; the test file is read only when the test split is asked for."""
-        if split == "test":
-            return self._test
-        return self._train_and_dev[split == "dev"]
+        """See ``types.Task``."""
 
     def training(self, evaluations: Sequence[Evaluation | None]) -> Sequence[Problem]:
         return self.problems("train")
 
     def skipped(self) -> Sequence[str]:
-        return tuple(self._reader.skipped)
-
-    def settings(self) -> Mapping[str, Any]:
-        return self.options.model_dump(mode="json")
-
-    # ------------------------------------------------------------------ text
+        return ()
 
     def pose(self, text: str) -> Problem:
         """A question as a person types it, with choices as ``(A) one (B) another``, if any; its
@@ -139,6 +92,67 @@ class Written(ABC):
         """Whether it speaks of having been told, or gives the answer with next to no words."""
         words = _WORD.findall(_CONCLUSION.sub("", completion))
         return len(words) < 3 or _TOLD.search(completion) is not None
+
+
+class FileOptions(BaseModel):
+    """The options that the tasks on files share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dev: int = Field(200, ge=1, description="problems cut from the training file for the dev split")
+    data_seed: int = Field(0, ge=0, description="seed of that cut")
+    on_bad_row: data.OnBadRow = Field(
+        "fail", description="a row that cannot be used: fail, or skip and count it"
+    )
+
+
+class Written(WordTask):
+    """Base of those that read files. A subclass says where the rows are."""
+
+    options: FileOptions
+
+    @abstractmethod
+    def train_rows(self) -> Iterable[data.Row]:
+        """The rows that train and dev are made of."""
+
+    @abstractmethod
+    def test_rows(self) -> Iterable[data.Row]:
+        """The held-out rows."""
+
+    @abstractmethod
+    def pose_row(self, row: Mapping[str, Any]) -> Problem:
+        """See ``types.Task``."""
+
+    # ------------------------------------------------------------------ problems
+
+    @cached_property
+    def _reader(self) -> data.Reader:
+        return data.Reader(self.pose_row, self.options.on_bad_row)
+
+    @cached_property
+    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
+        problems = self._reader.problems(self.train_rows(), "train")
+        train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
+        if dropped := len(problems) - len(train) - len(dev):
+            self._reader.skipped.append(f"{dropped} problems that ask the same as a dev problem")
+        return train, dev
+
+    @cached_property
+    def _test(self) -> list[Problem]:
+        _ = self._train_and_dev  # so that an id of both files is found out
+        return self._reader.problems(self.test_rows(), "test")
+
+    def problems(self, split: Split) -> Sequence[Problem]:
+        """The problems of a split; the test file is read only when the test split is asked for."""
+        if split == "test":
+            return self._test
+        return self._train_and_dev[split == "dev"]
+
+    def skipped(self) -> Sequence[str]:
+        return tuple(self._reader.skipped)
+
+    def settings(self) -> Mapping[str, Any]:
+        return self.options.model_dump(mode="json")
 
 
 def gold(row: Mapping[str, Any], name: str, read: Callable[[str], str] = str) -> str:

@@ -14,16 +14,21 @@ from rich.console import Console
 
 from star_mlx.progress.state import RunState
 from star_mlx.tui.live_screen import LiveScreen
-from star_mlx.tui.plain import JsonScreen, PlainScreen, once, plain_console
+from star_mlx.tui.notebook import NotebookScreen, as_html, in_notebook
+from star_mlx.tui.plain import JsonScreen, PlainScreen, as_text, once, plain_console
 from star_mlx.tui.progress import ProgressBar
 from star_mlx.tui.tables import class_table, summary, summary_table
 
 __all__ = [
     "JsonScreen",
     "LiveScreen",
+    "NotebookScreen",
     "PlainScreen",
     "ProgressBar",
+    "as_html",
+    "as_text",
     "class_table",
+    "in_notebook",
     "screen",
     "show_once",
     "summary",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -116,7 +117,20 @@ class JsonScreen:
 
 def plain_console(file: IO[str]) -> Console:
     """A console that writes no codes, whatever the environment says."""
-    return Console(file=file, width=WIDTH, no_color=True, force_terminal=False, highlight=False)
+    return Console(
+        file=file, width=WIDTH, no_color=True, highlight=False, force_terminal=False,
+        force_jupyter=False,
+    )  # fmt: skip
+
+
+def as_text(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -> str:
+    """A run as text: its title, the table of yields, what the comparisons say, and more lines."""
+    file = io.StringIO()
+    if metrics:
+        plain_console(file).print(summary(metrics, WIDTH))
+    table = "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    parts = [harmless(title), table, harmless("\n".join(lines))]
+    return "\n\n".join(part for part in parts if part)
 
 
 def once(state: RunState, console: Console) -> None:

@@ -1,0 +1,105 @@
+"""What the calls of the API return: an answer, a measurement, grades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from star_mlx.formatting import harmless
+from star_mlx.measure import findings
+from star_mlx.measure.grade import Graded
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run's model answered to a question; printed, it reads as ``star-mlx try`` shows it.
+
+    ``prompt`` is without the few-shot examples. ``answer`` is None if none was found; ``gold`` and
+    ``correct`` are None if the right answer is not known.
+
+    >>> import star_mlx as sx
+    >>> sx.Answer(1, "Q: 1 + 1?\\nA:", " It is 2. The answer is 2.", "2", "2", True)
+    Q: 1 + 1?
+    A: It is 2. The answer is 2.
+    <BLANKLINE>
+    iteration 1 answers 2, right
+    """
+
+    iteration: int
+    prompt: str
+    completion: str
+    answer: str | None
+    gold: str | None
+    correct: bool | None
+
+    @property
+    def rationale(self) -> str:
+        """All that the model wrote: its reasoning, which ends in the answer."""
+        return self.completion.strip()
+
+    def __repr__(self) -> str:
+        return "\n\n".join((harmless(self.prompt + self.completion).rstrip("\n"), self._verdict()))
+
+    def _verdict(self) -> str:
+        who = f"iteration {self.iteration}" if self.iteration else "the base"
+        gold = harmless(self.gold or "")
+        if self.answer is None:
+            return f"{who} gave no answer" + (f"; right is {gold}" if gold else "")
+        verdict = (
+            "" if self.gold is None else ", right" if self.correct else f", wrong: it is {gold}"
+        )
+        return f"{who} answers {harmless(self.answer)}{verdict}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measurement of a model on a split, as its file in the run's ``results/`` has it.
+
+    >>> import star_mlx as sx
+    >>> engine = sx.ScriptedEngine(lambda asked: "1 2 3")
+    >>> run = sx.open_run("runs/first", engine=engine)
+    >>> run.evaluate("last", limit=4, progress=False).accuracy
+    0.0
+    """
+
+    entry: Mapping[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.entry["accuracy"])
+
+    @property
+    def n(self) -> int:
+        return int(self.entry["n"])
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        low, high = self.entry["ci95"]
+        return low, high
+
+    @property
+    def against(self) -> list[Mapping[str, Any]]:
+        """The paired comparisons: ``with``, the counts, ``p`` and the ``verdict`` of each."""
+        return list(self.entry["against"])
+
+    def __repr__(self) -> str:
+        return harmless("\n".join(findings.report(self.entry)))
+
+
+@dataclass(frozen=True, slots=True)
+class Grades:
+    """What ``grade`` found: ``counts`` of all rows, and each row with its verdict in ``rows``.
+
+    >>> import star_mlx as sx
+    >>> sx.grade("gsm8k", [{"completion": "#### 10", "gold": "10"}]).counts["correct"]
+    1
+    """
+
+    counts: Mapping[str, Any]
+    rows: tuple[Graded, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the rows that are right."""
+        return float(self.counts["accuracy"])
