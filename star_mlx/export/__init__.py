@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from star_mlx.errors import RunError
-from star_mlx.events import Emit
-from star_mlx.store.files import partial_folder, whole_folder
 
 if TYPE_CHECKING:
+    from star_mlx.events import Emit
     from star_mlx.export.source import ExportSource, WrittenFormat
 
 Format = Literal["mlx", "peft", "fused", "gguf", "gguf-lora"]
@@ -82,6 +81,8 @@ def export(
         StarError: no such run or iteration, an adapter the format has no place for, a model that
             differs by too much from what was trained, or a folder that cannot be written.
     """
+    from star_mlx.store.files import partial_folder, whole_folder
+
     out = out.expanduser().absolute()
     partial = partial_folder(out, "export")
     from star_mlx.export import prompt
