@@ -23,12 +23,12 @@ from typing import Any, NoReturn
 from zlib import crc32
 
 from star_mlx import engine as engines
-from star_mlx import star
 from star_mlx.measure.accuracy import measured
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading, opening, provenance
 from star_mlx.run import loop
 from star_mlx.settings import Recipe
+from star_mlx.star import sample
 from star_mlx.store import journal as journals
 from star_mlx.store import reading, rows, writing
 from star_mlx.store.files import json_line
@@ -166,7 +166,7 @@ class _Writer:
             verdicts: dict[str, Any] = {"solved": [], "failed": []}
         else:
             options = self._made.star
-            drawn = star.sample(self._task.problems("train"), options, self._made.seed, number)
+            drawn = sample(self._task.problems("train"), options, self._made.seed, number)
             solved = [p for p in drawn if not _lot(number, p.id, FAILED)]
             failed = [p for p in drawn if _lot(number, p.id, FAILED)]
             told = [p for p in failed if _lot(number, p.id + "/hinted", FAILED)]

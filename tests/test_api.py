@@ -417,12 +417,12 @@ def test_an_engine_with_another_base_is_refused(run):
 def test_a_measurement_is_kept_and_compared(run, other, capsys):
     measured = run.evaluate(1, split="test", against=["few-shot", 2, other], progress=False)
     assert (measured.n, measured.accuracy) == (20, 1.0) and 0.8 < measured.ci95[0] < 0.85
-    assert [pair["with"] for pair in measured.against] == [
+    assert [pair.other for pair in measured.against] == [
         "few-shot", "iteration 2", "other, iteration 1",
     ]  # fmt: skip
     [file] = Path("run/results").iterdir()
     kept = json.loads(file.read_text(encoding="utf-8"))
-    entry = json.loads(json.dumps(measured.entry))
+    entry = json.loads(json.dumps(measured.as_json()))
     assert Path(entry.pop("file")).samefile(file) and entry == kept
     assert repr(measured).startswith("iteration 1, test: 100.0% [")
     assert capsys.readouterr() == ("", "")

@@ -41,6 +41,6 @@ def test_tally_counts_by_class_and_survives_the_journey_through_a_metrics_line()
 
 
 def test_counts_in_a_file_are_rounded_in_one_way():
-    assert ci95(1, 3) == [0.0615, 0.7923]
+    assert ci95(1, 3) == (0.0615, 0.7923)
     assert counted(1, 3) == {"n": 3, "correct": 1, "accuracy": 0.333333, "ci95": [0.0615, 0.7923]}
     assert counted(0, 0) == {"n": 0, "correct": 0, "accuracy": 0.0, "ci95": [0.0, 1.0]}

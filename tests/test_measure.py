@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from star_mlx.measure import findings
 from star_mlx.recipe import opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import baseline, evaluate, loop
-from star_mlx.store import reading
+from star_mlx.store import reading, results
 from star_mlx.store.files import json_lines
 
 DATA = [
@@ -23,6 +24,18 @@ DATA = [
     }
     for i in range(60)
 ]
+
+
+def evaluated(*arguments, **more):
+    """What a measurement's file has, with that file."""
+    result, file = evaluate.evaluate_run(*arguments, **more)
+    assert results.decoded(file.read_bytes()) == result
+    return {**results.as_json(result), "file": str(file)}
+
+
+def lines_of(found):
+    """What is said of a measurement."""
+    return findings.report(results.decoded(Path(found["file"]).read_bytes()))
 
 
 @pytest.fixture
@@ -61,7 +74,7 @@ def engine():
 
 
 def test_a_measurement_is_kept_in_the_run_and_not_made_again(run, engine):
-    first = evaluate.evaluate_run(run, "2", how=evaluate.How("test"), engine=engine)
+    first = evaluated(run, "2", how=evaluate.How("test"), engine=engine)
     assert (first["n"], first["correct"], first["test_reads"]) == (20, 20, 1)
     [saved] = (run / "results").iterdir()
     assert json.loads(saved.read_text()) == {k: v for k, v in first.items() if k != "file"}
@@ -70,25 +83,23 @@ def test_a_measurement_is_kept_in_the_run_and_not_made_again(run, engine):
     def silent(asked):
         raise AssertionError("asked again")
 
-    again = evaluate.evaluate_run(run, "2", how=evaluate.How("test"), engine=ScriptedEngine(silent))
+    again = evaluated(run, "2", how=evaluate.How("test"), engine=ScriptedEngine(silent))
     assert (again["correct"], again["test_reads"]) == (20, 2)
-    assert "read 2 times" in "\n".join(findings.report(again))
+    assert "read 2 times" in "\n".join(lines_of(again))
 
 
 def test_dev_is_what_the_loop_measured_already(run):
     def silent(asked):
         raise AssertionError("asked again")
 
-    found = evaluate.evaluate_run(run, "1", how=evaluate.How("dev"), engine=ScriptedEngine(silent))
+    found = evaluated(run, "1", how=evaluate.How("dev"), engine=ScriptedEngine(silent))
     line = list(json_lines(run / "metrics.jsonl"))[1]
     assert found["correct"] == line["eval"]["correct"] and found["ci95"] == line["eval"]["ci95"]
 
 
 def test_comparison_with_the_base_counts_the_pairs(run, engine):
     how = evaluate.How("test")
-    found = evaluate.evaluate_run(
-        run, "best", how=how, against=["0", "zero-shot", "1"], engine=engine
-    )
+    found = evaluated(run, "best", how=how, against=["0", "zero-shot", "1"], engine=engine)
     base = found["against"][0]
     assert (base["n"], base["better"], base["worse"]) == (20, 10, 0)
     assert base["p"] == pytest.approx(2 / 2**10) and base["verdict"] == "better"
@@ -114,7 +125,7 @@ def test_an_interrupted_measurement_goes_on(run):
         more.append(question)
         return pupil(question)
 
-    found = evaluate.evaluate_run(
+    found = evaluated(
         run, "1", how=evaluate.How("test"), emit=events.append, engine=ScriptedEngine(rested)
     )
     assert found["n"] == 20 and len(more) == 12  # two whole chunks of four were kept
@@ -131,14 +142,14 @@ def test_samples_give_pass_at_k_and_a_vote(run):
 
     turns: dict[int, int] = {}
     how = evaluate.How("test", samples=4, temperature=0.7)
-    found = evaluate.evaluate_run(run, "0", how=how, engine=ScriptedEngine(moody))
+    found = evaluated(run, "0", how=how, engine=ScriptedEngine(moody))
     assert found["accuracy"] == pytest.approx((10 * 0.75 + 10 * 0.25) / 20)
     assert found["pass_at_k"]["4"] == 1 and found["pass_at_k"]["1"] == pytest.approx(0.5)
     # 1 - C(1,2)/C(4,2) = 1 and 1 - C(3,2)/C(4,2) = 0.5
     assert found["pass_at_k"]["2"] == pytest.approx(0.75)
     assert found["maj_at_k"]["4"]["correct"] == 10
     assert found["n"] == 20 and found["samples"] == 4
-    assert "pass@4 100.0%, maj@4 50.0%" in "\n".join(findings.report(found))
+    assert "pass@4 100.0%, maj@4 50.0%" in "\n".join(lines_of(found))
     rows = list(json_lines(run / "iterations/000/test-k4-t0.7.jsonl"))
     assert len(rows) == 80
 
@@ -216,7 +227,7 @@ def test_direct_trains_on_answers_alone_and_as_long_as_asked(run, engine):
 
 def test_a_baseline_is_compared_with_like_an_iteration(run, engine):
     made(run, "sft", engine)
-    found = evaluate.evaluate_run(run, "0", how=evaluate.How("dev"), against=["sft"], engine=engine)
+    found = evaluated(run, "0", how=evaluate.How("dev"), against=["sft"], engine=engine)
     assert found["against"][0]["with"] == "sft" and found["against"][0]["better"] == 0
 
 
@@ -265,7 +276,7 @@ def test_the_interval_of_several_samples_goes_by_the_problems_not_the_samples():
         return findings._spread(shares)
 
     def by(correct, n):
-        return [round(x, 4) for x in wilson(correct, n)]
+        return tuple(round(x, 4) for x in wilson(correct, n))
 
     assert interval(*[0.0] * 20) == by(0, 20) and interval(*[1.0] * 20) == by(20, 20)
     assert interval(0.5) == by(0.5, 1)

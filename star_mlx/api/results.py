@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from star_mlx.formatting import harmless
 from star_mlx.measure import findings
 from star_mlx.measure.grade import Graded
+from star_mlx.store.results import Against, Result, as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +65,32 @@ class Measurement:
     0.0
     """
 
-    entry: Mapping[str, Any]
+    result: Result
+    file: Path
 
     @property
     def accuracy(self) -> float:
-        return float(self.entry["accuracy"])
+        return self.result.accuracy
 
     @property
     def n(self) -> int:
-        return int(self.entry["n"])
+        return self.result.n
 
     @property
     def ci95(self) -> tuple[float, float]:
-        low, high = self.entry["ci95"]
-        return low, high
+        return self.result.ci95
 
     @property
-    def against(self) -> list[Mapping[str, Any]]:
-        """The paired comparisons: ``with``, the counts, ``p`` and the ``verdict`` of each."""
-        return list(self.entry["against"])
+    def against(self) -> list[Against]:
+        """The paired comparisons: ``other``, the counts, ``p`` and the ``verdict`` of each."""
+        return list(self.result.against)
+
+    def as_json(self) -> dict[str, Any]:
+        """The measurement as plain data, with its file."""
+        return {**as_json(self.result), "file": str(self.file)}
 
     def __repr__(self) -> str:
-        return harmless("\n".join(findings.report(self.entry)))
+        return harmless("\n".join(findings.report(self.result, str(self.file))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,11 +187,11 @@ class Run:
         offered = (task for run in (self, *others) for task in run._tasks)
         with own.offered(*offered), shown(on_event, progress, brief=True) as emit:
             opening.open_task(self.recipe)  # what is wrong with it is said before a model is opened
-            result = measuring.evaluate_run(
+            result, file = measuring.evaluate_run(
                 self.path, str(iteration), how=how, against=[*map(folder_of, against)], emit=emit,
                 engine=self._base(),
             )  # fmt: skip
-        return Measurement(result)
+        return Measurement(result, file)
 
     def resume(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,27 +86,28 @@ def evaluate(
     from star_mlx.formatting import harmless
     from star_mlx.measure import findings
     from star_mlx.run import evaluate as measure
+    from star_mlx.store import results
 
-    result: Mapping[str, Any] = {}
     with tui.ProgressBar() as emit:
         if run is not None:
             measured = api.open_run(run).evaluate(
                 iteration or "best", split=split, against=against, samples=samples,
                 temperature=temperature, limit=limit, on_event=emit,
             )  # fmt: skip
-            result = measured.entry
+            plain, words = measured.as_json(), repr(measured)
         elif adapter is not None:
             how = measure.How(split, samples, temperature, limit)
             number = _number(iteration or "1")
             result = steps.evaluate(
                 given.load(), adapter, iteration=number, how=how, against=against, emit=emit
             )
+            plain, words = results.as_json(result), "\n".join(findings.report(result))
     if as_json:
         import json
 
-        click.echo(json.dumps(result))
+        click.echo(json.dumps(plain))
         return
-    click.echo(harmless("\n".join(findings.report(result))))
+    click.echo(harmless(words))
 
 
 def _one_of(run: Path | None, adapter: Path | None, given: Given) -> None:

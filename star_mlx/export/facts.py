@@ -15,6 +15,7 @@ from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
 from star_mlx.store import names, reading, which
 from star_mlx.store.metrics import Measured, Metrics
+from star_mlx.store.results import Result
 from star_mlx.store.rows import AttemptText
 from star_mlx.types import Problem, Question, Task
 
@@ -103,7 +104,7 @@ class Facts:
     iteration: int
     recipe: Mapping[str, Any]  # as published: without the machine's paths
     metrics: tuple[Metrics, ...]
-    results: tuple[Mapping[str, Any], ...]  # what `star-mlx evaluate` found of this iteration
+    results: tuple[Result, ...]  # what `star-mlx evaluate` found of this iteration
     baselines: Mapping[str, Measured]  # by name
     base: BaseFacts
     adapter: Mapping[str, Any]  # adapter_config.json
@@ -223,16 +224,12 @@ def _base(record: reading.RunRecord) -> BaseFacts:
     )
 
 
-def _results(record: reading.RunRecord, number: int) -> tuple[Mapping[str, Any], ...]:
+def _results(record: reading.RunRecord, number: int) -> tuple[Result, ...]:
     """The last result of each kind of measurement of an iteration, in the order of their files."""
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    found: dict[tuple[Any, ...], Result] = {}
     for _, result in record.results():
-        if (
-            result
-            and result.get("iteration") == number
-            and str(result.get("of")).startswith("iteration")
-        ):
-            kind = (result["split"], result.get("samples", 1), result["temperature"], result["n"])
+        if result and result.iteration == number and result.of.startswith("iteration"):
+            kind = (result.split, result.samples, result.temperature, result.n)
             found[kind] = result
     return tuple(found.values())
 

@@ -22,15 +22,16 @@ def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, f
     return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is never outside
 
 
-def ci95(correct: float, n: float) -> list[float]:
+def ci95(correct: float, n: float) -> tuple[float, float]:
     """Wilson's 95% interval as the files have it."""
-    return [round(end, 4) for end in wilson(correct, n)]
+    low, high = wilson(correct, n)
+    return round(low, 4), round(high, 4)
 
 
 def counted(correct: int, n: int) -> dict[str, Any]:
     """So many right of ``n`` as the files have it: with the accuracy and its interval."""
     accuracy = round(correct / n, 6) if n else 0.0
-    return {"n": n, "correct": correct, "accuracy": accuracy, "ci95": ci95(correct, n)}
+    return {"n": n, "correct": correct, "accuracy": accuracy, "ci95": list(ci95(correct, n))}
 
 
 def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Evaluation:
@@ -46,10 +47,9 @@ def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]
 def measured(evaluation: Evaluation, classes: str = "") -> Measured:
     """An evaluation as a metrics line has it; ``classes`` says what the classes are."""
     n, correct = evaluation.n, evaluation.correct
-    low, high = ci95(correct, n)
     by_class = {name: ClassCounts(*counts) for name, counts in evaluation.by_class.items()}
     share = round(evaluation.accuracy, 6)
-    return Measured(evaluation.split, n, correct, share, (low, high), classes, by_class)
+    return Measured(evaluation.split, n, correct, share, ci95(correct, n), classes, by_class)
 
 
 def evaluation(entry: Measured, verdicts: Mapping[str, bool]) -> Evaluation:

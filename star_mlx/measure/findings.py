@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from star_mlx.formatting import class_order, interval
 from star_mlx.measure import accuracy
 from star_mlx.measure.paired import majority, paired, pass_at_k
-from star_mlx.store.metrics import as_json
+from star_mlx.store.results import Against, Result, Share, Vote
 from star_mlx.types import Attempt, Problem, Split, Task
 
 
 def summary(
     task: Task, problems: Sequence[Problem], made: Sequence[Attempt], split: Split, samples: int
-) -> dict[str, Any]:
+) -> Result:
     """The counts of a measurement.
 
-    With one sample: the ``eval`` entry of a metrics line. With k: ``accuracy`` is the mean over the
-    samples, its interval by the spread between problems (a sample is not a new problem), and
-    ``pass_at_k`` and ``maj_at_k`` for 1, 2, 4, ... and k.
+    With one sample, what a metrics line has. With k: ``accuracy`` is the mean over the samples, its
+    interval by the spread between problems (a sample is not a new problem), and ``pass_at_k`` and
+    ``maj_at_k`` for 1, 2, 4, ... and k.
     """
-    extra = {
-        "parse_failures": sum(a.answer is None for a in made),
-        "truncated": sum(a.finish == "length" for a in made),
-        "tokens": sum(len(a.token_ids) for a in made),
-    }
+    failures = sum(a.answer is None for a in made)
+    truncated = sum(a.finish == "length" for a in made)
+    tokens = sum(len(a.token_ids) for a in made)
     if samples == 1:
-        counted = accuracy.measured(accuracy.tally(split, problems, made), task.classes)
-        return {
-            **as_json(counted),
-            **extra,
-        }
+        one = accuracy.measured(accuracy.tally(split, problems, made), task.classes)
+        counts = {name: Share(c.n, c.correct) for name, c in one.by_class.items()}
+        return Result(
+            split, one.n, one.accuracy, one.ci95, counts, failures, truncated, tokens,
+            classes=task.classes, correct=one.correct,
+        )  # fmt: skip
     k = samples
     groups = [made[i : i + k] for i in range(0, len(made), k)]
     shares = [sum(a.correct for a in group) / k for group in groups]
@@ -40,23 +38,18 @@ def summary(
     by_class: dict[str, list[float]] = {}
     for problem, share in zip(problems, shares, strict=True):
         by_class.setdefault(problem.group, []).append(share)
-    return {
-        "split": split,
-        "n": len(groups),
-        "samples": k,
-        "accuracy": round(statistics.fmean(shares), 6),
-        "ci95": _spread(shares),
-        "classes": task.classes,
-        "by_class": {
-            c: {"n": len(s), "accuracy": round(statistics.fmean(s), 6)} for c, s in by_class.items()
-        },
-        "pass_at_k": {
-            str(j): round(statistics.fmean(pass_at_k(k, round(s * k), j) for s in shares), 6)
-            for j in ks
-        },
-        "maj_at_k": {str(j): _majority(task, problems, groups, j) for j in ks},
-        **extra,
-    }
+    means = {name: Share(len(s), accuracy=_mean(s)) for name, s in by_class.items()}
+    return Result(
+        split, len(groups), _mean(shares), _spread(shares), means, failures, truncated, tokens,
+        classes=task.classes,
+        samples=k,
+        pass_at_k={str(j): _mean([pass_at_k(k, round(s * k), j) for s in shares]) for j in ks},
+        maj_at_k={str(j): _majority(task, problems, groups, j) for j in ks},
+    )  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(statistics.fmean(values), 6)
 
 
 def verdicts(
@@ -76,14 +69,16 @@ def _voted(task: Task, problem: Problem, group: Sequence[Attempt]) -> bool:
 
 def _majority(
     task: Task, problems: Sequence[Problem], groups: Sequence[Sequence[Attempt]], j: int
-) -> dict[str, Any]:
+) -> Vote:
     """maj@j from the first j samples of each problem."""
-    right = sum(_voted(task, p, g[:j]) for p, g in zip(problems, groups, strict=True))
-    counts = accuracy.counted(right, len(groups))
-    return {key: counts[key] for key in ("correct", "accuracy", "ci95")}
+    right, n = (
+        sum(_voted(task, p, g[:j]) for p, g in zip(problems, groups, strict=True)),
+        len(groups),
+    )
+    return Vote(right, round(right / n, 6), accuracy.ci95(right, n))
 
 
-def _spread(shares: Sequence[float]) -> list[float]:
+def _spread(shares: Sequence[float]) -> tuple[float, float]:
     """Wilson's 95% interval of the mean over problems, by their effective number.
 
     Samples of a problem are alike, so k of them are worth less than k problems: the variance
@@ -96,44 +91,44 @@ def _spread(shares: Sequence[float]) -> list[float]:
     return accuracy.ci95(mean * effective, effective)
 
 
-def compare(
-    name: str, new: Mapping[str, bool], old_name: str, old: Mapping[str, bool]
-) -> dict[str, Any]:
+def compare(name: str, new: Mapping[str, bool], old_name: str, old: Mapping[str, bool]) -> Against:
     """Two models on the same problems: the counts, the exact McNemar p and a sentence."""
     pair = paired(old, new)
-    return {"with": old_name, **pair.as_json(), "words": pair.words(name, old_name)}
+    return Against(old_name, **pair.as_json(), words=pair.words(name, old_name))
 
 
-def sentence(result: Mapping[str, Any]) -> str:
+def sentence(result: Result) -> str:
     """A result in words: accuracy, interval, n, and what it was compared with."""
-    text = (
-        f"{result['of']}, {result['split']}: {100 * result['accuracy']:.1f}% "
-        f"[{interval(result['ci95'], 1)}] of n = {result['n']}"
+    return "; ".join([_alone(result), *(pair.words for pair in result.against)])
+
+
+def _alone(result: Result) -> str:
+    return (
+        f"{result.of}, {result.split}: {100 * result.accuracy:.1f}% "
+        f"[{interval(result.ci95, 1)}] of n = {result.n}"
     )
-    return "; ".join([text, *(pair["words"] for pair in result["against"])])
 
 
-def report(result: Mapping[str, Any]) -> list[str]:
-    """A result as lines for a person."""
-    lines = [sentence({**result, "against": []})]
-    for name in sorted(result["by_class"], key=class_order):
+def report(result: Result, file: str = "") -> list[str]:
+    """A result as lines for a person; ``file`` is where it was written, if it was."""
+    lines = [_alone(result)]
+    for name in sorted(result.by_class, key=class_order):
         if name:
-            counts = result["by_class"][name]
-            share = counts.get("accuracy", counts.get("correct", 0) / counts["n"])
-            lines.append(f"  {result['classes']} {name}: {100 * share:.1f}% of {counts['n']}")
-    for j, share in result.get("pass_at_k", {}).items():
-        vote = result["maj_at_k"][j]
+            counts = result.by_class[name]
+            lines.append(f"  {result.classes} {name}: {100 * counts.share:.1f}% of {counts.n}")
+    for j, share in (result.pass_at_k or {}).items():
+        vote = (result.maj_at_k or {})[j]
         lines.append(
-            f"  pass@{j} {100 * share:.1f}%, maj@{j} {100 * vote['accuracy']:.1f}% "
-            f"[{interval(vote['ci95'], 1)}]"
+            f"  pass@{j} {100 * share:.1f}%, maj@{j} {100 * vote.accuracy:.1f}% "
+            f"[{interval(vote.ci95, 1)}]"
         )
-    lines.append(f"  {result['parse_failures']} attempts without a readable answer")
-    lines += [pair["words"] for pair in result["against"]]
-    if result.get("test_reads", 0) > 1:
+    lines.append(f"  {result.parse_failures} attempts without a readable answer")
+    lines += [pair.words for pair in result.against]
+    if (result.test_reads or 0) > 1:
         lines.append(
-            f"the test split has now been read {result['test_reads']} times in this run: what is "
+            f"the test split has now been read {result.test_reads} times in this run: what is "
             "chosen by it is no longer measured by it"
         )
-    if "file" in result:
-        lines.append(f"written to {result['file']}")
+    if file:
+        lines.append(f"written to {file}")
     return lines

@@ -15,6 +15,7 @@ from star_mlx.recipe.layers import leaves, shown
 from star_mlx.store import ledger, reading
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
+from star_mlx.store.results import Result
 
 NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
 POINTS = 200  # a curve has no more
@@ -61,7 +62,7 @@ class Run:
     baselines: tuple[Baseline, ...]
     curves: tuple[Curve, ...]
     grid: Grid | None
-    results: tuple[tuple[str, Mapping[str, Any]], ...]
+    results: tuple[tuple[str, Result], ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -219,17 +220,11 @@ def _order(states: np.ndarray[Any, np.dtype[np.uint8]]) -> list[int]:
     return [int(i) for i in np.lexsort((-direct.sum(axis=1), hint, first))]
 
 
-_RESULT = {
-    "of", "split", "iteration", "n", "accuracy", "ci95", "against", "classes", "by_class",
-    "parse_failures",
-}  # fmt: skip
-
-
-def _results(one: RunRecord) -> tuple[tuple[tuple[str, Mapping[str, Any]], ...], list[str]]:
+def _results(one: RunRecord) -> tuple[tuple[tuple[str, Result], ...], list[str]]:
     """The files of RUN/results in order of time, and what is to be said of others there."""
     found, notes = [], []
     for file, result in one.results():
-        if result is not None and result.keys() >= _RESULT:
+        if result is not None:
             found.append((file.name, result))
         else:
             notes.append(f"results/{file.name} is no result of star-mlx evaluate: left out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from star_mlx.errors import RunError
 from star_mlx.measure import compare, findings
@@ -100,14 +99,7 @@ def between(runs: Sequence[Run], known: Sequence[Known]) -> list[str]:
 
 def results(run: Run) -> list[tuple[str, list[str]]]:
     """The measurements of a run, each the name of its file and what it found."""
-    return [
-        (name, [*findings.report({**result, "against": []}), *_worded(result)])
-        for name, result in run.results
-    ]
-
-
-def _worded(result: Mapping[str, Any]) -> list[str]:
-    return [str(pair["words"]) for pair in result["against"] if "words" in pair]
+    return [(name, findings.report(result)) for name, result in run.results]
 
 
 def summary(run: Run) -> Table:

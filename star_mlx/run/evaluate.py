@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from star_mlx.errors import RunError
 from star_mlx.events import Emit
@@ -23,6 +24,7 @@ from star_mlx.run.reopen import opened
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
 from star_mlx.store import which as store_which
+from star_mlx.store.results import Result
 from star_mlx.store.which import BASES, NAMES, Which
 from star_mlx.types import Attempt, Engine, Problem, Split, Task
 
@@ -116,27 +118,24 @@ def entry(
     of: Of,
     how: How,
     record: reading.RunRecord,
-) -> dict[str, Any]:
+) -> Result:
     """A result as its file has it; ``test_reads`` counts this one too."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    found: dict[str, Any] = {
-        "time": now,
-        "run": str(record.path),
-        "of": of.name,
-        "iteration": of.number,
-        "temperature": how.temperature,
-        **summary(task, problems, made, how.split, how.samples),
-        "rows_left_out": len(task.skipped()),
-        "against": [],
-    }
-    if how.split == "test":
-        found["test_reads"] = record.test_reads() + 1
-    return found
+    return msgspec.structs.replace(
+        summary(task, problems, made, how.split, how.samples),
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        run=str(record.path),
+        of=of.name,
+        iteration=of.number,
+        temperature=how.temperature,
+        rows_left_out=len(task.skipped()),
+        against=[],
+        test_reads=record.test_reads() + 1 if how.split == "test" else None,
+    )
 
 
 def on(
     task: Task, learner: Learner, folder: writing.Store, how: How, numbers: Sequence[int]
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """The results of some iterations, the first compared with every other."""
     record = reading.read(folder.path)
     models = [which(record, str(number)) for number in dict.fromkeys(numbers)]
@@ -146,7 +145,7 @@ def on(
     right = {of: verdicts(task, asked, made[of], how.samples) for of in models}
     first, *others = models
     for of in others:
-        results[0]["against"].append(compare(first.name, right[first], of.name, right[of]))
+        results[0].against.append(compare(first.name, right[first], of.name, right[of]))
     return results
 
 
@@ -158,7 +157,7 @@ def evaluate_run(
     against: Sequence[str] = (),
     emit: Emit = lambda event: None,
     engine: Engine | None = None,
-) -> dict[str, Any]:
+) -> tuple[Result, Path]:
     """Measure an iteration of a run, compare it with others, and keep the result in the run.
 
     Args:
@@ -169,7 +168,7 @@ def evaluate_run(
             baselines ``direct`` and ``sft`` of the run, or the folder of another run (its best).
 
     Returns:
-        The result as its file has it, with that file as ``file``.
+        The result, and its file in the run.
 
     Raises:
         StarError: no such run, iteration or baseline; or the run's base or data has changed.
@@ -189,9 +188,9 @@ def evaluate_run(
                 with opened(elsewhere, emit, learner.engine) as (_, another, room):
                     made = attempts(another, room, problems, other, how)
             theirs = verdicts(task, problems, made, how.samples)
-            result["against"].append(compare(of.name, right, name, theirs))
+            result.against.append(compare(of.name, right, name, theirs))
         path = folder.save_result(result)
-    return {**result, "file": str(path)}
+    return result, path
 
 
 def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:

@@ -57,7 +57,7 @@ def card(
         results=_results(facts),
         comparisons=_comparisons(facts),
         chosen_on_dev=facts.line.best == facts.iteration and facts.line.dev is not None,
-        test_reads=max((result.get("test_reads", 0) for result in facts.results), default=0),
+        test_reads=max((result.test_reads or 0 for result in facts.results), default=0),
         iterations=[_iteration(line, facts.iteration) for line in facts.metrics],
         picture=picture,
         steps=_steps(facts),
@@ -104,7 +104,7 @@ def _comparisons(facts: Facts) -> list[str]:
             f"dev: {Paired(**{key: getattr(entry, key) for key in keys}).words(name, other)}"
         )
     for result in facts.results:
-        found += [f"{result['split']}: {pair['words']}" for pair in result["against"]]
+        found += [f"{result.split}: {pair.words}" for pair in result.against]
     return list(dict.fromkeys(found))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from star_mlx.export.facts import Facts
+from star_mlx.store import results
 from star_mlx.store.metrics import as_json
 
 
@@ -84,8 +85,8 @@ def measured(facts: Facts) -> list[tuple[str, str, float, Mapping[str, Any]]]:
     entries: list[Mapping[str, Any]] = [as_json(dev)] if dev else []
     known = {(entry["split"], entry["n"], 1) for entry in entries}
     for result in facts.results:
-        if (result["split"], result["n"], result.get("samples", 1)) not in known:
-            entries.append(result)
+        if (result.split, result.n, result.samples or 1) not in known:
+            entries.append(results.as_json(result))
     found = []
     for entry in entries:
         split, n = entry["split"], entry["n"]

@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 from star_mlx import engine as engines
 from star_mlx.data import OnBadRow
 from star_mlx.errors import RecipeError, RunError, TaskError
@@ -33,6 +35,7 @@ from star_mlx.star import amount as scheduled
 from star_mlx.star import failures, in_front, sample
 from star_mlx.steps import foreign_rows, step_files
 from star_mlx.store import files, rows, writing
+from star_mlx.store.results import Result
 from star_mlx.store.which import BASES
 from star_mlx.types import Amount, Attempt, Engine, Problem, Task
 
@@ -175,7 +178,7 @@ def evaluate(
     against: Sequence[str] = (),
     emit: Emit = _quiet,
     engine: Engine | None = None,
-) -> Summary:
+) -> Result:
     """Measure an adapter that is in no run, as the loop measures that of an iteration.
 
     Args:
@@ -201,12 +204,12 @@ def evaluate(
             made.append(measure.attempts(learner, folder, problems, of, how))
     right = [findings.verdicts(task, problems, m, how.samples) for m in made]
     others = zip(models[1:], right[1:], strict=True)
-    return {
-        "of": models[0].name,
-        "iteration": iteration,
-        **findings.summary(task, problems, made[0], how.split, how.samples),
-        "against": [findings.compare(models[0].name, right[0], o.name, v) for o, v in others],
-    }
+    return msgspec.structs.replace(
+        findings.summary(task, problems, made[0], how.split, how.samples),
+        of=models[0].name,
+        iteration=iteration,
+        against=[findings.compare(models[0].name, right[0], o.name, v) for o, v in others],
+    )
 
 
 def _of(name: str, iteration: int) -> measure.Of:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
-from star_mlx.store import names, reading
+from star_mlx.store import names, reading, results
 from star_mlx.store.files import replace
 from star_mlx.store.journal import Chunk, Journal
 from star_mlx.types import Attempt
@@ -199,13 +199,10 @@ class _Checker:
     def _result(self, file: Path) -> None:
         known = self._journal.results.get(file.name)
         self._count(known.sha256 if known else "")
-        try:
-            whole = isinstance(json.loads(data := file.read_bytes()), dict)
-            wrong = "" if whole else "it is no object"
-            if known and reading.sha256(data) != known.sha256:
-                wrong = _DIFFERS
-        except (OSError, ValueError, RecursionError):
-            wrong = "it is not JSON"
+        data = file.read_bytes()
+        wrong = "" if results.decoded(data) else "it is no result of star-mlx evaluate"
+        if known and reading.sha256(data) != known.sha256:
+            wrong = _DIFFERS
         if wrong:
             self._found(
                 file, wrong, "the attempts it was made of", "star-mlx evaluate makes it again",

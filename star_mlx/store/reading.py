@@ -6,7 +6,6 @@ Nothing is locked or written, and a run that another process is writing can be r
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,8 @@ from star_mlx.store import journal as journals
 from star_mlx.store import names, rows
 from star_mlx.store.journal import Chunk, Journal
 from star_mlx.store.metrics import Metrics
+from star_mlx.store.results import Result
+from star_mlx.store.results import decoded as decoded_result
 from star_mlx.store.which import most_accurate
 from star_mlx.types import Example, Step
 
@@ -109,21 +110,18 @@ class RunRecord:
         file = names.iteration(self.path, number) / name
         return (row for block in rows.read(file, type) for row in block)
 
-    def results(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
+    def results(self) -> Iterator[tuple[Path, Result | None]]:
         """Every file of results/, with what it holds; None for one that is damaged or foreign."""
         for file in names.results(self.path):
             yield file, self._result(file)
 
-    def _result(self, file: Path) -> dict[str, Any] | None:
+    def _result(self, file: Path) -> Result | None:
         known = self.journal.results.get(file.name)
         try:
             data = file.read_bytes()
-            found = json.loads(data)
-        except (OSError, ValueError, RecursionError):
+        except OSError:
             return None
-        if known is not None and sha256(data) != known.sha256:
-            return None
-        return found if isinstance(found, dict) else None
+        return decoded_result(data) if known is None or sha256(data) == known.sha256 else None
 
     def test_reads(self) -> int:
         """How often the test split was read in this run; a result that was deleted counts."""

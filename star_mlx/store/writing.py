@@ -25,12 +25,13 @@ from filelock import FileLock, Timeout
 
 from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
-from star_mlx.store import names, reading, rows
+from star_mlx.store import names, reading, results, rows
 from star_mlx.store.files import flush, flush_folder, json_line, replace
 from star_mlx.store.journal import Journal
 from star_mlx.store.metrics import Metrics
 from star_mlx.store.metrics import line as metrics_line
 from star_mlx.store.reading import RunRecord
+from star_mlx.store.results import Result
 from star_mlx.types import Attempt, Example, Step, Trained
 
 _LEFT_OF_A_START = {names.LOCK, names.RECIPE + names.PARTIAL}
@@ -214,13 +215,13 @@ class Store:
         with self._writing(self.path / names.METRICS):
             replace(self.path / names.METRICS, b"".join(line + b"\n" for line in lines))
 
-    def save_result(self, result: Mapping[str, Any]) -> Path:
+    def save_result(self, result: Result) -> Path:
         """Write a measurement to ``results/<time>-<split>-<iteration>.json``, whole or not at all,
         and journal it."""
         folder = self.path / names.RESULTS
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        stem = f"{stamp}-{result['split']}-{result['iteration']:03d}"
-        data = json_line(result)
+        stem = f"{stamp}-{result.split}-{result.iteration:03d}"
+        data = json_line(results.as_json(result))
         with self._writing(folder):
             folder.mkdir(exist_ok=True)
             stems = (stem if again == 1 else f"{stem}-{again}" for again in count(1))
