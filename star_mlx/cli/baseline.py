@@ -9,6 +9,7 @@ import click
 
 from star_mlx.cli.loop import run_on_screen, track_option
 from star_mlx.cli.recipe_options import Given, recipe_options
+from star_mlx.store import names
 
 
 @click.command()
@@ -49,5 +50,5 @@ def baseline(
 
     recipe = baselines.recipe(given.load(run), kind, run=run, steps=steps, problems=problems)
     name = f"{recipe.task.name}-{kind}"
-    folder = run / "baselines" / kind if run else loop.choose_run(Path("runs"), name)
+    folder = names.baseline(run, kind) if run else loop.choose_run(Path("runs"), name)
     run_on_screen(recipe, folder, plain, as_json, track)

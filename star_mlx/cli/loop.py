@@ -11,6 +11,7 @@ import click
 
 from star_mlx.cli.recipe_options import Given, recipe_options
 from star_mlx.cli.settings import WithSettings
+from star_mlx.store import names
 
 if TYPE_CHECKING:
     from star_mlx.settings import Recipe
@@ -97,7 +98,7 @@ def run_on_screen(
 
 
 def _stopped(run: Path | None) -> None:
-    made = run is not None and (run / "recipe.yaml").is_file()
+    made = run is not None and (run / names.RECIPE).is_file()
     text = f"stopped; go on with: star-mlx loop --run {run}" if made else "stopped"
     click.echo(text, err=True)
     sys.exit(130)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from star_mlx.store import names
+
 
 @click.command()
 @click.argument("name", metavar="USER/NAME[@REVISION]")
@@ -36,5 +38,5 @@ def pull(name: str, out: Path | None, as_json: bool) -> None:
     number = "" if done.iteration is None else f", iteration {done.iteration}"
     click.echo(harmless(f"{done.repo_id}{number}, commit {done.commit}"))
     click.echo(harmless(f"{where} {done.folder}: {len(done.files)} files"))
-    if "adapters.safetensors" in done.files:
+    if names.WEIGHTS in done.files:
         click.echo(f"next: star-mlx try {shlex.quote(str(done.folder))} QUESTION")

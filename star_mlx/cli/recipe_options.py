@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from star_mlx.errors import RunError
+from star_mlx.store import names
 
 if TYPE_CHECKING:
     from star_mlx.settings import Recipe
@@ -41,10 +42,10 @@ class Given:
             from star_mlx.tasks import own
 
             click.get_current_context().with_resource(own.offered(self.task))
-            if run is not None and self.recipe is None and (run / "recipe.yaml").is_file():
+            if run is not None and self.recipe is None and (run / names.RECIPE).is_file():
                 given["task"] = None
         if given["task"] is None and self.recipe is None and run is not None:
-            if not (run / "recipe.yaml").is_file():
+            if not (run / names.RECIPE).is_file():
                 raise RunError(
                     f"{run} is no run to go on with: give --task or --recipe to begin one"
                 )

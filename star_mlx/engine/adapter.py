@@ -20,9 +20,10 @@ from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 
 from star_mlx.errors import ModelError, RunError
 from star_mlx.settings import Train
+from star_mlx.store import names
 from star_mlx.store.files import flush_folder
 
-WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
+WEIGHTS, CONFIG = names.WEIGHTS, names.ADAPTER_CONFIG
 
 
 class Switch:

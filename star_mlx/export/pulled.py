@@ -22,15 +22,16 @@ from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
 from star_mlx.prompts import Prompts, example
 from star_mlx.recipe import loading as recipes
 from star_mlx.settings import Recipe
+from star_mlx.store import names
 from star_mlx.store.which import resolve
 from star_mlx.types import Task
 
-WEIGHTS = "adapters.safetensors"
+WEIGHTS = names.WEIGHTS
 
 
 def is_pulled(folder: Path) -> bool:
     """Whether a folder holds an adapter with the record of its run, and is not a run itself."""
-    return (folder / RECIPE).is_file() and not (folder / "recipe.yaml").exists()
+    return (folder / RECIPE).is_file() and not (folder / names.RECIPE).exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from star_mlx.errors import ModelError
+from star_mlx.store import names
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
+WEIGHTS, CONFIG = names.WEIGHTS, names.ADAPTER_CONFIG
 # the first number in a module's name is its layer's: "model.layers.3.self_attn.q_proj"
 _PLACE = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.(?P<part>.+)")
 

@@ -82,7 +82,7 @@ def counts(task: Task, results: Iterable[Graded]) -> dict[str, Any]:
     rows, right = sum(verdicts.values()), verdicts["correct"]
     found: dict[str, Any] = {"task": task.name, "rows": rows, **verdicts}
     found["accuracy"] = round(right / rows, 6) if rows else 0.0
-    found["ci95"] = ci95(right, rows)
+    found["ci95"] = list(ci95(right, rows))
     if labelled:
         agree = labelled - disagree
         found |= {"labelled": labelled, "agree": agree, "disagree": disagree}

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from star_mlx.events import Emit, Event, Notice, Progress, RunFinished, Sampled
 from star_mlx.progress import log
 from star_mlx.progress.state import RunState
+from star_mlx.store import names
 from star_mlx.store.files import json_line
 from star_mlx.types import Phase
 
@@ -48,7 +49,7 @@ class Live:
     """
 
     def __init__(self, run: Path, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._emit, self._clock = run / "live.json", emit, clock
+        self._path, self._emit, self._clock = run / names.LIVE, emit, clock
         self._state = RunState()
         self._began = clock()
         self._next = 0.0
@@ -87,7 +88,7 @@ class Live:
 @contextmanager
 def shared(run: Path, emit: Emit) -> Iterator[Emit]:
     """``emit``, with ``RUN/live.json`` kept beside it and what libraries say in ``RUN/log.txt``."""
-    with log.captured(run / "log.txt") as said:
+    with log.captured(run / names.LOG) as said:
         live, mentioned = Live(run, emit), False
 
         def passed(event: Event) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from star_mlx.errors import RunError
 from star_mlx.measure import compare
 from star_mlx.recipe.layers import leaves, shown
-from star_mlx.store import ledger, reading
+from star_mlx.store import ledger, names, reading
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
@@ -170,8 +170,8 @@ def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ..
             right = compare.dev_verdicts(one, line.iteration, zero_shot=True)
             found.append(Baseline("zero-shot", entry, right))
     for kind in TRAINED:
-        folder = one.path / "baselines" / kind
-        if (folder / "recipe.yaml").is_file():
+        folder = names.baseline(one.path, kind)
+        if (folder / names.RECIPE).is_file():
             other = reading.read(folder)
             measured = [(m.iteration, m.dev) for m in other.metrics if m.iteration and m.dev]
             for number, dev in measured[-1:]:

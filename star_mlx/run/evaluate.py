@@ -22,7 +22,7 @@ from star_mlx.run.learner import Learner
 from star_mlx.run.passes import Pass
 from star_mlx.run.reopen import opened
 from star_mlx.settings import Recipe
-from star_mlx.store import reading, writing
+from star_mlx.store import names, reading, writing
 from star_mlx.store import which as store_which
 from star_mlx.store.results import Result
 from star_mlx.store.which import BASES, NAMES, Which
@@ -196,7 +196,7 @@ def evaluate_run(
 def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
     """What to compare with: what to call it, the run folder it is in if another, and its model."""
     if name in TRAINED:
-        elsewhere = run / "baselines" / name
+        elsewhere = names.baseline(run, name)
         if not elsewhere.is_dir():
             raise RunError(
                 f"{run} has no baseline {name}: star-mlx baseline {run} --kind {name} makes it"

@@ -16,6 +16,7 @@ from star_mlx.data import hub_client
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError
 from star_mlx.export.run_record import CARD, MANIFEST, RECIPE
+from star_mlx.store import names
 from star_mlx.store.reading import file_sha256
 
 SUFFIXES = (".json", ".jsonl", ".yaml", ".safetensors", ".gguf", ".txt", ".md", ".png", ".parquet")
@@ -127,7 +128,7 @@ def _check(repo_id: str, found: Path, manifest: dict[str, Any], odd: list[tuple[
             f"{repo_id}: {name} is not what its {MANIFEST} says: it was changed after the push, or "
             "comes damaged"
         )
-    if RECIPE in manifest["files"] and (found / "adapters.safetensors").is_file():
+    if RECIPE in manifest["files"] and (found / names.WEIGHTS).is_file():
         config = found / "adapter_config.json"
         try:
             fits = isinstance(json.loads(config.read_text(encoding="utf-8")), dict)

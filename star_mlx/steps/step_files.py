@@ -13,7 +13,7 @@ from typing import Any
 from star_mlx.data.rows import rows as rows_of
 from star_mlx.errors import ModelError, RunError, StarError, TaskError
 from star_mlx.recipe.loading import differences
-from star_mlx.store import files, reading, rows, writing
+from star_mlx.store import files, names, reading, rows, writing
 from star_mlx.types import Attempt
 
 
@@ -70,7 +70,7 @@ def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
     Raises:
         RunError: without ``force``, where it was; or it is still at work.
     """
-    if not (path / "recipe.yaml").is_file():
+    if not (path / names.RECIPE).is_file():
         return
     then = reading.read(path).values
     if not (differ := differences(then, values)):

@@ -25,6 +25,7 @@ DEV = "eval.jsonl"
 ZERO_SHOT = "zero-shot.jsonl"
 ADAPTER = "adapter"
 WEIGHTS = "adapters.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 
 PARTIAL = ".partial"  # the end of a name while a file or folder is not whole yet
 

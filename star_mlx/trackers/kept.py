@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.errors import RunError
+from star_mlx.store import names
 from star_mlx.store.files import replace
 
 Kept = dict[str, dict[str, Any]]  # by the tracker's name
@@ -35,4 +36,4 @@ def write(run: Path, kept: Kept) -> None:
 
 
 def _path(run: Path) -> Path:
-    return run / "trackers.json"
+    return run / names.TRACKERS

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from star_mlx.store import names
 from star_mlx.trackers import flat
 from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
@@ -86,4 +87,4 @@ class MlflowTracker:
 
 def _home(run: Path) -> Path:
     """The folder the run lies in; that of a baseline is its run's, so that they are compared."""
-    return run.parents[2] if run.parent.name == "baselines" else run.parent
+    return run.parents[2] if run.parent.name == names.BASELINES else run.parent
