@@ -171,6 +171,10 @@ def test_the_limits_of_an_expression(expression, value):
         ("<<9*2=18>>$ 19", False),
         ("<<9*2=18>>18, and 5", True),
         ("<<9*2=18>>18/day", True),
+        ("<<9*2=18>>19/day", False),
+        ("<<9*2=1800>>1800", False),
+        ("<<1/8=12%>>12%", True),
+        ("<<1-5/3=−0.67>>", True),
         ("<<9*2=18>>  19", True),  # too far away to be the result
         ("<<9*2=18>>.", True),
         ("<<9*2= 18 >>18", True),

@@ -43,7 +43,7 @@ _ANSWERED = re.compile(
 _HASHED = re.compile(r"#{4,}\s{0,4}([^#\n]{0,400})")
 _HEADING = re.compile(
     r"[\W_]{0,4}(?:(?:step|part|case|method|option|day|week|phase|section)\b"
-    r"|[0-9]{1,2}[.)] +[^\W\d])",
+    r"|[0-9]{1,2}[.)]\*{0,2} +[^\W\d])",
     re.IGNORECASE,
 )
 _ANSWER = re.compile(r"\b(?:answer|ans)\b(?! choices)", re.IGNORECASE)
