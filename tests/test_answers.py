@@ -181,14 +181,22 @@ def test_no_text_raises(text):
     read_all(text)
 
 
-def test_a_hundred_thousand_made_up_completions():
+def test_what_was_read_is_read_again_however_it_is_stated():
     rng = random.Random(0)
-    for _ in range(100_000):
+    for _ in range(1000):
         text = "".join(rng.choices(FRAGMENTS, k=rng.randrange(1, 9)))
         read = final_number(text)
-        assert read is None or last_number(read) is not None
-        if read is not None and number(read) is not None:
-            assert same_number(read, read)
+        if read is None:
+            continue
+        assert last_number(read) == read
+        for form in (
+            "{}",
+            "#### {}",
+            "\\boxed{{{}}}",
+            "The answer is {}.",
+            "So it is **{}**, I hope",
+        ):
+            assert final_number(form.format(read)) == read, (text, form)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +230,7 @@ def test_the_answer_of_a_very_long_completion_is_read_at_either_end():
     assert final_number(filler + "The answer is 18.") == "18"
 
 
-# ------------------------------------------------------------------ texts and choices
+# ------------------------------------------------------------------ texts
 
 
 def test_what_stands_after_a_marker():
@@ -235,67 +243,6 @@ def test_texts_are_compared_without_what_does_not_matter():
     assert same_text(' "The  River." ', "the river") and same_text("ＡＢ", "ab")
     assert not same_text("river", "rivers")
     assert normalized("  A \n B. ") == "a b"
-
-
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        ("So the answer is (B).", "B"),
-        (" It must hold water. So the answer is (b).", "B"),
-        ("answer: b", "B"),
-        ("Answer: B", "B"),
-        ("**Answer:** D) river bank", "D"),
-        ("Answer: \\boxed{\\text{C}}", "C"),
-        ("\\boxed{C}", "C"),
-        ("(B)", "B"),
-        ("B", "B"),
-        ("B.", "B"),
-        ("**B**", "B"),
-        ("**B) river**", "B"),
-        ("Some thought.\nB", "B"),
-        ("Some thought.\n\n(B) river", "B"),
-        ("I think it is option (C)", "C"),
-        ("The answer is B) river", "B"),
-        ("The answer is B, not C", "B"),
-        ("The answer is B, a river.", "B"),
-        ("The answer is B, e.g. the Nile", "B"),
-        ("Answer: D) ore", "D"),
-        ("The answer is choice B", "B"),
-        ("The answer is option B.", "B"),
-        ("The correct answer is **C. bank**", "C"),
-        ("The answer is A", "A"),
-        ("The answer is a.", "A"),
-        ("The answer is A because dogs bark.", "A"),
-        ("The answer is A dog", "A"),
-        ("The answer is a dog", "A"),
-        ("the answer is river", "B"),
-        ("The answer is river bank.", "D"),
-        ("The answer must be water. Therefore, the answer is river (b).", "B"),
-        ("A. dog\nB. river\nThe answer is E", "E"),
-        ("The answer is (B).\n\nQ: Another?\nSo the answer is (C).", "B"),
-        ("The answer is (A). Wait. The answer is (C).", "C"),
-        ("river", "B"),
-        ("The answer is (A) or (B)", None),
-        ("The answer is A or B.", None),
-        ("(A) and (B) both fit", None),
-        ("A dog is nice", None),
-        ("A dog is nice, as a pet", None),
-        ("The answer is a hedgehog", None),
-        ("The answer is cat", None),
-        ("The answer is a river or a dog", None),
-        ("I do not know", None),
-        ("", None),
-        ("\n", None),
-    ],
-)
-def test_a_choice_is_read(text, label):
-    assert choice(text, LABELS, TEXTS) == label
-
-
-def test_labels_are_given_back_as_the_question_has_them():
-    assert choice("the answer is (B)", "abc") == "b"
-    assert choice("The answer is (3).", ["1", "2", "3"]) == "3"
-    assert choice("the answer is (B)", []) is None
 
 
 # ------------------------------------------------------------------ expressions

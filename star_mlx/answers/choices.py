@@ -23,25 +23,31 @@ _STATES = re.compile(
     r"[^.\n:]{0,60}?(?:\b(?:is|was|be)\b:?|:)(?: (?:option|choice|letter)(?=[ :*(]{1,4}\w\b))?",
     re.IGNORECASE,
 )
+_FONT = re.compile(r"\\(?:text|textbf|mathrm|mathbf) ?\{([^{}]{0,80})\}")
+_BOX = re.compile(r"\\(?:boxed|fbox) ?\{([^{}]{0,80})\}")
+_BOXES = re.compile(r"\}[ $]{0,2}(or|and) {0,2}\$?\\(?:boxed|fbox) ?\{")  # two of them, as one
 _MARKUP = " \t\n*_`\"'“”‘’:~$"
+_NEXT_SENTENCES = re.compile(r"[.!?](?=\s|$).*", re.DOTALL)
 _BECAUSE = re.compile(r"[ ,;]{0,2}(?:because|since|as|for|due|which|and|given)\b", re.I)
 
 
 def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str | None:
     """The label a completion ends in, as it stands in ``labels``; None for none or more than one.
 
-    Tried in order: the last "answer is" or "answer:"; a last line that is a label or a choice's
-    text; the labels in brackets or bold in the last line that has any. The article "A" is no label.
+    Tried in order: the last "answer is", "answer:" or box; a last line that is a label or a
+    choice's text; the labels in brackets or bold in the last line that has any. The article "A" is
+    no label.
 
     Args:
         text: What the model wrote.
         labels: The labels of the choices, such as A to E.
         texts: The choices themselves, in the same order, to be matched where no label stands.
     """
+    if not labels:
+        return None
     reader = _Reader(labels, texts)
     text = unicodedata.normalize("NFKC", ends(text))
-    text = re.sub(r"\\(?:boxed|text|textbf|mathrm|mathbf) ?\{([^{}]{0,80})\}", r" (\1) ", text)
-    text = re.sub(r"\\(?:boxed|fbox) ?\{([^{}]{0,80})\}", r" answer: \1 ", text)
+    text = _BOX.sub(r" answer: \1 ", _BOXES.sub(r" \1 ", _FONT.sub(r" (\1) ", text)))
     text = _own_part(text)
     for place in reversed([m.end() for m in _ANSWER.finditer(text)][-_MOST:]):
         states = _STATES.match(text, place)
@@ -52,7 +58,8 @@ def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str |
     lines = [line for line in text.split("\n") if line.strip(_MARKUP + "#")]
     if not lines:
         return None
-    return reader.alone(lines[-1][:_FAR]) or reader.marked(lines[-_MOST:]) or None
+    found = reader.alone(lines[-1][:_FAR])
+    return (reader.marked(lines[-_MOST:]) if found is None else found) or None
 
 
 def _own_part(text: str) -> str:
@@ -68,22 +75,22 @@ class _Reader:
     def __init__(self, labels: Sequence[str], texts: Sequence[str]) -> None:
         self.labels = {label.casefold(): label for label in labels}
         self.texts = [(_folded(t), label) for t, label in zip(texts, labels, strict=False)]
-        one = (
-            "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True)) or "(?!)"
-        )
+        # A label that begins with another one goes before it.
+        one = "|".join(re.escape(label) for label in sorted(labels, reverse=True))
         self.bracketed = re.compile(rf"[(\[{{] ?({one}) ?[)\]}}]", re.IGNORECASE)
         self.begins = re.compile(rf"({one})(?!\w)", re.IGNORECASE)
+        self.closed = re.compile(rf"(?<!\w)[(\[{{]? ?({one}) ?[)\]}}]", re.IGNORECASE)
         self.other = re.compile(
-            rf"[)\]}}*_ ]{{0,4}}(?:\bor\b|\band\b|/|&|,) {{0,2}}[*(\[]{{0,3}}({one})[)\]*]{{0,3}}"
-            r"(?=[.,;!?]?(?:\s|$)(?! ?[a-z]))",
+            r"[)\]}*_ ]{0,4}(?:(?:\bor\b|\band\b|/|&|,) {0,2}[*(\[]{0,3}|[(\[])"
+            rf"({one})[)\]*]{{0,3}}(?=[.,;!?]?(?:\s|$)(?! ?[a-z]))",
             re.IGNORECASE,
         )
         self.bold = re.compile(rf"\*\*\(?({one})(?:[).:]|\*\*)", re.IGNORECASE)
 
     def statement(self, text: str) -> str | None:
         """What "the answer is" is followed by: its line, or the next where that is empty."""
-        line = text.lstrip(_MARKUP).split("\n", 1)[0]
-        sentence = re.split(r"[.!?](?=\s|$)", line, maxsplit=1)[0]
+        line = text.lstrip(_MARKUP).partition("\n")[0]
+        sentence = _NEXT_SENTENCES.sub("", line)
         line = line.lstrip(_MARKUP + "([{")
         begins = self.begins.match(line)
         if begins and self._is_label(begins, line):
@@ -97,14 +104,19 @@ class _Reader:
 
     def alone(self, line: str) -> str | None:
         """The label of a line that is nothing else, or a label with its text, or a text."""
-        line = line.strip(_MARKUP + "#")
-        bare = self.begins.match(line.lstrip("([{"))
+        line = line.strip(_MARKUP + "#").lstrip("([{")
+        bare = self.begins.match(line)
         if bare:
-            rest = _folded(line.lstrip("([{")[bare.end() :])
-            if not rest or any(rest == t for t, _ in self.texts):
+            rest = line[bare.end() :]
+            said = _folded(rest)
+            if not said or any(said == t for t, _ in self.texts):
                 return self._one([bare[1]])
-            if re.match(r"[)\].:]", line.lstrip("([{")[bare.end() :]):
-                return None if self.bracketed.search(line, bare.end() + 2) else self._one([bare[1]])
+            if rest.startswith((")", "]")):  # A) (B), or all the choices in one line
+                other = self.closed.search(rest)
+                if other and self._nothing_else(bare[1], rest[: other.start()]):
+                    return self._one([bare[1], other[1]])
+            if rest.startswith((")", "]", ".", ":")):
+                return None if self.bracketed.search(rest) else self._one([bare[1]])
         same = [label for t, label in self.texts if t == _folded(line)]
         return same[0] if len(same) == 1 else None
 
@@ -130,25 +142,24 @@ class _Reader:
     def _own_text(self, label: str, rest: str) -> bool:
         """Whether a label is followed by its own choice's text."""
         own = [t for t, name in self.texts if name.casefold() == label.casefold()]
-        return bool(own and _folded(re.split(r"[.!?\n]", rest, maxsplit=1)[0]) == own[0])
+        return bool(own and _folded(_NEXT_SENTENCES.sub("", rest)) == own[0])
+
+    def _nothing_else(self, label: str, rest: str) -> bool:
+        """Whether a label is followed by nothing but its own choice's text."""
+        return not _folded(rest) or self._own_text(label, rest)
 
     def _one(self, found: Sequence[str]) -> str:
         different = {label.casefold() for label in found}
         return self.labels[different.pop()] if len(different) == 1 else ""
 
     def _by_text(self, sentence: str) -> str | None:
-        """The choice whose text a sentence is, or the only one that stands in it."""
-        said = _folded(sentence)
-        same = [label for t, label in self.texts if t == said]
-        if same:
-            return same[0] if len(same) == 1 else ""
-        inside = [(t, label) for t, label in self.texts if t and f" {t} " in f" {said} "]
-        inside = [
-            (t, n) for t, n in inside if not any(t != o and f" {t} " in f" {o} " for o, _ in inside)
-        ]
-        if len(inside) > 1:
+        """The only choice whose text a sentence is or holds, a text within a longer one apart."""
+        said = f" {_folded(sentence)} "
+        inside = [(f" {t} ", label) for t, label in self.texts if t and f" {t} " in said]
+        longest = [n for t, n in inside if not any(t != o and t in o for o, _ in inside)]
+        if len(longest) > 1:
             return ""
-        return inside[0][1] if inside else None
+        return longest[0] if longest else None
 
 
 def _folded(text: str) -> str:

@@ -37,13 +37,13 @@ _LIKELY_END = re.compile(
 )
 _DIGIT = re.compile("[0-9]")
 _ANSWERED = re.compile(
-    r"#### |\\boxed|\banswer(?: is|:|\*\*)|= ?[$€£]?[-.0-9]|\*\*[-$€£0-9]", re.IGNORECASE
+    r"#### |\\boxed|\\fbox|\banswer(?: is|:|\*\*)|= ?[$€£]?[-.0-9]|\*\*[-$€£0-9]", re.IGNORECASE
 )
 
 _HASHED = re.compile(r"#{4,}\s{0,4}([^#\n]{0,400})")
 _HEADING = re.compile(
     r"[\W_]{0,4}(?:(?:step|part|case|method|option|day|week|phase|section)\b"
-    r"|[0-9]{1,2}[.)] +[^\W\d])",
+    r"|[0-9]{1,2}[.)]\*{0,2} +[^\W\d])",
     re.IGNORECASE,
 )
 _ANSWER = re.compile(r"\b(?:answer|ans)\b(?! choices)", re.IGNORECASE)
@@ -58,7 +58,7 @@ _FILLER = re.compile(
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
-_LABELLED = re.compile(r"[^\d\n]{0,40}[:=] ?|[^\w]{0,6}")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-z])")
 _STOP = re.compile(
     r"(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bMs)(?<!approx)[.!?](?=[\s*$\"')]|$|[A-Z])|[\n;]"
 )
@@ -134,12 +134,8 @@ def _hashed(text: str) -> str | None:
 
 def _boxed(text: str) -> str | None:
     """The number in the last box that has one."""
-    at = len(text)
-    for _ in range(3):
-        at = text.rfind("\\boxed", 0, at)
-        if at < 0:
-            return None
-        content = _braced(text[at + 6 : at + 6 + _FAR])
+    for box in reversed([m.end() for m in _BOX.finditer(text)][-3:]):
+        content = _braced(text[box : box + _FAR])
         if _NOTHING.match(content):
             return ""
         content = ungrouped(content)
@@ -197,9 +193,8 @@ def _bold(text: str) -> str | None:
         return None
     begin, end = text.rfind("\n", 0, last.start) + 1, text.find("\n", last.end)
     line = text[max(begin, last.start - _FAR) : end if end >= 0 else len(text)][: 2 * _FAR]
-    for content in reversed(_BOLD.findall(line)):
-        label = _LABELLED.match(content)
-        found = list(numerals(content[label.end() if label else 0 :]))
+    for bold in reversed(list(_BOLD.finditer(line))):
+        found = [n for n in numerals(line, bold.start(1)) if n.end <= bold.end(1)]
         if len(found) == 1 and not found[0].doubtful:
             return found[0].text
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 LONGEST = 600  # digits; below the least limit Python can be set to for int(str)
@@ -66,7 +66,8 @@ _WORDS = (
 )
 
 
-def _number_words() -> dict[str, int]:
+def number_words() -> dict[str, int]:
+    """The words for 0 to 100, each with its value; "twenty-one" and "twenty one"."""
     words = _WORDS.split()
     values = {word: i for i, word in enumerate(words[:20])}
     for i, ten in enumerate(words[20:], 2):
@@ -76,7 +77,7 @@ def _number_words() -> dict[str, int]:
     return values | {"one hundred": 100, "a hundred": 100, "hundred": 100}
 
 
-NUMBER_WORDS = _number_words()
+NUMBER_WORDS = number_words()
 _SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,5})(?![0-9/])")
 _THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?: [0-9]{3}){0,4} 000(?![0-9])")
 _BEFORE = re.compile(r"(?:about|around|approximately|exactly|only|usd|us|rs\.?)\b", re.IGNORECASE)
@@ -84,6 +85,8 @@ _UNITS = re.compile(r"(?:[^0-9=+<>^\n]|\^\{?[0-9]\}?|(?<=[a-zA-Z])[23]){0,60}\s*
 _INDEX = re.compile(
     r"(?:step|part|question|problem|example|equation|case|option|method)s? ?#?\Z", re.IGNORECASE
 )
+_LISTED = re.compile(r"[.)]\*{0,2} +\S")  # after the index of a list's item
+_LEFT = re.compile(r"\*{0,2}([.):]?)\*{0,2}\s{0,99}\Z")  # after an index that ends the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,14 @@ class Numeral:
     """A number found in a text: normalized, and where it stood.
 
     ``doubtful`` where it is more likely a name than a quantity: the 2 of cm^2, "Step 2", "2. ...".
+    ``unfinished`` where it certainly is one: the index of a list's item that was not written.
     """
 
     text: str
     start: int
     end: int
     doubtful: bool
+    unfinished: bool
 
 
 def plain(text: str) -> str:
@@ -122,15 +127,15 @@ def ungrouped(text: str) -> str:
     return _SPACED.sub(lambda m: m[1] + m[2].replace(" ", ""), text)
 
 
-def numerals(text: str) -> Iterator[Numeral]:
-    """The numbers of a text that went through ``plain``, in order."""
-    read = 0
-    for match in NUMERAL.finditer(text):
+def numerals(text: str, begin: int = 0) -> Iterator[Numeral]:
+    """The numbers of a text that went through ``plain``, from a place on, in order."""
+    read = begin
+    for match in NUMERAL.finditer(text, begin):
         if match.start() < read:
             continue
-        found, end = _normalized(match, text)
-        read = end
-        yield Numeral(found, match.start(), end, _doubtful(match, text))
+        found, read = _normalized(match, text)
+        unfinished = _breaks_off(match, text)
+        yield Numeral(found, match.start(), read, unfinished or _doubtful(match, text), unfinished)
 
 
 def last_number(text: str) -> str | None:
@@ -142,16 +147,10 @@ def last_number(text: str) -> str | None:
 def last_numeral(text: str) -> Numeral | None:
     """The last number of a text that went through ``plain``, if need be a doubtful one."""
     last = doubtful = None
-    for size in (1000, len(text)):  # nearly always it is in the first
-        begin = max(0, len(text) - size)
-        for found in numerals(text[begin:]):
-            # The first of a part may have been cut.
-            if begin and found.start < 20:
-                continue
-            moved = replace(found, start=begin + found.start, end=begin + found.end)
-            last, doubtful = (last, moved) if found.doubtful else (moved, doubtful)
-        if last or not begin:
-            break
+    for found in numerals(text):
+        last, doubtful = (last, found) if found.doubtful else (found, doubtful)
+    if last is None and doubtful is not None and doubtful.unfinished:
+        return None
     return last or doubtful
 
 
@@ -164,7 +163,7 @@ def number(text: str) -> Fraction | None:
         return None
     text = plain(text).strip("\"'`*_~≈=:([{ \t\n“”‘’")
     text = _BEFORE.sub("", text, count=1) if _BEFORE.match(text) else text
-    text = ungrouped(text.lstrip(" $") if text.startswith(("$", " ")) else text)
+    text = ungrouped(text.lstrip(" $"))
     match = NUMERAL.match(text)
     if match is None:
         return None
@@ -240,10 +239,21 @@ def _doubtful(match: re.Match[str], text: str) -> bool:
         return True
     if before.rpartition("\n")[2].strip(" *#>") or (start >= 14 and "\n" not in before):
         return False
-    rest = text[match.end() : match.end() + 8]
-    if re.match(r"[.)]\*{0,2} +\S", rest):
-        return True
-    if not re.fullmatch(r"[.)]\s*", rest) or not match["digits"].isdigit() or len(match[0]) > 2:
+    return _LISTED.match(text, match.end()) is not None
+
+
+def _breaks_off(match: re.Match[str], text: str) -> bool:
+    """Whether a number that ends the text is the index of a list's item that was not written.
+
+    It begins a line, and so does the index before it, with the same mark. A number without a mark
+    is an index only in the line right after that item: elsewhere it may be an answer.
+    """
+    left = _LEFT.match(text, match.end())
+    if left is None or not match[0].isdigit() or len(match[0]) > 2:
         return False
-    # A list that breaks off after its last index.
-    return f"\n{int(match[0]) - 1}{rest[0]}" in "\n" + text[:start]
+    *lines, before = text[: match.start()].split("\n")
+    if before.strip(" *#>("):
+        return False
+    mark = re.escape(left[1]) or "[.):]"
+    index = re.compile(rf"[ *#>(]{{0,8}}{int(match[0]) - 1}\*{{0,2}}{mark}")
+    return any(index.match(line) for line in (lines if left[1] else lines[-1:]))

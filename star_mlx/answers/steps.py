@@ -22,6 +22,7 @@ _SAME = str.maketrans(
 _TOKEN = re.compile(
     r"\*\*|//|[-+*/^()%]|[0-9][0-9,]{0,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60}|[$€£\s]+|."
 )
+_NUMBER = re.compile(r"\.?[0-9]")
 _STATED = re.compile(r"(-?)[$€£]? ?(-?)([0-9]{0,60}(?:\.[0-9]{0,60})?)(%?)\.?")
 
 
@@ -89,7 +90,7 @@ def _stated(text: str) -> list[tuple[Fraction, Fraction]] | None:
     if match is None or not match[3].strip("."):
         return None
     digits = match[3]
-    value = Fraction("0" + digits if digits[0] == "." else digits.removesuffix("."))
+    value = Fraction(digits)
     value = -value if match[1] or match[2] else value
     off = Fraction(1, 2 * 10 ** len(digits.partition(".")[2]))
     return [(value, off), (value / 100, off / 100)] if match[4] else [(value, off)]
@@ -173,9 +174,8 @@ class _Parser:
             if self.take() != ")":
                 raise _NoValueError
             return value
-        if token.strip(".")[:1].isdecimal() and token.isascii():
-            digits = token.replace(",", "").removesuffix(".")
-            return Fraction("0" + digits if digits[0] == "." else digits)
+        if _NUMBER.match(token):
+            return Fraction(token.replace(",", ""))
         raise _NoValueError
 
     @property
