@@ -18,7 +18,7 @@ ENTRIES = {
     "chunk": [journal.Chunk],
     "trained": [journal.TrainedEntry],
     "iteration": [journal.Finished, journal.Verdicts],
-    "result": [journal.Result],
+    "result": [journal.ResultEntry],
     "dropped": [journal.Dropped],
 }
 

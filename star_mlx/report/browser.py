@@ -10,7 +10,7 @@ from typing import Any
 from star_mlx.formatting import class_order
 from star_mlx.measure.run_problems import Known
 from star_mlx.report.difference import operations
-from star_mlx.report.gather import Run
+from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import cut, label
 from star_mlx.report.samples import KINDS, Selection, Shown
 
@@ -35,7 +35,7 @@ COMPARED = 6_000_000  # pairs of words that are compared in one report
 class Group:
     """A run with what is shown of its attempts."""
 
-    run: Run
+    run: ReportedRun
     known: Known
     selection: Selection
 

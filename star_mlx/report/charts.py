@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from star_mlx.formatting import class_order
 from star_mlx.measure.accuracy import wilson
 from star_mlx.report import drawing
-from star_mlx.report.gather import Grid, Run
+from star_mlx.report.gather import Grid, ReportedRun
 from star_mlx.report.parts import Chart, Table, label, measured, share, whole
 from star_mlx.store.metrics import ClassCounts, Measured
 
@@ -26,7 +26,7 @@ STATES = ("not attempted", "not solved", "solved by hint", "solved directly")
 STATE_COLORS = ((1.0, 1.0, 1.0, 0.0), *map(to_rgba, (drawing.YELLOW, drawing.ORANGE, drawing.BLUE)))
 
 
-def accuracy(runs: Sequence[Run]) -> Chart | None:
+def accuracy(runs: Sequence[ReportedRun]) -> Chart | None:
     """Dev accuracy over the iterations, a line a run, with what it is measured against."""
     if not any(run.measured for run in runs):
         return None
@@ -86,7 +86,7 @@ def _level(axes: Axes, x: float, entry: Measured, text: str, index: int) -> list
     return [high]
 
 
-def _against(runs: Sequence[Run]) -> list[tuple[str, Measured]]:
+def _against(runs: Sequence[ReportedRun]) -> list[tuple[str, Measured]]:
     """The baselines of the runs; one that is the same for all is named once."""
     found: dict[tuple[str, int, int], list[str]] = {}
     entries: dict[tuple[str, int, int], Measured] = {}
@@ -103,7 +103,7 @@ def _against(runs: Sequence[Run]) -> list[tuple[str, Measured]]:
     ]
 
 
-def classes(runs: Sequence[Run]) -> Chart | None:
+def classes(runs: Sequence[ReportedRun]) -> Chart | None:
     """Dev accuracy by class, a panel a run: the paper's figure of the sums."""
     drawn = [run for run in runs if any(_names([run]))]
     names = _names(drawn)
@@ -144,7 +144,7 @@ def _columns(names: Sequence[str]) -> int:
     return max(1, min(len(names), 80 // (max(map(len, names)) + 8)))
 
 
-def _class_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
+def _class_table(runs: Sequence[ReportedRun], names: Sequence[str]) -> Table:
     rows = []
     for run in runs:
         for number, dev in run.measured:
@@ -158,19 +158,19 @@ def _class_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
     return Table("Accuracy on dev by class and iteration", heads, tuple(rows))
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def _names(runs: Sequence[ReportedRun]) -> list[str]:
     """The classes there are; none where there is only the one without a name."""
     names = {k for run in runs for _, dev in run.measured for k in dev.by_class}
     return sorted(names - {""}, key=class_order)
 
 
-def _size(runs: Sequence[Run], group: str) -> int:
+def _size(runs: Sequence[ReportedRun], group: str) -> int:
     counts = [dev.by_class.get(group) for run in runs for _, dev in run.measured]
     sizes = [found.n for found in counts if found]
     return max(sizes, default=0)
 
 
-def yields(runs: Sequence[Run]) -> Chart | None:
+def yields(runs: Sequence[ReportedRun]) -> Chart | None:
     """What became of the problems of each iteration, and what was kept."""
     drawn = [run for run in runs if run.grid is not None and run.iterations]
     if not drawn:
@@ -216,7 +216,7 @@ def yields(runs: Sequence[Run]) -> Chart | None:
     )
 
 
-def _changes(axes: Axes, run: Run) -> None:
+def _changes(axes: Axes, run: ReportedRun) -> None:
     """How many problems were newly solved and forgotten."""
     x = [line.iteration for line in run.iterations]
     new = [line.newly_solved or 0 for line in run.iterations]
@@ -230,7 +230,7 @@ def _changes(axes: Axes, run: Run) -> None:
     drawing.counts(axes, "problems")
 
 
-def ledger(runs: Sequence[Run]) -> Chart | None:
+def ledger(runs: Sequence[ReportedRun]) -> Chart | None:
     """Every problem over the iterations, sorted by when it was first solved."""
     drawn = [(run, run.grid) for run in runs if run.grid is not None and run.grid.states.size]
     if not drawn:
@@ -274,7 +274,7 @@ def _heat(axes: Axes, grid: Grid) -> None:
     axes.set_ylabel("problems, sorted")
 
 
-def _state_rows(run: Run, grid: Grid) -> list[tuple[str, ...]]:
+def _state_rows(run: ReportedRun, grid: Grid) -> list[tuple[str, ...]]:
     rows = []
     for column, number in enumerate(grid.iterations):
         found = np.bincount(grid.states[:, column], minlength=len(STATES))
@@ -282,7 +282,7 @@ def _state_rows(run: Run, grid: Grid) -> list[tuple[str, ...]]:
     return rows
 
 
-def _totals(run: Run, grid: Grid, named: bool) -> str:
+def _totals(run: ReportedRun, grid: Grid, named: bool) -> str:
     t = grid.totals
     text = (
         f"{t['problems']:,} problems were seen: {t['direct']:,} ever solved directly, "

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from star_mlx.measure.accuracy import wilson
 from star_mlx.report import drawing
-from star_mlx.report.gather import Curve, Run
+from star_mlx.report.gather import Curve, ReportedRun
 from star_mlx.report.parts import Chart, Table, decimal, label, share, whole
 from star_mlx.store.metrics import Generated, Metrics, Training
 from star_mlx.types import Phase
@@ -25,7 +25,7 @@ PHASES: tuple[tuple[Phase, str, str], ...] = (
 )
 
 
-def losses(runs: Sequence[Run]) -> Chart | None:
+def losses(runs: Sequence[ReportedRun]) -> Chart | None:
     """The training loss by optimizer step, a line an iteration."""
     table = _loss_table(runs)
     if not table.rows:
@@ -45,7 +45,7 @@ def losses(runs: Sequence[Run]) -> Chart | None:
     return Chart("losses", "Training loss", caption + some, figure, table)
 
 
-def gradients(runs: Sequence[Run]) -> Chart | None:
+def gradients(runs: Sequence[ReportedRun]) -> Chart | None:
     """The gradient's norm by optimizer step, a line an iteration."""
     if not any(run.curves for run in runs):
         return None
@@ -69,7 +69,7 @@ def gradients(runs: Sequence[Run]) -> Chart | None:
 
 
 def _curves(
-    runs: Sequence[Run], values: Callable[[Curve], list[float]], text: str
+    runs: Sequence[ReportedRun], values: Callable[[Curve], list[float]], text: str
 ) -> tuple[Any, str]:
     """A panel a run; and what the caption says where not all iterations are drawn."""
     drawn = [run for run in runs if run.curves]
@@ -103,7 +103,7 @@ def _spread(curves: Sequence[Curve]) -> list[Curve]:
     return [curves[round(i * last / (CURVES - 1))] for i in range(CURVES)]
 
 
-def _ends(runs: Sequence[Run]) -> Any:
+def _ends(runs: Sequence[ReportedRun]) -> Any:
     """First and last loss of each iteration, where the steps themselves were not kept."""
     drawn = [run for run in runs if _trained(run)]
     figure, panels = drawing.panels(drawn)
@@ -119,13 +119,13 @@ def _ends(runs: Sequence[Run]) -> Any:
     return figure
 
 
-def _trained(run: Run) -> list[tuple[int, Training]]:
+def _trained(run: ReportedRun) -> list[tuple[int, Training]]:
     """The iterations whose losses are known, with their training."""
     every = [(line.iteration, line.train) for line in run.iterations if line.train]
     return [(number, train) for number, train in every if train.last_loss is not None]
 
 
-def _loss_table(runs: Sequence[Run]) -> Table:
+def _loss_table(runs: Sequence[ReportedRun]) -> Table:
     rows = [
         (
             label(run.label),
@@ -142,7 +142,7 @@ def _loss_table(runs: Sequence[Run]) -> Table:
     return Table("Steps and losses (nats a token) by iteration", heads, tuple(rows))
 
 
-def work(runs: Sequence[Run]) -> Chart | None:
+def work(runs: Sequence[ReportedRun]) -> Chart | None:
     """Seconds by phase, and tokens a second."""
     drawn = [run for run in runs if any(line.seconds for line in run.metrics)]
     if not drawn:
@@ -177,7 +177,7 @@ def _tokens(part: Generated | Training | None) -> tuple[str, str]:
     return (whole(part.tokens), decimal(part.tokens_per_second, 0)) if part else ("", "")
 
 
-def _seconds(axes: Axes, run: Run) -> None:
+def _seconds(axes: Axes, run: ReportedRun) -> None:
     x = [line.iteration for line in run.metrics]
     bottom = np.zeros(len(x))
     for phase, color, hatch in PHASES:
@@ -188,7 +188,7 @@ def _seconds(axes: Axes, run: Run) -> None:
     axes.set_ylabel("seconds")
 
 
-def _rates(axes: Axes, run: Run) -> None:
+def _rates(axes: Axes, run: ReportedRun) -> None:
     for index, (key, text) in enumerate((("generate", "generated"), ("train", "trained on"))):
         points = [
             (line.iteration, rate)
@@ -212,7 +212,7 @@ QUALITY = (
 )
 
 
-def quality(runs: Sequence[Run]) -> Chart | None:
+def quality(runs: Sequence[ReportedRun]) -> Chart | None:
     """Step validity of what was kept, and what went wrong in attempts."""
     drawn = [run for run in runs if any(line.parse_failures is not None for line in run.iterations)]
     if not drawn:
@@ -245,7 +245,7 @@ def quality(runs: Sequence[Run]) -> Chart | None:
     )
 
 
-def _faults(axes: Axes, run: Run) -> None:
+def _faults(axes: Axes, run: ReportedRun) -> None:
     """How many attempts had each of the faults of ``QUALITY``."""
     x = [line.iteration for line in run.iterations]
     found = {text: [_count(line, key) for line in run.iterations] for key, text in QUALITY}
@@ -275,7 +275,7 @@ def _valid_words(line: Metrics, source: str) -> str:
     return f"{share(valid, n)} of {n}" if n else "none checked"
 
 
-def _validity(axes: Axes, run: Run) -> None:
+def _validity(axes: Axes, run: ReportedRun) -> None:
     for index, source in enumerate(("direct", "rationalized")):
         points = [(line.iteration, *_valid(line, source)) for line in run.iterations]
         points = [point for point in points if point[2]]

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from star_mlx.report.gather import Run
+from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import label
 
 INK = "#1b1f24"  # of text and axes; in the page it becomes the colour of the text around
@@ -110,7 +110,7 @@ def look(index: int) -> dict[str, Any]:
 
 
 def panels(
-    runs: Sequence[Run], height: float = 3.4, *, share: bool = True
+    runs: Sequence[ReportedRun], height: float = 3.4, *, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """A panel a run, two side by side, named where there are several; ``share``: on one scale."""
     columns = min(2, len(runs))
@@ -126,7 +126,7 @@ def panels(
 
 
 def rows(
-    runs: Sequence[Run], widths: tuple[float, float] = (3, 2), height: float = 3.2
+    runs: Sequence[ReportedRun], widths: tuple[float, float] = (3, 2), height: float = 3.2
 ) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """Two panels a run, side by side, named where there are several runs."""
     figure = Figure(figsize=(9, height * len(runs) + 0.4))
@@ -135,7 +135,7 @@ def rows(
     return figure, [(row[0], row[1]) for row in grid]
 
 
-def titled(axes: list[Axes], runs: Sequence[Run]) -> list[Axes]:
+def titled(axes: list[Axes], runs: Sequence[ReportedRun]) -> list[Axes]:
     """The axes, each with its run's name, where there are several runs."""
     for one, run in zip(axes, runs, strict=True):
         if len(runs) > 1:

@@ -1,4 +1,4 @@
-"""Run folders -> what their report speaks of, as plain data. Nothing is locked, nothing written."""
+"""ReportedRun folders -> what their report speaks of, as plain data. Nothing is locked, nothing written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReportedRun:
     """All that is shown of a run but its texts. ``metrics`` are in order; ``verdicts`` are of dev,
     by iteration; ``grid`` is None for a baseline; ``notes`` say what could not be read."""
 
@@ -76,7 +76,7 @@ class Run:
         return [line for line in self.metrics if line.iteration > 0]
 
 
-def runs(paths: Sequence[Path]) -> list[Run]:
+def runs(paths: Sequence[Path]) -> list[ReportedRun]:
     """Read runs, each once.
 
     Raises:
@@ -94,7 +94,7 @@ def runs(paths: Sequence[Path]) -> list[Run]:
     return [_run(one, name) for one, name in zip(records, named, strict=True)]
 
 
-def _run(one: RunRecord, name: str) -> Run:
+def _run(one: RunRecord, name: str) -> ReportedRun:
     metrics = tuple(sorted(one.metrics, key=lambda line: line.iteration))
     numbers = [line.iteration for line in metrics]
     verdicts = {n: found for n in numbers if (found := compare.dev_verdicts(one, n))}
@@ -105,7 +105,7 @@ def _run(one: RunRecord, name: str) -> Run:
     if missing:
         listed = ", ".join(map(str, missing))
         notes.append(f"eval.jsonl is missing in iteration {listed}: no paired tests with it")
-    return Run(
+    return ReportedRun(
         record=one,
         label=name,
         metrics=metrics,

@@ -20,7 +20,7 @@ import yaml
 from star_mlx.formatting import describe, harmless
 from star_mlx.report import browser, words
 from star_mlx.report.browser import Group
-from star_mlx.report.gather import Run
+from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import MARK, Chart, Table, label, whole
 from star_mlx.report.templating import Safe, environment
 
@@ -85,7 +85,7 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _about(run: Run) -> list[str]:
+def _about(run: ReportedRun) -> list[str]:
     recipe = run.record.recipe
     task = recipe.get("task", {}).get("name")
     base = run.record.provenance.get("base") or {"name": recipe.get("model", {}).get("path")}

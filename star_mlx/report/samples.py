@@ -15,7 +15,7 @@ from itertools import zip_longest
 from typing import Any
 
 from star_mlx.measure.run_problems import Known
-from star_mlx.report.gather import Run
+from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import cut
 from star_mlx.store import names
 from star_mlx.store.metrics import Metrics
@@ -66,7 +66,7 @@ class Selection:
     extra: int = 0
 
 
-def select(run: Run, known: Known, size: int) -> Selection:
+def select(run: ReportedRun, known: Known, size: int) -> Selection:
     """Choose what is shown of a run, of about ``size`` bytes.
 
     Raises:
@@ -121,7 +121,7 @@ class _Reader:
     """Goes through the rows of a run and keeps those of drawn problems, and a few of each kind."""
 
     def __init__(
-        self, run: Run, known: Known, ranks: Mapping[str, Mapping[str, int]], most: int
+        self, run: ReportedRun, known: Known, ranks: Mapping[str, Mapping[str, int]], most: int
     ) -> None:
         self._run, self._known, self._ranks, self._most = run, known, ranks, most
         self._drawn: dict[str, dict[str, list[Shown]]] = {"train": {}, "dev": {}}

@@ -9,14 +9,14 @@ from star_mlx.measure import compare, findings
 from star_mlx.measure.paired import Paired, p_cell, paired
 from star_mlx.measure.run_problems import Known, data_hash
 from star_mlx.recipe.layers import leaves, shown
-from star_mlx.report.gather import Run, differences
+from star_mlx.report.gather import ReportedRun, differences
 from star_mlx.report.parts import Table, label, measured, whole
 from star_mlx.store.which import most_accurate
 
 BASE = "iteration 0 (the base)"
 
 
-def sentences(run: Run) -> list[str]:
+def sentences(run: ReportedRun) -> list[str]:
     """What came of a run: what it is measured against, its best and last iteration, and how these
     compare."""
     lines = [
@@ -36,7 +36,7 @@ def sentences(run: Run) -> list[str]:
     return lines
 
 
-def _compared(run: Run, number: int) -> list[str]:
+def _compared(run: ReportedRun, number: int) -> list[str]:
     """An iteration with the base, the one before, the best before it, and the baselines."""
     if number == 0 or number not in run.verdicts:
         return []
@@ -48,7 +48,7 @@ def _compared(run: Run, number: int) -> list[str]:
     return [paired(old, new).words(_name(number), name) for name, old in others.items()]
 
 
-def against(run: Run, number: int) -> list[int]:
+def against(run: ReportedRun, number: int) -> list[int]:
     """The iterations that one is compared with: the base, the one before it, the best before it."""
     earlier = {n: dev.accuracy for n, dev in run.measured if n < number and n in run.verdicts}
     best = most_accurate(earlier)
@@ -58,7 +58,7 @@ def against(run: Run, number: int) -> list[int]:
     return sorted({*numbers, max(earlier), best})
 
 
-def tests(runs: Sequence[Run]) -> Table | None:
+def tests(runs: Sequence[ReportedRun]) -> Table | None:
     """Every iteration's paired tests."""
     rows = []
     for run in runs:
@@ -81,7 +81,7 @@ def _name(number: int) -> str:
     return f"iteration {number}" if number else BASE
 
 
-def between(runs: Sequence[Run], known: Sequence[Known]) -> list[str]:
+def between(runs: Sequence[ReportedRun], known: Sequence[Known]) -> list[str]:
     """The best of every other run against the best of the first."""
     lines: list[str] = []
     for run, problems in list(zip(runs, known, strict=True))[1:]:
@@ -97,12 +97,12 @@ def between(runs: Sequence[Run], known: Sequence[Known]) -> list[str]:
     return lines
 
 
-def results(run: Run) -> list[tuple[str, list[str]]]:
+def results(run: ReportedRun) -> list[tuple[str, list[str]]]:
     """The measurements of a run, each the name of its file and what it found."""
     return [(name, findings.report(result)) for name, result in run.results]
 
 
-def summary(run: Run) -> Table:
+def summary(run: ReportedRun) -> Table:
     """A run in one table, a row an iteration."""
     keys = ("problems", "solved", "rationalized", "examples")
     rows = []
@@ -117,7 +117,7 @@ def summary(run: Run) -> Table:
     return Table(f"Iterations of {label(run.label)}", heads, tuple(rows))
 
 
-def recipe_differences(runs: Sequence[Run]) -> Table | None:
+def recipe_differences(runs: Sequence[ReportedRun]) -> Table | None:
     """What is not the same in the recipes of the runs."""
     found = differences([run.record for run in runs])
     if not found:
@@ -127,7 +127,7 @@ def recipe_differences(runs: Sequence[Run]) -> Table | None:
     return Table("What differs between the recipes", heads, rows)
 
 
-def provenance(runs: Sequence[Run]) -> Table | None:
+def provenance(runs: Sequence[ReportedRun]) -> Table | None:
     """Versions and hashes, a column a run."""
     flat = [leaves(run.record.provenance) for run in runs]
     keys = dict.fromkeys(key for values in flat for key in values)
@@ -138,7 +138,7 @@ def provenance(runs: Sequence[Run]) -> Table | None:
     return Table("Versions, base and hashes", heads, rows) if rows else None
 
 
-def lacking(run: Run, known: Known) -> list[str]:
+def lacking(run: ReportedRun, known: Known) -> list[str]:
     """What the report could not have."""
     lines = list(run.notes)
     if known.why_not:

@@ -1,4 +1,4 @@
-"""Run folders -> a folder with one page and its charts."""
+"""ReportedRun folders -> a folder with one page and its charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from star_mlx.report.parts import MARK
 from star_mlx.store.files import replace
 
 if TYPE_CHECKING:
-    from star_mlx.report.gather import Run
+    from star_mlx.report.gather import ReportedRun
     from star_mlx.report.parts import Chart
 
 PAGE = "index.html"
@@ -86,7 +86,7 @@ def write_page(
     return file
 
 
-def _draw(found: Sequence[Run]) -> tuple[dict[str, bytes], list[tuple[Chart, str]]]:
+def _draw(found: Sequence[ReportedRun]) -> tuple[dict[str, bytes], list[tuple[Chart, str]]]:
     """The files of the charts, and each chart with its picture for the page."""
     from star_mlx.report import charts, charts_work, drawing, svg
 

@@ -83,7 +83,7 @@ class Verdicts(msgspec.Struct, frozen=True):
     failed: list[str] = []
 
 
-class Result(msgspec.Struct, frozen=True):
+class ResultEntry(msgspec.Struct, frozen=True):
     """A measurement's file in results/."""
 
     file: str
@@ -112,7 +112,7 @@ class Journal:
     chunks: dict[int, dict[tuple[str, int], Chunk]] = field(default_factory=dict)
     trained: dict[int, TrainedEntry] = field(default_factory=dict)
     finished: dict[int, Finished] = field(default_factory=dict)
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, ResultEntry] = field(default_factory=dict)
     recipe_sha256: str = ""
     exists: bool = False
     verified: bool = False
@@ -158,7 +158,7 @@ class Journal:
         elif event == "created":
             self.recipe_sha256 = decode(line, Created)[0].recipe_sha256
         elif event == "result":
-            [result] = decode(line, Result)
+            [result] = decode(line, ResultEntry)
             self.results[result.file] = result
         elif event == "dropped":
             self._drop(decode(line, Dropped)[0])
