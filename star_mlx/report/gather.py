@@ -1,4 +1,4 @@
-"""ReportedRun folders -> what their report speaks of, as plain data. Nothing is locked, nothing written."""
+"""Run folders -> what their report says, as plain data. Nothing is locked, nothing written."""
 
 from __future__ import annotations
 
