@@ -1,4 +1,4 @@
-"""ReportedRun folders -> a folder with one page and its charts."""
+"""Run folders -> a folder with one page and its charts."""
 
 from __future__ import annotations
 
