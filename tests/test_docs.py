@@ -67,13 +67,6 @@ def test_every_shipped_recipe_loads(name):
     assert load(name).task.name
 
 
-def test_every_metrics_key_is_documented():
-    text = (ROOT / "docs/run-folder.md").read_text(encoding="utf-8")
-    source = (ROOT / "star_mlx/metrics.py").read_text(encoding="utf-8")
-    keys = set(re.findall(r'^ +"(\w+)": ', source, re.M))
-    assert keys and all(f"`{key}`" in text for key in keys)
-
-
 def test_the_pages_name_no_machine():
     for page in PAGES:
         assert not re.search(r"/(home|root|work|Users)/", page.read_text(encoding="utf-8")), page
