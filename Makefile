@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint mutants results clean
 
 demo: .venv/installed
 	$(BIN)/star-mlx loop --task arithmetic
@@ -17,6 +17,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# make mutants FILES="star_mlx/answers/choices.py" TESTS="tests/test_answers_choices.py"
+mutants: .venv/installed-mutants
+	$(BIN)/python scripts/mutants.py $(FILES) $(if $(TESTS),--tests $(TESTS))
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -28,6 +32,10 @@ lint: .venv/installed-dev
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ .venv/installed
+
+.venv/installed-mutants: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev,mutants]"
+	touch $@ .venv/installed .venv/installed-dev
 
 clean:
 	rm -rf .venv build dist

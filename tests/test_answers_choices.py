@@ -26,6 +26,12 @@ STATED = [
     ("The answer is option B.", "B"),
     ("The answer is letter b", "B"),
     ("The correct option is B", "B"),
+    ("The correct choice is B", "B"),
+    ("The best option was B", "B"),
+    ("Answer is: B", "B"),
+    ("The answer is option *B*", "B"),
+    ("The answer is option: B", "B"),
+    ("The answer is option (B)", "B"),
     ("The best choice is (B).", "B"),
     ("The answers were: B", "B"),
     ("The answer would be B", "B"),
@@ -34,6 +40,11 @@ STATED = [
     ("The answer is a.", "A"),
     ("The answer is A because dogs bark.", "A"),
     ("The answer is A since dogs bark", "A"),
+    ("The answer is A as dogs bark", "A"),
+    ("The answer is A for dogs bark", "A"),
+    ("The answer is A due to barking", "A"),
+    ("The answer is A which barks", "A"),
+    ("The answer is A given its bark", "A"),
     ("The answer is A, and dogs bark", "A"),
     ("The answer is A - it barks", "A"),
     ("The answer is A – it barks", "A"),
@@ -56,6 +67,10 @@ STATED = [
     ("the answer is river", "B"),
     ("The answer is the big river", "B"),
     ("The answer is the river. A bank is wrong", "B"),
+    ("The answer is the river! A bank is wrong", "B"),
+    ("The answer is the river? A bank is wrong", "B"),
+    ("The answer is the river.", "B"),
+    ("The answer is the St.Croix river", "B"),
     ("The answer is river, so (D).", "D"),
     ("The answer is river bank.", "D"),
     ("The answer is river-bank.", "D"),
@@ -70,6 +85,9 @@ STATED = [
     ("\\boxed{C}", "C"),
     ("\\boxed{a}", "A"),
     ("\\fbox{C}", "C"),
+    ("\\boxed {C}", "C"),
+    ("\\boxed{\\mathrm{C}}", "C"),
+    ("\\boxed{\\text {C}}", "C"),
     ("$\\boxed{\\textbf{(C)}}$", "C"),
     ("\\boxed{\\mathbf{C}}, and later (B)", "C"),
     ("\\boxed{C} and later (B)", "C"),
@@ -128,16 +146,30 @@ def test_a_stated_choice_is_read_whatever_follows(text, after, label):
         ("I would say **(B)** here", "B"),
         ("It is (C).\nThat is all.", "C"),
         ("It is (B).\nNo, (C).\nThat is all.", "C"),
-        ("The answer choices are hard: (C)", "C"),
+        ("The answer choices: (A) is wrong.\nIt is (C)", "C"),
+        ("The answer is hard. So: (C)", "C"),
+        ("The answer, then. This is (A).\nNo, (C)", "C"),
+        ("The answer\nThis is (A).\nNo, (C)", "C"),
+        ("The answer is\nhard: (C)", "C"),
         ("Question: Which one? (B)", "B"),
-        ("(B) is it.\n\nProblem 2: (C)", "B"),
-        ("(B) is it. <|im_end|> (C)", "B"),
-        ("(B) is it. [INST] (C)", "B"),
         ("（Ｂ）", "B"),
     ],
 )
 def test_a_choice_that_is_not_stated_is_read_from_the_last_line(text, label):
     assert choice(text, LABELS, TEXTS) == label
+
+
+@pytest.mark.parametrize(
+    "goes_on",
+    [
+        "<|im_end|>", "<|EOT_ID|>", "<|end>", "</s>", "[INST]", "[/INST]", "\nQ:", "\n\tQ:",
+        "\n  ### **Q** :", "\n#Q2:", "\nQuestion 12:", "\nProblem 1234:", "\nInput:",
+        "\nInstruction:", "\nHuman:", "\n**User:",
+    ],
+)  # fmt: skip
+def test_another_question_is_not_read(goes_on):
+    assert choice(f"(B) is it. {goes_on} Which? (C)", LABELS) == "B"
+    assert choice(f"{goes_on.lstrip()} Which? (C)", LABELS) == "C"  # nothing before it was said
 
 
 @pytest.mark.parametrize(
@@ -156,6 +188,7 @@ def test_a_choice_that_is_not_stated_is_read_from_the_last_line(text, label):
         "The answer is A (B).",
         "The answer is \\boxed{C} or \\boxed{B}",
         "The answer is $\\boxed{C}$ and $\\boxed{B}$",
+        "The answer is \\fbox{C} or \\fbox{B}",
         "The answer is surely (A) or (B)",
         "The answer is a river or a dog",
         "The answer is a river or a dog\nso (A)",
@@ -254,6 +287,10 @@ def test_labels_are_given_back_as_the_question_has_them(text, labels, label):
 )
 def test_articles_and_marks_of_a_choices_text_do_not_matter(text, label):
     assert choice(text, "ABCDE", ["a dog", "the river", "an owl!", "The", "+"]) == label
+
+
+def test_a_text_that_begins_with_option_is_a_text():
+    assert choice("The answer is option pricing", "AB", ["option pricing", "pricing"]) == "A"
 
 
 def test_fewer_texts_than_labels():

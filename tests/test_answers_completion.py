@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from star_mlx.answers import final_number
+from star_mlx.answers.numerals import NUMBER_WORDS
 
 HASHED = [
     ("#### 18 and 7", "18"),
@@ -40,6 +41,7 @@ HASHED = [
     ("#### eighteen", "18"),
     ("#### Twenty five dollars", "25"),
     ("#### a hundred", "100"),
+    ("#### five plus 13 = 18", "18"),
     ("#### fifty of 7", "7"),
     ("#### one by 7", "7"),
     ("#### \x00", None),
@@ -57,6 +59,11 @@ BOXED = [
     ("\\boxed{9} or \\boxed{18 dollars} and later 7", "18"),
     ("\\boxed{18} \\boxed{} \\boxed{y} and 7", "18"),
     ("\\boxed{18} \\boxed{} \\boxed{} \\boxed{y} and 7", "7"),  # three boxes are looked at
+    ("\\boxed{no} 18 and 7", "7"),
+    ("\\boxed{a{b}c} 18 and 7", "7"),
+    ("\\boxed{a{b} = 18} and 7", "18"),
+    ("\\boxed{{a} 18} and 7", "18"),
+    ("\\boxed{x\n18 and 7", "7"),
     ("\\boxed{x = {18}} and 7", "18"),
     ("\\boxed{{{18}}} and 7", "18"),
     ("\\boxed{18 dollars and 7", "18"),
@@ -95,6 +102,8 @@ STATED = [
     ("The answer is 5. No, the answer is none of 7", None),
     ("answer: N/A. 7", None),
     ("answer choices: 18 or 7", "7"),
+    ("The answer is his 9, which is $18 of 20", "18"),
+    ("The answer is his 5 or 9 and 18, or ... so", "18"),
     ("The answer is the sum which makes 18 of 7", "18"),
     ("The answer is the sum of 5 and 4 rounded up to 18 for 7", "18"),
     ("The answer is what 5 of 7 equals", "5"),
@@ -105,6 +114,10 @@ STATED = [
     ("The answer is " + "so " * 135 + "18 of 7", "7"),
     ("Answer: he ate 7 of his. So 18", "18"),
     ("Answer: he ate 18. That is all", "18"),
+    ("Answer:\nHe ate 18 of 20", "18"),
+    ("**Answer:**\nHe ate 18 of 20", "18"),
+    ("The answer is 18. Answer: he ate 7 of his. So 20 or 30", "18"),
+    ("9: Answer: 18 of 20. That is 2 left", "18"),
     ("Answer: 18. That is what he ate in 7 days", "18"),
     ("Answer: 18. He ate it in 7 days", "18"),
     ("Answer: 9 and 9. So he ate 18", "18"),
@@ -124,6 +137,7 @@ BOLD = [
     ("He has **all: 18** of 7", "18"),
     ("He loses **-5** of 7", "-5"),
     ("He loses **-$5** of 7", "-5"),
+    ("So\n**9** of it.\nHe has 18", "18"),
     ("**9** of it.\nHe has 18", "18"),
     ("Good.\n**9** of it.\n**18** of 20\nA **last** line. Bye", "18"),
     ("He has 18 **Step 2**", "18"),
@@ -145,6 +159,13 @@ LAST = [
     ("He has 18 apples to give 7", "18"),
     ("He has (18 apples) in 7", "18"),
     ("He has 5 + 13, 18 apples in 7 days", "18"),
+    ("He ate them in 7", "7"),
+    ("He had 9 + 9 = 20. He ate 18 of them", "18"),
+    ("He has some because he ate 18 apples in 7 days", "18"),
+    ("8 of them because 9 < 20", "8"),
+    ("It was 9 = 3 * 3, which gives 20 = 18 of 5", "18"),
+    ("He has 5, 9 and 18, or ... so", "18"),
+    ("He has 18 = b = A", "18"),
     ("In 7 days", "7"),
     ("He has 18 at once, or 7", "7"),
     ("He has 7 + 11 = 18 apples in 5 days", "18"),
@@ -187,6 +208,9 @@ WORKED = [
     ("He has <<9*2=-18>>-18", "-18"),
     ("He has <<1/2=.5>>.5", "0.5"),
     ("He has <<9*2=18>>all of 7 = 18", "18"),
+    ("She has <<9-2=7>>7 eggs and 11 geese, 18", "18"),
+    ("So 9 + 9. Answer: <<18. Then 7", "18"),
+    ("</think> The answer is 9. </think>It is 18", "18"),
     ("He has 9 <<he has 18", "18"),
     ("<think>It is 9.</think>It is 18", "18"),
     ("<think>It is 18.</think>", "18"),
@@ -199,6 +223,123 @@ WORKED = [
 @pytest.mark.parametrize(("text", "right"), HASHED + BOXED + STATED + BOLD + LAST + WORKED)
 def test_every_way_of_giving_the_answer(text, right):
     assert final_number(text) == right
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        "**", "_", "=", ":", "~", "≈", "$", "(", "{", "[", "`", '"', "'", "\\", "about", "around",
+        "approximately", "only", "exactly", "therefore", "therefore,", "then", "thus", "thus,",
+        "simply", "just", "equal to", "the answer is", "answer", "final", "a total of", "x =", "x=",
+        "USD", "US$", "Rs", "rs.", "So\n#### **Final answer:** about",
+    ],
+)  # fmt: skip
+def test_what_stands_before_an_answer_is_skipped(filler):
+    """A line that begins with its number goes before one that does not."""
+    assert final_number(f"#### he has 9\n#### {filler} 18 or 7") == "18"
+
+
+@pytest.mark.parametrize("word", NUMBER_WORDS)
+def test_numbers_in_words(word):
+    assert final_number(f"Of 7, the answer is {word}.") == str(NUMBER_WORDS[word])
+    assert final_number(f"Of 7, the answer is {word} of") == "7"
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["of", "more", "less", "half", "third", "quarter", "and", "hundred", "thousand", "million",
+     "by", "is", "way"],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["#### one {} the 18", "#### one-{} the 18"])
+def test_a_word_that_counts_something_else_is_no_answer(form, more):
+    assert final_number(form.format(more)) == "18"
+
+
+@pytest.mark.parametrize(
+    "circumstance",
+    [
+        "in", "after", "within", "over", "for", "from", "per", "than", "to buy", "in the",
+        "for those", "for these", "for each", "in all of the", "in a", "per $", "per €", "per £",
+    ],
+)  # fmt: skip
+def test_the_number_of_a_circumstance_is_not_the_answer(circumstance):
+    between = "" if circumstance[-1] in "$€£" else " "
+    assert final_number(f"He has 18 apples {circumstance}{between}7") == "18"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "which is", "which equals", "which gives", "which makes", "equals", "or", "for a total of",
+        "rounds to", "rounded to", "rounding to", "round to", "rounded up to", "rounds down to",
+        "which is €", "which is £", "which is $", "which is -", "or .",
+    ],
+)  # fmt: skip
+def test_the_number_after_a_result_is_the_answer(result):
+    between = "" if result[-1] in "$€£-." else " "
+    read = {"-": "-18", ".": "0.18"}.get(result[-1], "18")
+    assert final_number(f"He has 9 of 5, {result}{between}18 of 7 in 5 days") == read
+    assert final_number(f"The answer is that of 5, {result}{between}18 of 7") == read
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("He has 9 + 9 = 18. He ate 7", "7"),
+        ("He has 9 + 9 = 18! He ate 7", "7"),
+        ("He has 9 + 9 = 18? He ate 7", "7"),
+        ("He has 9 + 9 = 18.** He ate 7", "7"),
+        ("He has $9 + 9 = 18.$ He ate 7", "7"),
+        ('He has "9 + 9 = 18." He ate 7', "7"),
+        ("He has '9 + 9 = 18.' He ate 7", "7"),
+        ("He has (9 + 9 = 18.) He ate 7", "7"),
+        ("He has 9 + 9 = 18.He ate 7", "7"),
+        ("He has 9 + 9 = 18\nHe ate 7", "7"),
+        ("He has 9 + 9 = 18; he ate 7", "7"),
+        ("He has 9 + 9 = 18 e.g. he ate 7", "7"),
+        ("He has 9 + 9 = 18 of Mr. T, Mrs. T, Ms. T and Dr. T of 7", "18"),
+        ("He has 9 + 9 = 18, approx. 20", "18"),
+    ],
+)
+def test_a_sentence_ends_where_it_does(text, right):
+    assert final_number(text) == right
+
+
+@pytest.mark.parametrize(
+    ("statement", "right"),
+    [
+        ("9 * 2 = 18", "18"),
+        ("9 / 2 = 18", "18"),
+        ("9 + 2 = 18", "18"),
+        ("9 - 2 = 18", "18"),
+        ("9 x 2 = 18", "18"),
+        ("9 = 18", "18"),
+        ("9) * 2 = 18", "18"),
+        ("9] * 2 = 18", "18"),
+        ("9 % * 2 = 18", "18"),
+        ("9 apples * 2 = 18", "18"),
+        ("9 big apples * 2 = 18", "18"),
+        ("9 km/h * 2 = 18", "18"),
+        ("9 of the apples, 2 = 18", "9"),
+        ("9 (2 = 18)", "9"),
+        ("9 = 18 = X", "18"),
+        ("9 = 18 = $x$", "18"),
+        ("9 = 18 = \\x\\)", "18"),
+        ("9 = 18 = 2 / 9", "2/9"),
+        ("9 = 18 = 9 x 2", "18"),
+        ("9 = 18 = 9 ^ 2", "18"),
+        ("9 = 18 = 9 - 2", "18"),
+        ("9 = 18 = 9 + 2", "18"),
+        ("9 = 18 = 9 * $2", "18"),
+        ("9 = 18 = 9*(2)", "18"),
+        ("9 = 18 = (9) * 2", "18"),
+        ("9 = 18 = [9] * 2", "18"),
+        ("9 = 18 = 9% * 2", "18"),
+        ("9 = 18 = 9 * a", "9"),
+    ],
+)
+def test_a_calculation_comes_to_its_last_side_that_is_one_number(statement, right):
+    assert final_number(f"The answer is {statement}.") == right
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ _ANSWERED = re.compile(
 )
 
 _HASHED = re.compile(r"#{4,}\s{0,4}([^#\n]{0,400})")
+_MINUS = re.compile(r"\A- ")
 _HEADING = re.compile(
     r"[\W_]{0,4}(?:(?:step|part|case|method|option|day|week|phase|section)\b"
     r"|[0-9]{1,2}[.)]\*{0,2} +[^\W\d])",
@@ -76,7 +77,8 @@ _CIRCUMSTANCE = re.compile(
 )
 _WORD = re.compile(
     "(" + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True)) + r")\b"
-    r"(?![- ](?:of|more|less|half|third|quarter|and|hundred|thousand|million|by|is|way)\b)",
+    r"(?![- ](?:of|more|less|half|third|quarter|and|hundred|thousand|million|by|is|way"
+    r"|one|two|three|four|five|six|seven|eight|nine)\b)",
     re.IGNORECASE,
 )
 
@@ -122,7 +124,7 @@ def _hashed(text: str) -> str | None:
     for line in lines:
         if _NOTHING.match(line):
             return ""
-        found = _begins(ungrouped(line.replace("- ", "-", 1) if line[:1] == "-" else line))
+        found = _begins(ungrouped(_MINUS.sub("-", line)))
         if found is not None:
             return found
     for line in lines:
@@ -151,8 +153,8 @@ def _braced(text: str) -> str:
     for i, character in enumerate(text):
         depth += (character == "{") - (character == "}")
         if depth <= 0 and character == "}":
-            return text[:i].lstrip(" {")
-    return text.split("\n", 1)[0].lstrip(" {")
+            return text[:i]
+    return text.partition("\n")[0]
 
 
 def _stated(text: str) -> str | None:
@@ -182,7 +184,7 @@ def _closes(text: str, place: int, rest: str, begins: bool) -> bool:
     if not begins:
         return not _DIGIT.search(after)
     opens = not _DIGIT.search(text[max(0, place - _FAR) : place])
-    alone = sum(1 for _ in islice(numerals(sentence), 2)) == 1
+    alone = len([*numerals(sentence)]) == 1
     return alone or not opens or not _DIGIT.search(after)
 
 
@@ -191,8 +193,8 @@ def _bold(text: str) -> str | None:
     last = last_numeral(text)
     if last is None:
         return None
-    begin, end = text.rfind("\n", 0, last.start) + 1, text.find("\n", last.end)
-    line = text[max(begin, last.start - _FAR) : end if end >= 0 else len(text)][: 2 * _FAR]
+    begin = max(text.rfind("\n", 0, last.start) + 1, last.start - _FAR)
+    line = text[begin : last.end + _FAR]
     for bold in reversed(list(_BOLD.finditer(line))):
         found = [n for n in numerals(line, bold.start(1)) if n.end <= bold.end(1)]
         if len(found) == 1 and not found[0].doubtful:
@@ -232,9 +234,6 @@ def _begins(text: str) -> str | None:
     """The number a statement begins with, or what the calculation it begins with comes to."""
     filler = _FILLER.match(text)
     start = filler.end() if filler else 0
-    sign = text[start - 1 : start]
-    if sign == "$" and text[start - 2 : start - 1] == "-":
-        start -= 2
     sentence = _sentence(text[start:])
     found = next(numerals(sentence), None)
     if found is not None and found.start == 0:
