@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_run import made
+
 # One thread a process: every processor has a process of its own, and the models are so small that
 # threads wait for each other longer than they work. It is read when OpenBLAS and torch are loaded,
 # also by the processes that tests start.
@@ -61,3 +63,9 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def small_run(shared_folder: Path) -> Path:
+    """The folder of a finished run of two iterations on the embedded base."""
+    return made(shared_folder)
