@@ -10,10 +10,11 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.small_run import made
+from tests import small_run as small_runs
 
 # One thread a process: every processor has a process of its own, and the models are so small that
 # threads wait for each other longer than they work. It is read when OpenBLAS and torch are loaded,
@@ -68,4 +69,12 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_run(shared_folder: Path) -> Path:
     """The folder of a finished run of two iterations on the embedded base."""
-    return made(shared_folder)
+    return small_runs.made(shared_folder)
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Scripted runs and the pages of their reports; whoever writes to them copies them first."""
+    from tests import report_pages
+
+    return report_pages.reports(tmp_path_factory.mktemp("reports"))
