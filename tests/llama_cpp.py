@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.downloads import folder
 
@@ -41,16 +42,19 @@ def ask(
     texts: Sequence[str] = (),
     prompts: Sequence[str] = (),
     tokens: int = 0,
+    exact: bool = True,
 ) -> Answer:
     """Load a GGUF file, with an adapter where one is given, and ask it.
 
     Args:
         texts: to tokenize, without what stands before a prompt.
         prompts: to continue greedily, by at most so many ``tokens``, till an end token.
+        exact: compute attention in float32, as MLX does here, so that only the weights' type can
+            make a difference; otherwise as llama.cpp's programs do, in half precision.
     """
     job = {
         "model": str(model), "lora": lora and str(lora), "texts": list(texts),
-        "prompts": list(prompts), "tokens": tokens,
+        "prompts": list(prompts), "tokens": tokens, "exact": exact,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
@@ -68,6 +72,14 @@ def installed() -> Path:
         return place
     if os.environ.get("STAR_MLX_OFFLINE") == "1":
         pytest.skip(f"{place.name} is not in {place.parent}, and STAR_MLX_OFFLINE=1")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_name(f"{place.name}.lock")):  # one process fetches it
+        if not place.is_dir():
+            _fetch(place)
+    return place
+
+
+def _fetch(place: Path) -> None:
     part = place.with_name(f"{place.name}.{os.getpid()}")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary",
                ":all:", "--target", str(part), WHEEL]  # fmt: skip
@@ -75,7 +87,6 @@ def installed() -> Path:
     if done.returncode:
         pytest.fail(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}", pytrace=False)
     os.replace(part, place)
-    return place
 
 
 def program(folder: Path) -> None:
@@ -106,7 +117,8 @@ def complete(arguments: Sequence[str]) -> None:
         options.add_argument(flag, action="store_true", required=True)
     given = options.parse_args(arguments)
     prompt = given.bf.read_bytes().decode()
-    print(ask(given.m, lora=given.lora, prompts=[prompt], tokens=given.n).completions[0])
+    answer = ask(given.m, lora=given.lora, prompts=[prompt], tokens=given.n, exact=False)
+    print(answer.completions[0])
 
 
 # --------------------------------------------------------------------------- the other process
@@ -120,8 +132,11 @@ def _answer(job: dict[str, Any]) -> dict[str, list[Any]]:
     params = xllamacpp.CommonParams()
     params.model.path = job["model"]
     params.n_ctx, params.n_parallel, params.n_gpu_layers, params.warmup = 2048, 1, 0, False
-    if Path(job["model"]).stat().st_size < 32 << 20:  # threads would wait more than work
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    if job["exact"]:
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    # threads of small products, or beside another process that works, wait more than they work
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     if job["lora"]:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(job["lora"], 1.0)]
     server = xllamacpp.Server(params)  # on the loopback interface, at a port of its own

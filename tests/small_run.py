@@ -1,12 +1,11 @@
-"""A real run on the embedded base, small enough to be made in a test, once for all files."""
+"""A real run on the embedded base, small enough to be made in a test, once for all processes."""
 
 from __future__ import annotations
 
-import atexit
-import functools
-import shutil
-import tempfile
+import os
 from pathlib import Path
+
+from filelock import FileLock
 
 SMALL = (
     "task.options.digits=[1,2]",
@@ -20,15 +19,17 @@ SMALL = (
 )
 
 
-@functools.cache
-def made() -> Path:
-    """The folder of the run; whoever writes to it copies it first."""
+def made(shared: Path) -> Path:
+    """The run, made in a folder that the processes share; whoever writes to it copies it first."""
     from star_mlx.recipe.loading import load
     from star_mlx.run import evaluate, loop
 
-    place = Path(tempfile.mkdtemp(prefix="small-run-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    run = place / "sums"
-    loop.run(load(None, task="arithmetic", overrides=SMALL), run, lambda event: None)
-    evaluate.evaluate_run(run, "2", how=evaluate.How("test"), against=["few-shot"])
-    return run
+    place = shared / "small-run"
+    with FileLock(shared / "small-run.lock"):
+        if not place.exists():
+            part = shared / "small-run.partial"
+            run = part / "sums"
+            loop.run(load(None, task="arithmetic", overrides=SMALL), run, lambda event: None)
+            evaluate.evaluate_run(run, "2", how=evaluate.How("test"), against=["few-shot"])
+            os.replace(part, place)
+    return place / "sums"

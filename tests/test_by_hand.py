@@ -23,14 +23,14 @@ ROOT = Path(__file__).parent.parent
 TINY = [
     "task.options.digits=[1,3]",
     "task.options.train=200",
-    "star.problems=24",
+    "star.problems=12",
     "star.iterations=2",
     "star.schedule.start=4",
     "star.schedule.factor=1",
     "star.evaluate=false",
     "train.batch_size=8",
-    "generate.chunk=16",
-    "generate.batch_size=24",
+    "generate.chunk=8",
+    "generate.batch_size=12",
 ]
 
 

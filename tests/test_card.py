@@ -25,7 +25,7 @@ from star_mlx.share.metadata import License
 from star_mlx.store import reading
 from star_mlx.store.files import json_lines
 from star_mlx.types import Question
-from tests import hub_writing, small_run
+from tests import hub_writing
 
 MIT = License("mit")
 NASTY = (
@@ -35,8 +35,8 @@ NASTY = (
 
 
 @pytest.fixture(scope="module")
-def run():
-    return small_run.made()
+def run(small_run):
+    return small_run
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,8 @@ ALL = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj",
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of the real loop."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    small = ["star.iterations=1", "star.problems=40", "evaluate.dev=30", "star.schedule.start=8"]
+    small = ["task.options.train=200", "star.iterations=1", "star.problems=40", "evaluate.dev=30",
+             "star.schedule.start=8"]  # fmt: skip
     recipe = load(None, task="arithmetic", overrides=small)
     loop.run(recipe, run, lambda event: None)
     return run

@@ -6,6 +6,7 @@ Files are read back with the ``gguf`` package and with this project's own import
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -481,11 +482,15 @@ def prompts() -> list[str]:
     return [first + example(a, b)[0] for a, b in sums(20, 3)]
 
 
+# a folder's engine, kept while its models are compared
+opened = functools.lru_cache(maxsize=1)(open_engine)
+
+
 def mlx(
     folder: str | Path, laid_on: Path | None, asked: Sequence[str], tokens: int = TOKENS
 ) -> list[list[int]]:
     """The ids of MLX's greedy continuations, the end token included, as llama.cpp counts."""
-    engine = open_engine(str(folder))
+    engine = opened(str(folder))
     done = engine.generate(
         asked, Decoding(max_tokens=tokens, stop=()), prefix="", adapter=laid_on,
         seeds=[0] * len(asked), progress=lambda *_: None,
@@ -528,7 +533,7 @@ def ties(
     llama.cpp's (logits) at the first place where they do."""
     import mlx.core as mx
 
-    engine, gaps = open_engine(str(folder)), {}
+    engine, gaps = opened(str(folder)), {}
     engine._switch.use(laid_on)
     for i, (a, b) in enumerate(zip(wanted, found, strict=True)):
         if a != b:

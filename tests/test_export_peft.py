@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from tests import tiny_random
 from tests.downloads import smollm2_gguf  # noqa: F401
 from tests.export_runs import alter, scripted
 
-pytestmark = pytest.mark.download
-pytest.importorskip("torch")
-pytest.importorskip("peft")
+pytestmark = [
+    pytest.mark.download,
+    # not importorskip: importing them takes seconds, also where none of these tests is run
+    pytest.mark.skipif(
+        find_spec("torch") is None or find_spec("peft") is None, reason="torch or peft is missing"
+    ),
+]
 
 
 def names(folder: Path) -> list[str]:
@@ -47,7 +52,7 @@ def parity(run: Path, out: Path, form: Any = "peft") -> dict[str, Any]:
 def test_peft_computes_what_mlx_does_on_tiny(shape: dict[str, Any], tmp_path: Path) -> None:
     run = scripted(tmp_path / "run", **{"size": 0.2, **shape})
     found = parity(run, tmp_path / "out")
-    assert found["max_abs_logit_difference"] < 1e-4 and found["equal_argmax"] == 1.0
+    assert found["max_abs_logit_difference"] < 2e-4 and found["equal_argmax"] == 1.0  # of some 20
     assert found["prompts"] == 12 and found["positions"] > 800
     assert found["versions"]["peft"] and len(found["adapter_sha256"]) == 64
     assert "adapter_model.safetensors" in names(tmp_path / "out")
@@ -124,7 +129,8 @@ def test_peft_computes_what_mlx_does_on_smollm2(
     tmp_path: Path,
 ) -> None:
     base = importing.import_gguf(smollm2_gguf, tmp_path / "smollm2").folder
-    run = scripted(tmp_path / "run", str(base), layers=16, rank=8, scale=20.0, size=0.002)
+    few = "evaluate.dev=3"  # prompts, of some 450 tokens each
+    run = scripted(tmp_path / "run", str(base), few, layers=16, rank=8, scale=20.0, size=0.002)
     found = parity(run, tmp_path / "out")
     assert found["max_abs_logit_difference"] < 5e-3 and found["equal_argmax"] == 1.0
     assert found["positions"] > 800

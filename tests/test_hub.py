@@ -21,7 +21,7 @@ import json, sys, time
 time.sleep = lambda seconds: None  # the client waits between tries
 from star_mlx.data import hub_files
 from star_mlx.engine import resolve
-from star_mlx.types import StarError
+from star_mlx.errors import StarError
 
 def model(path, **options):
     found = resolve.find(path, **options)

@@ -1,9 +1,14 @@
-"""The real thing, killed: the command line on the embedded base, in processes of its own."""
+"""The real thing, killed: the command line on the embedded base, in a process of its own.
+
+The run that nobody interrupts, and what comes after an interruption, are done in this process: a
+process of its own takes seconds to load.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,22 +17,37 @@ from pathlib import Path
 
 import pytest
 
+from star_mlx.cli import main
+
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "task.options.digits=[1,3]",
     "task.options.train=200",
     "star.iterations=2",
-    "star.problems=20",
+    "star.problems=12",
     "star.schedule.start=5",
-    "generate.chunk=5",
-    "evaluate.dev=10",
+    "generate.chunk=4",
+    "evaluate.dev=6",
     "train.batch_size=4",
 ]
 
 
-def command(run: Path, *more: str) -> list[str]:
+def arguments(run: Path, *more: str) -> list[str]:
     sets = [part for setting in SMALL for part in ("--set", setting)]
-    base = [sys.executable, "-m", "star_mlx", "loop", "--task", "arithmetic", "--run", str(run)]
-    return [*base, *sets, *more]
+    return ["loop", "--task", "arithmetic", "--run", str(run), *sets, *more]
+
+
+def command(run: Path) -> list[str]:
+    """The loop in a process of its own, which tells its events."""
+    return [sys.executable, "-m", "star_mlx", *arguments(run, "--json")]
+
+
+def here(*given: str) -> int:
+    """Run a command in this process; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(given))
+    return int(ended.value.code or 0)
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -46,28 +66,46 @@ def events(process: subprocess.Popen):
 def whole(tmp_path_factory):
     """A run that nobody interrupted."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    subprocess.run(command(run, "--plain"), check=True, capture_output=True, text=True)
+    assert here(*arguments(run, "--plain")) == 0
     return run
 
 
-@pytest.mark.parametrize(
-    ("phase", "iteration"),
-    [("evaluate", 0), ("generate", 1), ("rationalize", 1), ("train", 1), ("train", 2)],
-)
-def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path, whole, phase, iteration):
-    run = tmp_path / "run"
-    with subprocess.Popen(command(run, "--json"), stdout=subprocess.PIPE, text=True) as process:
+PLACES = [("evaluate", 0), ("generate", 1), ("rationalize", 1), ("train", 1), ("train", 2)]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What a kill leaves at each place.
+
+    One process is killed at the last place. At those before it is stopped and its folder copied:
+    all that it had written is in the copy, and nothing of what it would have written.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    left = list(PLACES)
+    with subprocess.Popen(command(folder / "run"), stdout=subprocess.PIPE, text=True) as process:
         for event in events(process):
-            at = (event.get("phase"), event.get("iteration"))
-            if event["event"] == "progress" and at == (phase, iteration):
+            if event["event"] != "progress" or (event["phase"], event["iteration"]) != left[0]:
+                continue
+            process.send_signal(signal.SIGSTOP)
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            shutil.copytree(folder / "run", folder / "{}-{}".format(*left.pop(0)))
+            if not left:
                 process.send_signal(signal.SIGKILL)
                 break
+            process.send_signal(signal.SIGCONT)
         else:
-            pytest.fail(f"the run never came to {phase} of iteration {iteration}")
+            pytest.fail(f"the run never came to {left[0]}")
         process.stdout.close()
     assert process.returncode == -signal.SIGKILL
+    return folder
+
+
+@pytest.mark.parametrize(("phase", "iteration"), PLACES)
+def test_killed_and_resumed_is_the_same_to_the_last_bit(killed, whole, phase, iteration):
+    run = killed / f"{phase}-{iteration}"
     assert contents(run) != contents(whole)
-    subprocess.run(command(run, "--plain"), check=True, capture_output=True, text=True)
+    assert here(*arguments(run, "--plain")) == 0
     assert contents(run) == contents(whole)
 
 
@@ -78,7 +116,7 @@ def test_ctrl_c_ends_at_once_with_one_line_saying_how_to_go_on(tmp_path, whole):
     def heeding() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
 
-    with subprocess.Popen(command(run, "--json"), preexec_fn=heeding, **pipes) as process:
+    with subprocess.Popen(command(run), preexec_fn=heeding, **pipes) as process:
         for event in events(process):
             if event["event"] == "progress" and event["phase"] == "train":
                 break
@@ -90,18 +128,18 @@ def test_ctrl_c_ends_at_once_with_one_line_saying_how_to_go_on(tmp_path, whole):
     [line] = errors.strip().splitlines()
     assert f"star-mlx loop --run {run}" in line
     assert took < 6  # under 2 where the machine has a processor to spare
-    resume = [sys.executable, "-m", "star_mlx", "loop", "--run", str(run), "--plain"]
-    subprocess.run(resume, check=True, capture_output=True, text=True)
+    assert here("loop", "--run", str(run), "--plain") == 0
     assert contents(run) == contents(whole)
 
 
-def test_a_second_loop_is_refused_while_the_first_lives(tmp_path):
+def test_a_second_loop_is_refused_while_the_first_lives(tmp_path, capsys):
     run = tmp_path / "run"
-    with subprocess.Popen(command(run, "--json"), stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(command(run), stdout=subprocess.PIPE, text=True) as first:
         next(e for e in events(first) if e["event"] == "phase_started")
         os.kill(first.pid, signal.SIGSTOP)
-        second = subprocess.run(command(run, "--plain"), capture_output=True, text=True)
+        second = here(*arguments(run, "--plain"))
         os.kill(first.pid, signal.SIGKILL)
         first.stdout.close()
-    assert second.returncode == 2
-    assert "in use" in second.stderr and len(second.stderr.strip().splitlines()) == 1
+    assert second == 2
+    errors = capsys.readouterr().err
+    assert "in use" in errors and len(errors.strip().splitlines()) == 1

@@ -15,18 +15,14 @@ import pytest
 import yaml
 
 from star_mlx.export import facts
-from tests import llama_cpp, small_run
+from tests import llama_cpp
 from tests.hub import Hub, client_environment
 from tests.hub_worker import Worker
+from tests.small_run import SMALL
 from tests.test_hub import closed
 
 TOKEN = "hf_" + "SecretOfTheTest"
 NAME = "user/sums"
-
-
-@pytest.fixture(scope="module")
-def made() -> Path:
-    return small_run.made()
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +56,8 @@ def star(worker: Worker, hub: Hub):
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "sums")
+def run(small_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(small_run, tmp_path / "sums")
 
 
 def push(star, run, *more, **options):
@@ -687,7 +683,7 @@ def test_a_run_on_a_base_in_a_folder_is_shared_without_its_place(star, hub, plac
 
     base = shutil.copytree(TINY, tmp_path / "somewhere/my-base")
     (base / "README.md").unlink()
-    few = [*small_run.SMALL, "star.iterations=1", "star.problems=10", "evaluate.dev=4"]
+    few = [*SMALL, "star.iterations=1", "star.problems=10", "evaluate.dev=4"]
     recipe = load(None, task="arithmetic", model=str(base), overrides=few)
     loop.run(recipe, tmp_path / "run", lambda event: None)
     share = ("push", tmp_path / "run", NAME, "--iteration", "1")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import hub_xet, small_run
+from tests import hub_xet
 from tests.hub import Hub, client_environment
 from tests.hub_worker import Worker
 from tests.hub_writing import LARGE
@@ -75,9 +75,9 @@ def star(worker: Worker, hub: Hub, place: Path):
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(small_run: Path, tmp_path: Path) -> Path:
     """A run whose weights are in no store yet."""
-    run = shutil.copytree(small_run.made(), tmp_path / "sums")
+    run = shutil.copytree(small_run, tmp_path / "sums")
     renewed(run)
     return run
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from datetime import datetime, timezone
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -29,41 +28,30 @@ from star_mlx.store.reading import RunRecord
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.types import Step
 from tests import hostile
+from tests.report_pages import MADE, make
 from tests.scripts import learner
 from tests.test_growth import benchmark  # noqa: F401
 from tests.test_loop import recipe
 
 pytest.importorskip("matplotlib")
 
-MADE = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
+pytestmark = pytest.mark.xdist_group("report")
 
 
-def make(path, *overrides, reply=learner):
-    loop.run(recipe(*overrides), path, lambda event: None, engine=ScriptedEngine(reply))
-    return path
+@pytest.fixture
+def runs(reports):
+    return reports.runs
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    make(folder / "with")
-    make(folder / "without", "star.rationalize=false")
-    return folder
+@pytest.fixture
+def evil(reports):
+    return reports.evil
 
 
-@pytest.fixture(scope="module")
-def evil(tmp_path_factory):
-    return hostile.make(tmp_path_factory.mktemp("evil"), "<script>alert(2)<script> $a$ _b")
-
-
-@pytest.fixture(scope="module")
-def pages(runs, evil, tmp_path_factory):
-    """The page of a run, of two, and of the hostile one."""
-    out = tmp_path_factory.mktemp("reports")
-    given = {"one": [runs / "with"], "two": [runs / "with", runs / "without"], "evil": [evil]}
-    for name, of in given.items():
-        report.write(of, out / name, MADE)
-    return out
+@pytest.fixture
+def pages(reports):
+    """The pages of a run, of two, and of the hostile one."""
+    return reports.pages
 
 
 @pytest.fixture
@@ -550,7 +538,7 @@ def test_measurements_of_a_run_are_in_its_report(runs, tmp_path, undrawn):
     assert "results/other.json is no result of star-mlx evaluate: left out" in text
 
 
-def test_a_run_in_use_can_be_reported_on_and_is_left_as_it_is(runs, tmp_path):
+def test_a_run_in_use_can_be_reported_on_and_is_left_as_it_is(runs, tmp_path, undrawn):
     before = {f: f.read_bytes() for f in (runs / "with").rglob("*") if f.is_file()}
     with writing.opened(runs / "with", {}):
         held = {f: f.read_bytes() for f in (runs / "with").rglob("*") if f.is_file()}
@@ -582,7 +570,7 @@ def test_an_earlier_report_is_replaced_and_nothing_else_is(runs, tmp_path, monke
     assert [f.name for f in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_page_of_someone_else_is_not_replaced(runs, tmp_path):
+def test_a_page_of_someone_else_is_not_replaced(runs, tmp_path, undrawn):
     (tmp_path / "index.html").write_text("<!doctype html><title>my site</title>")
     with pytest.raises(RunError, match=r"index\.html"):
         report.write([runs / "with"], tmp_path, MADE)

@@ -9,8 +9,6 @@ import shutil
 import pytest
 
 from star_mlx.report import write_report as report
-from tests import hostile
-from tests.test_report import MADE, make
 
 pytest.importorskip("matplotlib")
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -20,26 +18,20 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="chromium and chromedriver are not installed (apt-get install chromium chromium-driver)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("report"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="chromium and chromedriver are missing (apt-get install chromium chromium-driver)",
+    ),
+]
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
+@pytest.fixture
+def pages(reports):
     """The address of the page of two runs, and of the hostile run."""
-    folder = tmp_path_factory.mktemp("pages")
-    make(folder / "with")
-    make(folder / "without", "star.rationalize=false")
-    given = {
-        "two": [folder / "with", folder / "without"],
-        "evil": [hostile.make(folder, "<script>alert(2)<script>")],
-    }
-    return {
-        name: report.write(of, folder / f"report-{name}", MADE)[0].as_uri()
-        for name, of in given.items()
-    }
+    return {name: (reports.pages / name / "index.html").as_uri() for name in ("two", "evil")}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -49,15 +50,21 @@ def part(name: str) -> str:
 MODULES = {module(file): file for file in FILES}
 
 
-def imported(file: Path) -> set[str]:
+@functools.cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def imported(file: Path) -> frozenset[str]:
     """Every module and name that a file imports, wherever in it, for type checking too."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
-    return found
+    return frozenset(found)
 
 
 def arrows() -> dict[str, set[str]]:
@@ -74,7 +81,7 @@ def _means(file: Path, package: str) -> bool:
     """Whether a file imports a name of a package that is no module of it."""
     return any(
         f"{package}.{name.name}" not in MODULES
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(file))
         if isinstance(node, ast.ImportFrom) and node.module == package
         for name in node.names
     )
