@@ -90,6 +90,7 @@ def renewed(run: Path) -> None:
     text = "".join(f"{line} {seed.hex()}\n" for line in range(4000))
     data = os.urandom(100_000) + numbers.tobytes() + text.encode()
     (run / "iterations/002/adapter/adapters.safetensors").write_bytes(data)
+    (run / "journal.jsonl").unlink(missing_ok=True)  # it has the checksum of those before
 
 
 def weights(run: Path) -> dict[str, bytes]:
