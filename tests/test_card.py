@@ -24,6 +24,7 @@ from star_mlx.share.markdown import code, fence, inline, table
 from star_mlx.share.metadata import License
 from star_mlx.store import reading
 from star_mlx.store.files import json_lines
+from star_mlx.store.results import Vote
 from star_mlx.types import Question
 from tests import hub_writing
 
@@ -74,7 +75,7 @@ def test_the_metadata_is_what_the_hub_takes_and_says_split_and_n(known):
     }
     assert found["dev", "accuracy"] == (known.line.dev.accuracy, 20)
     [result] = known.results
-    assert found["test", "accuracy"] == (result["accuracy"], result["n"])
+    assert found["test", "accuracy"] == (result.accuracy, result.n)
 
 
 def test_a_base_of_the_hub_is_named_with_its_commit_as_an_adapters_base(known):
@@ -89,10 +90,10 @@ def test_a_base_of_the_hub_is_named_with_its_commit_as_an_adapters_base(known):
 
 
 def test_several_samples_give_pass_and_vote_with_their_n(known):
-    result = {
-        **known.results[0], "samples": 4, "accuracy": 0.5, "pass_at_k": {"1": 0.5, "4": 0.75},
-        "maj_at_k": {"4": {"correct": 12, "accuracy": 0.6, "ci95": [0.4, 0.8]}},
-    }  # fmt: skip
+    result = replace(
+        known.results[0], samples=4, accuracy=0.5, pass_at_k={"1": 0.5, "4": 0.75},
+        maj_at_k={"4": Vote(12, 0.6, (0.4, 0.8))},
+    )  # fmt: skip
     data = front(card(dataclasses.replace(known, results=(result,))))
     metrics = [m for r in data["model-index"][0]["results"] for m in r["metrics"]]
     assert {"pass@4", "maj@4"} <= {m["type"] for m in metrics}
@@ -120,7 +121,7 @@ def test_the_body_has_baselines_intervals_and_the_paired_tests_in_words(known):
     pair = known.line.compared["base"]
     assert f"dev: iteration 2 is {pair.verdict}" in text
     assert f"(n = {pair.n})" in text
-    assert inline(known.results[0]["against"][0]["words"]) in text
+    assert inline(known.results[0].against[0].words) in text
     assert "exact McNemar" in text
 
 
