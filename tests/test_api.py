@@ -722,7 +722,7 @@ TWICE = sx.Problem("a", sx.Question("Twice 1?"), "2")
     ("task", "message"),
     [
         (Plain, "Plain is a class: give an object of it, Plain()"),
-        (object(), "object is no task, it has no name: subclass star_mlx.SimpleTask"),
+        (object(), "object is not a task, it has no name: subclass star_mlx.SimpleTask"),
         (with_problems(train=[]), "the task given has no train problems"),
         (with_problems(train=[TWICE, TWICE]), "two of its train and dev problems have the id 'a'"),
         (
