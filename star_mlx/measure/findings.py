@@ -1,4 +1,5 @@
-"""What attempts come to: counts with intervals, pass@k, votes, comparisons; data and words."""
+"""The findings of a measurement: counts with intervals, pass@k, votes, comparisons; as data and
+in words."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ def summary(
 ) -> dict[str, Any]:
     """The counts of a measurement.
 
-    With one sample: the ``eval`` entry of a metrics line. With k: ``accuracy`` is the mean over the
-    samples, its interval by the spread between problems (a sample is not a new problem), and
-    ``pass_at_k`` and ``maj_at_k`` for 1, 2, 4, ... and k.
+    With one sample, the ``eval`` entry of a metrics line. With k samples, ``accuracy`` is the mean
+    over the samples, its interval follows from the spread between problems (a sample is not a new
+    problem), and ``pass_at_k`` and ``maj_at_k`` are given for 1, 2, 4, ... and k.
     """
     extra = {
         "parse_failures": sum(a.answer is None for a in made),
@@ -62,7 +63,7 @@ def summary(
 def verdicts(
     task: Task, problems: Sequence[Problem], made: Sequence[Attempt], samples: int
 ) -> Mapping[str, bool]:
-    """Problem id -> right or not: of its one attempt, or of the majority of its samples."""
+    """Problem id -> whether its one attempt, or the majority of its samples, is right."""
     if samples == 1:
         return {a.id: a.correct for a in made}
     groups = [made[i : i + samples] for i in range(0, len(made), samples)]
@@ -86,9 +87,9 @@ def _majority(
 def _spread(shares: Sequence[float]) -> list[float]:
     """Wilson's 95% interval of the mean over problems, by their effective number.
 
-    Samples of a problem are alike, so k of them are worth less than k problems: the variance
-    between problems says how many independent answers they amount to (the design effect, Kish
-    1965); that is never taken as fewer than the problems there are.
+    Samples of a problem are correlated, so k of them are worth less than k problems. The variance
+    between problems gives the number of independent answers (the design effect, Kish 1965), which
+    is at least the number of problems.
     """
     n, mean = len(shares), statistics.fmean(shares)
     variance = statistics.variance(shares) if n > 1 else 0.0
@@ -99,13 +100,13 @@ def _spread(shares: Sequence[float]) -> list[float]:
 def compare(
     name: str, new: Mapping[str, bool], old_name: str, old: Mapping[str, bool]
 ) -> dict[str, Any]:
-    """Two models on the same problems: the counts, the exact McNemar p and a sentence."""
+    """Compare two models on the same problems: the counts, the exact McNemar p and a sentence."""
     pair = paired(old, new)
     return {"with": old_name, **pair.as_json(), "words": pair.words(name, old_name)}
 
 
 def sentence(result: Mapping[str, Any]) -> str:
-    """A result in words: accuracy, interval, n, and what it was compared with."""
+    """A result in words: accuracy, interval, n, and the comparisons."""
     text = (
         f"{result['of']}, {result['split']}: {100 * result['accuracy']:.1f}% "
         f"[{interval(result['ci95'], 1)}] of n = {result['n']}"
@@ -114,7 +115,7 @@ def sentence(result: Mapping[str, Any]) -> str:
 
 
 def report(result: Mapping[str, Any]) -> list[str]:
-    """A result as lines for a person."""
+    """A result as lines to print."""
     lines = [sentence({**result, "against": []})]
     for name in sorted(result["by_class"], key=class_order):
         if name:
@@ -131,8 +132,8 @@ def report(result: Mapping[str, Any]) -> list[str]:
     lines += [pair["words"] for pair in result["against"]]
     if result.get("test_reads", 0) > 1:
         lines.append(
-            f"the test split has now been read {result['test_reads']} times in this run: what is "
-            "chosen by it is no longer measured by it"
+            f"the test split has now been read {result['test_reads']} times in this run: a model "
+            "chosen by it can no longer be measured by it"
         )
     if "file" in result:
         lines.append(f"written to {result['file']}")
