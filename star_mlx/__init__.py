@@ -1,8 +1,8 @@
 """STaR, the Self-Taught Reasoner (Zelikman et al. 2022), on MLX language models.
 
-``import star_mlx as sx`` offers the names of ``__all__``, and these are the public interface.
-Everything else in the package is private and may change in any version. Importing it is quick: a
-name's module is loaded when the name is first used, and mlx only when a model is opened.
+The names in ``__all__`` are the public interface; everything else in the package is private and
+may change in any version. The import is fast: a name's module is loaded when the name is first
+used, and mlx only when a model is opened.
 
 >>> import star_mlx as sx
 >>> sx.Problem("p1", sx.Question("1 + 1?"), "2").answer
@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# Not lazy: importing the module star_mlx.star later would put it in the place of the function.
+# Not lazy: importing the module star_mlx.star later would replace the function.
 from star_mlx.star import star
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ __all__ = [
     "train",
 ]
 
-_MODULES = (  # where each name is, as above
+_MODULES = (  # the module of each name, as above
     ("api", "compare grade load_model load_task open_run train"),
     ("api.results", "Answer Grades Measurement"),
     ("api.run", "Run"),
@@ -159,7 +159,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found  # the next time it is there
+    globals()[name] = found  # cached for the next use
     return found
 
 

@@ -1,12 +1,12 @@
-"""The errors that a user can mend; everything else is a bug and stays a traceback."""
+"""The errors that a user can fix; any other exception is a bug and stays a traceback."""
 
 from __future__ import annotations
 
 
 class StarError(Exception):
-    """Base of what the user can mend. The CLI prints it as one line and exits with ``exit_code``.
+    """Base of the errors a user can fix. The CLI prints one line and exits with ``exit_code``.
 
-    Its text says what is wrong, where, and how to mend it.
+    The text says what is wrong, where, and how to fix it.
 
     >>> import star_mlx as sx
     >>> try:

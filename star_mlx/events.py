@@ -1,5 +1,5 @@
-"""What happens in a run, as values: a run emits these, and the screen, the trackers and callers of
-the Python API consume them."""
+"""The events of a run. The run emits them; the screen, the trackers and callers of the Python API
+receive them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """The run folder is open and the model is there; what follows is work."""
+    """The run folder is open and the model is loaded; the work begins."""
 
     run: str
     recipe: Mapping[str, Any]
     model: Mapping[str, Any]
-    completed: tuple[Metrics, ...] = ()  # lines already there: a resumed run
+    completed: tuple[Metrics, ...] = ()  # the iterations finished before, if the run is resumed
 
     def to_json(self) -> dict[str, Any]:
         return {**Event.to_json(self), "completed": [as_json(line) for line in self.completed]}
@@ -49,7 +49,7 @@ class PhaseStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """How far a phase is; while it trains, one for each optimizer step."""
+    """The progress of a phase; in training, one event per optimizer step."""
 
     iteration: int
     phase: Phase
@@ -57,14 +57,14 @@ class Progress(Event):
     total: int
     tokens: int  # since the phase began
     seconds: float
-    loss: float | None = None  # nats a token, of the last optimizer step
+    loss: float | None = None  # nats per token, of the last optimizer step
     gradient_norm: float | None = None  # of that step, before clipping
-    memory: tuple[int, int] | None = None  # bytes the engine holds: now, and at most so far
+    memory: tuple[int, int] | None = None  # bytes in use by the engine: now, and the peak so far
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """One attempt, to be shown; the first of its chunk, whatever its verdict."""
+    """An attempt to show: the first of its chunk, right or wrong."""
 
     iteration: int
     question: str
@@ -84,7 +84,7 @@ class IterationFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """Something that the user should know, in a sentence."""
+    """A message to the user, in one sentence."""
 
     level: Literal["info", "warning"]
     text: str

@@ -1,4 +1,4 @@
-"""Numbers and foreign text, made fit to be shown."""
+"""Format numbers, and foreign text, for display."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ DOING = {
 
 
 def harmless(text: str) -> str:
-    """The text with what could steer a terminal made visible; newlines stay, tabs are spaces."""
+    """Make control characters visible, so that a text cannot control the terminal.
+
+    Newlines are kept, and tabs become spaces.
+    """
     return "".join(c if c == "\n" or _seen(c) else _symbol(c) for c in text)
 
 
@@ -46,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(count: float, seconds: float) -> str:
-    """So many a second, to two or three digits; empty where no time has passed."""
+    """A rate per second, to two or three digits; empty if no time has passed."""
     if seconds <= 0 or count <= 0:
         return ""
     value = count / seconds
@@ -54,7 +57,7 @@ def rate(count: float, seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """A large number in three digits or so: ``"1.2M"``."""
+    """A large number in about three digits: ``"1.2M"``."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return (
@@ -66,7 +69,7 @@ def count(number: float) -> str:
 
 
 def describe(model: Mapping[str, Any]) -> list[str]:
-    """What there is to say of a model, in few words each."""
+    """The properties of a model, in a few words each."""
     words = [harmless(str(model.get("name", "model")))]
     if bits := model.get("bits"):
         words.append(f"{bits}-bit")
@@ -78,7 +81,7 @@ def describe(model: Mapping[str, Any]) -> list[str]:
 
 
 def percent(fraction: float, digits: int = 0) -> str:
-    """A fraction as a percentage; never 100 or 0 where it is neither."""
+    """A fraction as a percentage, never rounded to 0 or 100."""
     text = f"{100 * fraction:.{digits}f}"
     step = 10.0**-digits
     if fraction < 1 and float(text) >= 100:
@@ -93,6 +96,6 @@ def interval(ends: Sequence[float], digits: int = 0, between: str = "-") -> str:
 
 
 def class_order(name: str) -> tuple[bool, int, str]:
-    """What classes of problems are sorted by: numbers by size, then names."""
+    """The sort key of classes of problems: numbers by size, then names."""
     number = name.isdecimal() and len(name) < 20
     return not number, int(name) if number else 0, name

@@ -28,8 +28,8 @@ class Prompts:
     """The prompts of one task.
 
     ``direct`` leaves the rationales out: answers alone. ``zero_shot`` asks for them in words, not
-    by example. ``chat`` puts everything in the model's chat template, the examples as earlier
-    turns, behind ``system`` if there is one; without it prompts are plain text.
+    by example. ``chat`` formats everything with the model's chat template, with the examples as
+    earlier turns, after ``system`` if it is given; without ``chat``, prompts are plain text.
     """
 
     task: Task
@@ -41,12 +41,12 @@ class Prompts:
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """What ends a completion: the task's own stops, and what stands between plain examples."""
+        """The texts that end a completion: the task's own, and the separator of plain examples."""
         between = () if self.chat or self.zero_shot else (BETWEEN,)
         return tuple(dict.fromkeys((*self.task.stop, *between)))
 
     def unseen(self, problems: Sequence[Problem]) -> list[Problem]:
-        """The problems that are none of the examples, which may be drawn from the data."""
+        """The problems without the few-shot examples, which may be drawn from the data."""
         shown = {shot.id for shot in self.examples}
         return [problem for problem in problems if problem.id not in shown]
 
@@ -59,20 +59,20 @@ class Prompts:
         return "".join(ask + shown + BETWEEN for ask, shown in self._shots(hinted))
 
     def generation(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> str:
-        """The whole prompt of a problem, which a model completes."""
+        """The whole prompt of a problem, for a model to complete."""
         return self._prompt(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
 
     def turns(self, problem: Problem, *, hinted: bool, few_shot: bool = False) -> list[Turn]:
-        """The prompt of a problem as the turns of a chat, before any template: its own is last."""
+        """The prompt of a problem as the turns of a chat, before any template; its own is last."""
         return self._turns(self._asked(problem, hinted), hinted=hinted, few_shot=few_shot)
 
     def batch(
         self, problems: Sequence[Problem], *, hinted: bool, few_shot: bool
     ) -> tuple[str, list[str]]:
-        """What the prompts of problems all begin with, and what follows it in each.
+        """The common beginning of the prompts of problems, and the rest of each.
 
-        The first is the few-shot prompt, but for chat templates that write an earlier turn in
-        another way than the last one: then it is empty.
+        The beginning is the few-shot prompt. It is empty for chat templates that write earlier
+        turns differently from the last one.
         """
         prefix = self.few_shot(hinted=hinted) if few_shot else ""
         whole = [self.generation(p, hinted=hinted, few_shot=few_shot) for p in problems]
@@ -83,8 +83,8 @@ class Prompts:
     def training(self, question: Question, *, few_shot: bool) -> str:
         """The prompt of a training example.
 
-        It is given the question alone, so no hint can be in it.
-        ``few_shot`` puts the (unhinted) few-shot prompt in front, as at generation.
+        It gets the question alone, so it cannot contain a hint.
+        ``few_shot`` puts the (unhinted) few-shot prompt in front, as in generation.
         """
         return self._prompt(self.task.ask(question), hinted=False, few_shot=few_shot)
 
@@ -93,7 +93,7 @@ class Prompts:
         return self._turns(self.task.ask(question), hinted=False, few_shot=few_shot)
 
     def completion(self, rationale: str | None, answer: str) -> str:
-        """What a model should write for a rationale and answer that the data gives."""
+        """The completion to train on for a rationale and answer from the data."""
         text = self.task.worked(rationale, answer)
         return text.strip() if self.chat else text
 
@@ -115,7 +115,7 @@ class Prompts:
         return (self.task.zero_shot if self.zero_shot else self.task.ask)(problem.question)
 
     def _shots(self, hinted: bool) -> list[tuple[str, str]]:
-        """What each example asks and what it answers."""
+        """The prompt and the completion of each example."""
         return [
             (
                 self._asked(shot, hinted),
@@ -139,7 +139,7 @@ def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
     """Prompts with ``k`` examples drawn from the task's training problems.
 
     Raises:
-        PromptError: fewer than ``k`` have a rationale that reads back as their own answer.
+        PromptError: fewer than ``k`` have a rationale from which their own answer is read.
     """
     order = list(task.problems("train"))
     random.Random(f"prompts/{seed}").shuffle(order)
@@ -151,17 +151,17 @@ def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
             shots.append(problem)
     if len(shots) < k:
         raise PromptError(
-            f"prompts.k={k}: {len(shots)} of {len(order)} training problems have a rationale that "
-            f"ends in their answer; write {k} examples yourself and give their file as prompts.file"
+            f"prompts.k={k}: only {len(shots)} of {len(order)} training problems have a rationale "
+            f"that ends in their answer: write {k} examples in a file and give it as prompts.file"
         )
     return Prompts(task, tuple(shots), direct)
 
 
 def given(task: Task, shots: Sequence[Problem], *, direct: bool = False) -> Prompts:
-    """Prompts with the examples that a task brings itself.
+    """Prompts with the task's own examples.
 
     Raises:
-        PromptError: one without a rationale, or whose text does not end in its own answer.
+        PromptError: an example without a rationale, or whose text does not end in its own answer.
     """
     for number, shot in enumerate(shots, 1):
         where = f"few-shot example {number} of the task {task.name}"
@@ -194,7 +194,7 @@ def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
 
 
 def example(number: int, values: Mapping[str, Any]) -> Problem:
-    """The example that the ``number``-th entry of a prompt file stands for."""
+    """The example of the ``number``-th entry of a prompt file."""
     choices = tuple((str(k), str(v)) for k, v in dict(values.get("choices") or {}).items())
     rationale = values.get("rationale")
     return Problem(
@@ -206,7 +206,7 @@ def example(number: int, values: Mapping[str, Any]) -> Problem:
 
 
 def dump(shots: Sequence[Problem], *, blank: bool = False) -> str:
-    """Examples as a prompt file has them; ``blank`` leaves their rationales to be filled in."""
+    """Write examples as a prompt file; ``blank`` leaves the rationales to be filled in."""
     entries = [_values(shot, blank) for shot in shots]
     text = yaml.dump(entries, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if yaml.safe_load(text) != entries:  # YAML reads some line breaks of Unicode as newlines
@@ -224,7 +224,7 @@ def _values(shot: Problem, blank: bool) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes None as nothing, for a person to write something there."""
+    """Writes None as nothing, so that a user can fill it in."""
 
 
 _Dumper.add_representer(
@@ -251,14 +251,14 @@ def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
 
 
 def _shows(task: Task, problem: Problem) -> bool:
-    """Whether a problem's rationale can be an example: it ends in its answer, without an empty
+    """Whether a problem can be an example: its rationale ends in its answer and contains no empty
     line, which would end a completion."""
     text = task.worked(problem.rationale, problem.answer)
     return BETWEEN not in text and _misread(task, problem) is None
 
 
 def _misread(task: Task, shot: Problem) -> str | None:
-    """What an example's text is read as, where that is not its own answer."""
+    """The answer read from an example's text if it is not its own; else None."""
     read = task.read(task.worked(shot.rationale, shot.answer), shot.question)
     return None if read is not None and task.equal(read, shot.answer) else repr(read)
 

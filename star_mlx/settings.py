@@ -17,7 +17,7 @@ OnRegression = Literal["warn", "stop", "rollback"]
 
 
 class _Group(BaseModel):
-    """A group of settings: unknown keys refused, no value silently converted, never changed.
+    """A frozen group of settings. Unknown keys are refused, and values are not converted.
 
     >>> Train(rank=8, learning_rate=5e-4).rank
     8
@@ -27,23 +27,23 @@ class _Group(BaseModel):
 
 
 class TaskSpec(_Group):
-    """What is learned. ``task: NAME`` is short for ``task: {name: NAME}``."""
+    """The task to learn. ``task: NAME`` is short for ``task: {name: NAME}``."""
 
-    name: str = Field(min_length=1, description="a name that `star-mlx tasks` lists")
+    name: str = Field(min_length=1, description="a name listed by `star-mlx tasks`")
     options: dict[str, Any] = Field(
         default_factory=dict, description="the task's own options, checked by the task"
     )
 
 
 class ModelSpec(_Group):
-    """The base. ``model: PATH`` and ``model: owner/name@revision`` are short forms."""
+    """The base model. ``model: PATH`` and ``model: owner/name@revision`` are short forms."""
 
     path: str = Field(
         "tiny", min_length=1, description="tiny (embedded), a folder, or owner/name on the Hub"
     )
     revision: str | None = Field(None, description="branch, tag or commit on the Hub")
     trust_remote_code: bool = Field(
-        False, description="run Python code that comes with the model: only if you trust its owner"
+        False, description="run Python code that comes with the model; only if you trust its owner"
     )
 
 
@@ -52,14 +52,15 @@ class PromptsSpec(_Group):
 
     file: str | None = Field(
         None,
-        description="YAML file of few-shot examples, relative to the recipe; null: the task's own",
+        description="YAML file of few-shot examples, relative to the recipe; null: those of the "
+        "task",
     )
     k: int | None = Field(
-        None, ge=0, description="draw so many examples from the training data instead of a file"
+        None, ge=0, description="draw this many examples from the training data, instead of a file"
     )
     seed: int = Field(0, ge=0, description="seed of that draw")
     chat: bool = Field(
-        False, description="put prompts in the model's chat template: for instruct models"
+        False, description="format prompts with the model's chat template, for instruct models"
     )
     system: str | None = Field(None, description="system message of the chat template")
 
@@ -73,7 +74,7 @@ class PromptsSpec(_Group):
 
 
 class Schedule(_Group):
-    """How long iteration n trains (reference: exponential, 40 steps and 20% more each time)."""
+    """How long iteration n trains (reference: 40 steps, then 20% more in each iteration)."""
 
     kind: Literal["exponential", "linear", "epochs"] = Field(
         "exponential",
@@ -92,25 +93,31 @@ class Star(_Group):
 
     iterations: int = Field(64, ge=1, description="the last iteration, N (reference: up to 64)")
     problems: int | None = Field(
-        10_000, ge=1, description="sampled each iteration; null: all (reference: 10000)"
+        10_000,
+        ge=1,
+        description="problems sampled in each iteration; null: all (reference: 10000)",
     )
     start_iteration: int = Field(
-        1, ge=1, description="the first iteration: its number sets how long it trains"
+        1, ge=1, description="the first iteration; its number sets how long it trains"
     )
     start_from: str | None = Field(
         None,
-        description="run folder whose iterations before start_iteration are taken over; "
-        "null: begin at the base",
+        description="run folder from which the iterations before start_iteration are copied; "
+        "null: start from the base",
     )
     rationalize: bool = Field(True, description="try failures again with the answer as a hint")
     p_rationalization: float = Field(
-        1.0, ge=0, le=1, description="share of the failures to rationalize (reference: 1.0)"
+        1.0,
+        ge=0,
+        le=1,
+        description="probability that a failure is rationalized (reference: 1.0)",
     )
     p_show_hint_save: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of rationalizations trained on with their hint shown (reference: 0.0)",
+        description="probability that a rationalization is trained on with its hint in the prompt "
+        "(reference: 0.0)",
     )
     few_shot_train: bool = Field(
         False, description="keep the few-shot prompt in the training examples (reference: false)"
@@ -122,23 +129,28 @@ class Star(_Group):
         "null: never (reference: null)",
     )
     carry_over: int = Field(
-        0, ge=0, description="train also on what the last so many iterations kept (reference: 0)"
+        0,
+        ge=0,
+        description="also train on the examples kept in this many previous iterations "
+        "(reference: 0)",
     )
-    direct: bool = Field(False, description="answers alone, no rationales: the paper's baseline")
+    direct: bool = Field(
+        False, description="train and ask for answers without rationales: the paper's baseline"
+    )
     require_valid_steps: bool = Field(
-        False, description="keep no rationale in which a step is found wrong"
+        False, description="discard rationales in which a step is found to be wrong"
     )
     reject_hint_leaks: bool = Field(
-        False, description="keep no rationalization that speaks of its hint or only repeats it"
+        False, description="discard rationalizations that mention the hint or only repeat it"
     )
     evaluate: bool = Field(True, description="measure dev accuracy after every iteration")
     on_regression: OnRegression = Field(
         "warn",
-        description="where dev accuracy falls significantly below the best before or the base: "
-        "go on, end the loop, or generate next with the best adapter so far",
+        description="what to do if dev accuracy falls significantly below the base or the best so "
+        "far: warn and go on, stop the loop, or roll back to generating with the best adapter",
     )
     patience: int | None = Field(
-        None, ge=1, description="stop when so many iterations brought no better dev accuracy"
+        None, ge=1, description="stop after this many iterations without a better dev accuracy"
     )
     schedule: Schedule = Field(default_factory=lambda: Schedule())
 
@@ -159,27 +171,33 @@ class Star(_Group):
         return self
 
     def few_shot(self, n: int) -> bool:
-        """Whether the few-shot prompt is in front in iteration n."""
+        """Whether iteration n uses the few-shot prompt."""
         return self.drop_few_shot_from is None or n < self.drop_few_shot_from
 
 
 class Generate(_Group):
     """How rationales are generated."""
 
-    max_tokens: int = Field(256, ge=1, description="most tokens of a completion")
+    max_tokens: int = Field(256, ge=1, description="maximum length of a completion, in tokens")
     temperature: float = Field(
-        0.0, ge=0, description="0 is greedy (reference: 0.01, nearly so; high ones do harm)"
+        0.0,
+        ge=0,
+        description="0 is greedy (reference: 0.01, nearly greedy; high values do harm)",
     )
     top_p: float = Field(0.9, gt=0, le=1, description="nucleus sampling (reference: 0.9)")
     samples: int = Field(
-        1, ge=1, description="direct attempts at each problem; distinct right rationales are kept"
+        1,
+        ge=1,
+        description="attempts per problem without a hint; each distinct right rationale is kept",
     )
     batch_size: int = Field(32, ge=1, description="completions decoded at once")
     stop_repeats: bool = Field(
-        False, description="end greedy completions that go round in a circle, as cut off"
+        False, description="end a greedy completion that repeats itself, and count it as cut off"
     )
     chunk: int = Field(
-        256, ge=1, description="problems journalled at a time: what an interruption can cost"
+        256,
+        ge=1,
+        description="problems saved at a time; an interruption loses at most these",
     )
 
     @model_validator(mode="after")
@@ -193,32 +211,34 @@ class Generate(_Group):
 
 
 class Train(_Group):
-    """How an adapter is trained, always from the base."""
+    """How an adapter is trained, always on the original base."""
 
     rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
     scale: float = Field(2.0, gt=0, description="factor of the LoRA product (alpha/rank)")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in front of the LoRA matrices")
-    layers: int = Field(-1, ge=-1, description="last so many layers are adapted; -1: all")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the LoRA matrices")
+    layers: int = Field(-1, ge=-1, description="number of last layers to adapt; -1: all")
     keys: tuple[str, ...] | None = Field(
-        None, strict=False, description="modules of a layer to adapt; null: every linear one"
+        None, strict=False, description="modules of a layer to adapt; null: all linear ones"
     )
     learning_rate: float = Field(
-        1e-4, gt=0, description="Adam's peak rate (reference: 1e-6, for all weights)"
+        1e-4, gt=0, description="peak learning rate of Adam (reference: 1e-6, for all weights)"
     )
     warmup: int = Field(
-        100, ge=0, description="steps in which the rate rises from 0 (reference: 100)"
+        100, ge=0, description="steps over which the learning rate rises from 0 (reference: 100)"
     )
     decay: Literal["none", "linear", "cosine"] = Field(
-        "none", description="how the rate falls after warm-up"
+        "none", description="how the learning rate falls after the warm-up"
     )
-    batch_size: int = Field(80, ge=1, description="examples a step (reference: 8 x 10)")
+    batch_size: int = Field(80, ge=1, description="examples per step (reference: 8 x 10)")
     max_length: int = Field(
-        512, ge=2, description="longest example in tokens; longer ones are refused and counted"
+        512,
+        ge=2,
+        description="maximum length of an example, in tokens; longer ones are left out and counted",
     )
-    grad_clip: float = Field(1.0, gt=0, description="largest gradient norm (reference: 1)")
+    grad_clip: float = Field(1.0, gt=0, description="maximum gradient norm (reference: 1)")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
     checkpoint: bool = Field(
-        False, description="gradient checkpointing: less memory, about a third slower"
+        False, description="gradient checkpointing: uses less memory, about a third slower"
     )
 
     @model_validator(mode="after")
@@ -235,18 +255,18 @@ class Evaluate(_Group):
 
     dev: int | None = Field(None, ge=1, description="dev problems to use; null: all")
     temperature: float | None = Field(
-        None, ge=0, description="of the measurements; null: generate.temperature"
+        None, ge=0, description="temperature of measurements; null: generate.temperature"
     )
     zero_shot: bool = Field(
-        True, description="measure the base without examples too, as part of iteration 0"
+        True, description="also measure the base without examples, as part of iteration 0"
     )
     test: bool = Field(
-        False, description="measure the best iteration and the base on the test split at the end"
+        False, description="at the end, measure the best iteration and the base on the test split"
     )
 
 
 class Recipe(_Group):
-    """Everything a run is made from.
+    """All settings of a run.
 
     >>> Recipe(task=TaskSpec(name="arithmetic"), star=Star(iterations=3)).star.schedule.start
     40
@@ -255,14 +275,14 @@ class Recipe(_Group):
     task: TaskSpec
     model: ModelSpec = Field(default_factory=lambda: ModelSpec())
     baseline: BaselineKind | None = Field(
-        None, description="measure this instead of running the loop (star-mlx baseline)"
+        None, description="measure this baseline instead of running the loop (star-mlx baseline)"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="what every random choice follows from")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
     max_memory: float | None = Field(
         None,
         gt=0,
-        description="GiB that mlx may hold, the model included: batches are made smaller to fit; "
-        "null: no bound",
+        description="memory limit of mlx in GiB, including the model; batches are made smaller to "
+        "fit; null: no limit",
     )
     prompts: PromptsSpec = Field(default_factory=PromptsSpec)
     star: Star = Field(default_factory=lambda: Star())

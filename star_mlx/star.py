@@ -16,11 +16,11 @@ Departures from the paper:
 
 - M is a frozen quantized base and M_n is that base with a fresh LoRA adapter; the paper
   fine-tunes all weights. Nothing is merged between iterations.
-- Line 4 runs only where line 3 failed: line 6 uses no other rationalization.
+- Line 4 runs only on the problems that line 3 failed: line 6 uses no others.
 - An attempt that the length limit cut off is not kept even if an answer can be read in it.
-- D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration; the
-  shares of failures rationalized and of hints shown, and how many earlier iterations' examples are
-  carried over, may be set. ``teacher`` may have an earlier model generate, or end the loop.
+- D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration. Settings
+  give the probabilities of rationalizing a failure and of showing a hint, and how many earlier
+  iterations' examples are carried over. ``teacher`` may choose an earlier model, or end the loop.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def star(
 ) -> Iterator[Iteration]:
     """Yield M_1, M_2, ... one finished ``Iteration`` at a time; save nothing.
 
-    ``completed`` are the iterations already done, in order: the next one follows them as if the
-    loop had never stopped. ``D`` is the problems to draw from, or a function that gets the
-    evaluations so far and returns them; ``teacher`` gets what is done, the base first, and returns
-    whose adapter generates next, or None to end. Iteration n draws from generators seeded with
+    ``completed`` are the iterations already done, in order; the loop continues after them as if it
+    had never stopped. ``D`` is the problems to draw from, or a function that returns them from the
+    evaluations so far. ``teacher`` gets the finished iterations, the base first, and returns the
+    one whose adapter generates next, or None to end. Iteration n draws from generators seeded with
     ``(seed, n)`` alone.
 
     >>> import star_mlx as sx
@@ -80,20 +80,21 @@ def star(
 
 
 def sample(D: Sequence[Problem], settings: Star, seed: int, n: int) -> list[Problem]:
-    """Different problems of D in random order; all of them where it holds no more."""
+    """Draw distinct problems of D in random order; all of them if D has no more."""
     return random.Random(f"{seed}/{n}").sample(D, min(settings.problems or len(D), len(D)))
 
 
 def in_front(settings: Star, n: int, teacher: int) -> bool:
-    """Whether the few-shot prompt is in front where iteration n generates with M_teacher: as in
-    the iteration that follows the teacher's own, so the base always begins with it."""
+    """Whether iteration n generates with the few-shot prompt: as in the iteration after its
+    teacher's, so that the base always starts with it."""
     return settings.few_shot(min(n, teacher + 1))
 
 
 def failures(
     x: Sequence[Problem], direct: Sequence[Attempt], settings: Star, seed: int, n: int
 ) -> list[Problem]:
-    """The problems to rationalize: no attempt was right, and the lot is on them."""
+    """The problems to rationalize: those without a right attempt, each chosen with probability
+    ``p_rationalization``."""
     p = settings.p_rationalization if settings.rationalize else 0.0
     solved, rng = {r.id for r in direct if r.correct}, random.Random(f"{seed}/{n}/rationalize")
     return [problem for problem in x if problem.id not in solved and rng.random() < p]
@@ -107,7 +108,8 @@ def kept(
     seed: int,
     n: int,
 ) -> tuple[Example, ...]:
-    """The examples of the attempts that ended in the right answer, the same rationale once;
+    """The examples of the attempts that ended in the right answer, each distinct rationale once.
+
     ``example`` is ``Model.example``."""
     problems, rng = {problem.id: problem for problem in x}, random.Random(f"{seed}/{n}/show")
     first: dict[tuple[str, str], Attempt] = {}
@@ -124,7 +126,7 @@ def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:
 
 
 def union(old: Sequence[Example], new: Sequence[Example]) -> tuple[Example, ...]:
-    """Both, in order, without what of the old stands in the new again, token for token."""
+    """Old and new examples, in order, without the old ones that the new repeat token for token."""
     again = {(e.id, e.prompt, e.token_ids) for e in new}
     return (*(e for e in old if (e.id, e.prompt, e.token_ids) not in again), *new)
 

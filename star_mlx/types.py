@@ -1,6 +1,6 @@
-"""What every part of star-mlx speaks of: the paper's nouns, the protocols, the events, the errors.
+"""The types that every part of star-mlx uses: the paper's nouns and the protocols.
 
-Nothing here imports anything of star-mlx, nor mlx, rich or click.
+Imports nothing from star-mlx, and no mlx, rich or click.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Phase = Literal["generate", "rationalize", "train", "evaluate"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the model may see of a problem: never its answer.
+    """The part of a problem that the model may see, without its answer.
 
     ``choices`` are (label, text) pairs of a multiple-choice question, in order; else empty.
 
@@ -37,7 +37,7 @@ class Question:
     choices: tuple[tuple[str, str], ...] = ()
 
     def as_text(self, between: str = "\n") -> str:
-        """The question and its choices, such as ``"(A) a net"``, by default one a line."""
+        """The question and its choices, such as ``"(A) a net"``, by default one per line."""
         return between.join([self.text, *(f"({label}) {text}" for label, text in self.choices)])
 
 
@@ -45,8 +45,8 @@ class Question:
 class Problem:
     """A question with its known answer: ``(x_i, y_i)`` of the paper.
 
-    ``group`` is the class that accuracy is reported by (for sums, the number of digits);
-    ``rationale`` is a human or reference rationale where the data has one.
+    ``group`` is the class by which accuracy is reported (for sums, the number of digits);
+    ``rationale`` is a human or reference rationale, if the data has one.
 
     >>> Problem("p1", Question("Half of 6?"), "3", rationale="3 + 3 = 6.").group
     ''
@@ -61,10 +61,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model wrote after a prompt.
+    """The model's text after a prompt.
 
     ``text`` and ``token_ids`` end before the stop string or end token; ``finish`` is ``"length"``
-    where the limit on new tokens came first.
+    if the limit on new tokens was reached first.
 
     >>> Completion("The answer is 3.", (84, 104, 101), "stop").finish
     'stop'
@@ -77,9 +77,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One completion of one problem and its verdict. ``answer`` is None where none was found.
+    """One completion of one problem and its verdict. ``answer`` is None if none was found.
 
-    ``rejected`` says why a right one is not trained on all the same, where the recipe asks for more
+    ``rejected`` is the reason why a right attempt is not trained on, if the recipe requires more
     than a right answer; else it is empty.
 
     >>> cut_off = Attempt("p1", False, "3 + 3 = 6. The answer is 3", "3", True, "length", (51, 43))
@@ -98,7 +98,7 @@ class Attempt:
 
     @property
     def kept(self) -> bool:
-        """Whether it may be trained on: it ended by itself, in the right answer."""
+        """Whether it may be trained on: it finished, with the right answer, and is not rejected."""
         return self.correct and self.finish == "stop" and not self.rejected
 
 
@@ -107,10 +107,10 @@ class Example:
     """A row of the training set. ``token_ids`` are the completion's, as they were generated.
 
     ``source`` is ``"given"`` for a rationale or answer of the data itself (the supervised
-    baselines). ``iteration`` is the one it was kept in, so an older one than its training set's is
-    carried over.
-    ``hint_shown`` is True only for the rationalizations that ``p_show_hint_save`` asks to keep
-    with their hint.
+    baselines). ``iteration`` is the one in which it was kept; if that is earlier than the training
+    set's, the example is carried over.
+    ``hint_shown`` is True only for the rationalizations chosen by ``p_show_hint_save`` to keep
+    their hint.
 
     >>> Example("p1", "Q: Half of 6?\\nA:", " 3.", "direct", (32, 51), iteration=1).hint_shown
     False
@@ -137,7 +137,7 @@ class Amount:
     epochs: float | None = None
 
     def steps_for(self, examples: int, batch_size: int) -> int:
-        """Optimizer steps for so many examples; every epoch has ``ceil(examples / batch_size)``.
+        """The number of optimizer steps; an epoch has ``ceil(examples / batch_size)``.
 
         A fraction of an epoch is rounded up to whole batches.
         """
@@ -149,12 +149,12 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training left: the adapter's folder and what it took.
+    """The result of a training: the adapter's folder, and the steps, tokens and losses.
 
     ``first_loss`` and ``last_loss`` are mean losses in nats per supervised token, over the first
     and the last tenth of the steps; ``tokens`` counts prompt and completion tokens seen;
-    ``too_long`` names the examples refused for their length; ``padding`` is the share of the
-    positions computed that were padding.
+    ``too_long`` names the examples left out for their length; ``padding`` is the share of padding
+    in the computed positions.
 
     >>> Trained(Path("adapter"), 40, 2.0, 12_000, 1.9, 0.3, 8.5).last_loss
     0.3
@@ -175,7 +175,7 @@ class Trained:
 class Evaluation:
     """Accuracy on held-out problems: counts, by class, never a bare number.
 
-    ``verdicts`` says of each problem whether it was answered right, for paired comparisons.
+    ``verdicts`` says for each problem whether its answer was right, for paired comparisons.
 
     >>> Evaluation("dev", 10, 7, {"": (10, 7)}).accuracy
     0.7
@@ -194,7 +194,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass of the outer loop of Algorithm 1, finished.
+    """A finished pass of the outer loop of Algorithm 1.
 
     >>> trained = Trained(Path("adapter"), 40, 2.0, 12_000, 1.9, 0.3, 8.5)
     >>> Iteration(1, (), (), (), (), trained, None).teacher
@@ -213,10 +213,10 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What later iterations need of a finished one; ``star`` is resumed with these.
+    """The part of a finished iteration that later ones need; ``star`` is resumed with these.
 
     Number 0, with no adapter, is the base. ``examples`` are those kept in that iteration itself,
-    without any carried over.
+    without those carried over.
 
     >>> [done.number for done in (Done(0, None), Done(1, Path("iterations/001/adapter")))]
     [0, 1]
@@ -232,7 +232,7 @@ class Done:
 
 
 class Task(Protocol):
-    """Problems, the text around them, and how an answer is read. Pure: it never sees a model.
+    """Problems, the text of their prompts, and how an answer is read. It never sees a model.
 
     A class with these methods is a task; ``star_mlx.SimpleTask`` has all but ``problems``.
 
@@ -256,18 +256,18 @@ class Task(Protocol):
         """The problems to draw the next iteration from, given the dev accuracies so far."""
 
     def skipped(self) -> Sequence[str]:
-        """The rows of the data read so far that cannot be used and were left out, and why."""
+        """The unusable rows that were left out of the data read so far, each with the reason."""
 
     def pose(self, text: str) -> Problem:
-        """A question as a person types it; its answer is empty where it is not known.
+        """A question as a user types it; its answer is empty if it is not known.
 
-        Raises ``TaskError`` where the text is no question of this task.
+        Raises ``TaskError`` if the text is not a question of this task.
         """
 
     def pose_row(self, row: Mapping[str, Any]) -> Problem:
-        """The problem of a row of data; a ``gold`` field, where there is one, is its answer.
+        """The problem of a row of data; a ``gold`` field, if there is one, is its answer.
 
-        Raises ``TaskError`` with what is wrong with the row, without its place.
+        Raises ``TaskError`` saying what is wrong with the row, but not which row it is.
         """
 
     def ask(self, question: Question) -> str:
@@ -277,10 +277,10 @@ class Task(Protocol):
         """The prompt text with the answer given as a hint."""
 
     def zero_shot(self, question: Question) -> str:
-        """The prompt text for a model that is shown no examples (Kojima et al. 2022)."""
+        """The prompt text for a model that gets no examples (Kojima et al. 2022)."""
 
     def worked(self, rationale: str | None, answer: str) -> str:
-        """The completion a few-shot example shows; answer only where the rationale is None."""
+        """The completion shown by a few-shot example; the answer alone if the rationale is None."""
 
     def read(self, completion: str, question: Question) -> str | None:
         """The answer a completion ends in, or None. Exceptions are bugs and propagate."""
@@ -289,18 +289,18 @@ class Task(Protocol):
         """Whether two answers are the same value."""
 
     def valid_steps(self, problem: Problem, completion: str) -> bool | None:
-        """Whether every step of the rationale is right; None where that cannot be checked."""
+        """Whether every step of the rationale is right; None if that cannot be checked."""
 
     def cites_hint(self, problem: Problem, completion: str) -> bool:
-        """Whether a rationalization speaks of its hint, or only repeats it."""
+        """Whether a rationalization mentions its hint, or only repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How to decode. ``temperature`` 0 is greedy; ``batch_size`` is rows decoded at once.
+    """How to decode. ``temperature`` 0 is greedy; ``batch_size`` is the rows decoded at once.
 
-    With ``stop_repeats`` a greedy row that goes round in a circle ends there, with the finish
-    ``"length"`` that it would come to.
+    With ``stop_repeats``, a greedy row that starts to repeat itself ends there, with the finish
+    ``"length"`` that it would end with.
 
     >>> Decoding(max_tokens=64, stop=("\\n\\n",)).temperature
     0.0
@@ -316,7 +316,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An optimizer step that was taken: the ``step``-th, from 1, of ``steps``.
+    """A completed optimizer step: number ``step``, counted from 1, of ``steps``.
 
     >>> Step(1, 40, 1.9, 0.7, 1e-5, 300).loss
     1.9
@@ -324,7 +324,7 @@ class Step:
 
     step: int
     steps: int
-    loss: float  # nats a token, the mean over the batch
+    loss: float  # nats per token, the mean over the batch
     gradient_norm: float  # before clipping
     learning_rate: float
     tokens: int  # of the training so far, prompts included
@@ -333,7 +333,7 @@ class Step:
 class Engine(Protocol):
     """A language model: the base, which never changes, and adapters trained on it.
 
-    ``star_mlx.load_model`` opens one; ``star_mlx.ScriptedEngine`` is one that is a function.
+    ``star_mlx.load_model`` opens one; ``star_mlx.ScriptedEngine`` makes one from a function.
 
     >>> import star_mlx as sx
     >>> engine = sx.ScriptedEngine(lambda asked: "3")
@@ -349,14 +349,14 @@ class Engine(Protocol):
         """Name, device, bits, parameters, context length and content hash of the base."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text as it would follow a prompt: no special tokens added."""
+        """The token ids of a text that follows a prompt: no special tokens are added."""
 
     def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
-        """(role, content) turns in the model's chat template.
+        """Format (role, content) turns with the model's chat template.
 
-        ``reply`` lets the text end where the assistant's next turn begins.
+        With ``reply`` the text ends where the assistant's next turn begins.
 
-        Raises ``ModelError`` where the model has no chat template.
+        Raises ``ModelError`` if the model has no chat template.
         """
 
     def generate(
@@ -371,7 +371,7 @@ class Engine(Protocol):
     ) -> list[Completion]:
         """Complete every prompt (``prefix + prompts[i]``), in order, none dropped.
 
-        ``adapter`` None is the bare base. ``seeds`` has one seed a prompt (unused when greedy).
+        ``adapter`` None is the bare base. ``seeds`` has one seed per prompt (unused when greedy).
         ``progress(done, tokens)`` is called with the finished rows and the tokens generated so far.
         """
 
@@ -392,16 +392,16 @@ class Engine(Protocol):
         """
 
     def memory(self) -> tuple[int, int]:
-        """Bytes in use now, and the most since the last call of ``peak_memory``."""
+        """Bytes in use now, and the peak since the last call of ``peak_memory``."""
 
     def peak_memory(self) -> int:
-        """Bytes, the most in use since the last call of this method."""
+        """The peak of bytes in use since the last call of this method."""
 
 
 class Model(Protocol):
     """``M`` as Algorithm 1 sees it: it attempts problems and is trained, always from the base.
 
-    A class with these methods is what ``star_mlx.star`` runs on; docs/python.md has one.
+    ``star_mlx.star`` runs on any class with these methods; docs/python.md has an example.
 
     >>> sorted(name for name in vars(Model) if not name.startswith("_"))
     ['attempt', 'evaluate', 'example', 'train']
@@ -416,13 +416,13 @@ class Model(Protocol):
         hinted: bool,
         few_shot: bool,
     ) -> list[Attempt]:
-        """Attempt problems with an adapter, None for the base; ``hinted``: with their answers as
-        hints; ``few_shot``: behind the few-shot prompt."""
+        """Attempt problems with an adapter, or with the base if it is None. ``hinted`` gives the
+        answers as hints; ``few_shot`` puts the few-shot prompt before each problem."""
 
     def example(
         self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
     ) -> Example:
-        """The row of the training set that a kept attempt makes."""
+        """Make the row of the training set from a kept attempt."""
 
     def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained:
         """Train a fresh adapter on the base."""

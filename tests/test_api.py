@@ -304,7 +304,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(kind, number, made, mo
 def test_the_screen_says_how_to_go_on(capsys):
     with pytest.raises(KeyboardInterrupt):
         train("cut", progress=True, on_event=interrupting(sx.IterationFinished, 2))
-    assert "stopped; to go on: star_mlx.open_run('cut').resume()" in capsys.readouterr().out
+    assert "stopped; resume with: star_mlx.open_run('cut').resume()" in capsys.readouterr().out
 
 
 # --------------------------------------------------------------------------- a run
@@ -410,7 +410,7 @@ def test_an_engine_with_another_base_is_refused(run):
         def describe(self):
             return {"name": "another", "hash": "another"}
 
-    with pytest.raises(sx.ModelError, match="with the base scripted, and the engine given"):
+    with pytest.raises(sx.ModelError, match="with the base scripted, but the given engine"):
         sx.open_run("run", engine=Other(learner)).ask("1+1")
 
 
@@ -722,7 +722,7 @@ TWICE = sx.Problem("a", sx.Question("Twice 1?"), "2")
     ("task", "message"),
     [
         (Plain, "Plain is a class: give an object of it, Plain()"),
-        (object(), "object is no task, it has no name: subclass star_mlx.SimpleTask"),
+        (object(), "object is not a task, it has no name: subclass star_mlx.SimpleTask"),
         (with_problems(train=[]), "the task given has no train problems"),
         (with_problems(train=[TWICE, TWICE]), "two of its train and dev problems have the id 'a'"),
         (

@@ -240,7 +240,7 @@ def test_what_cannot_be_as_in_the_loop_is_remarked_on(star, elsewhere, scripted,
     err = told("generate", "--iteration", "2", "--out", "a.jsonl")
     assert "warning: iteration 2 without --adapter: the base generates" in err
     err = told("rationalize", "a.jsonl", "--out", "h.jsonl")
-    assert "are none that iteration 1 draws" in err
+    assert "are not among those that iteration 1 draws" in err
 
 
 GOOD = {
@@ -255,7 +255,7 @@ GOOD = {
         (b"{", "a.jsonl, line 2: the row is not JSON"),
         (
             json_line({**GOOD, "correct": 1}),
-            "a.jsonl, line 2 is no attempt of star-mlx generate: E",
+            "a.jsonl, line 2 is not an attempt of star-mlx generate: E",
         ),
         (json_line({**GOOD, "correct": 1}), "Expected `bool`, got `int` - at `$.correct`"),
         (json_line({"id": "x"}), "Object missing required field `hinted`"),
@@ -282,7 +282,7 @@ def test_a_bad_row_of_attempts_is_named(star, elsewhere, scripted, line, message
         (["generate", "--out", "a.jsonl"], "no task: give --task NAME or --recipe FILE"),
         (
             ["generate", "--task", "arithmetic", "--adapter", "no", "--out", "a.jsonl"],
-            "no is no folder with an adapter",
+            "no is not a folder with an adapter",
         ),
         (["rationalize", "no.jsonl", "--task", "arithmetic", "--out", "a.jsonl"], "does not exist"),
         (
@@ -300,7 +300,7 @@ def test_a_bad_row_of_attempts_is_named(star, elsewhere, scripted, line, message
         (["evaluate"], "give either --run or --adapter"),
         (["evaluate", "--run", "x", "--adapter", "y"], "give either --run or --adapter"),
         (["evaluate", "--run", "x", "--task", "y"], "a run has its own recipe"),
-        (["evaluate", "--adapter", "no", "--task", "arithmetic"], "no is no folder with an adap"),
+        (["evaluate", "--adapter", "no", "--task", "arithmetic"], "no is not a folder with an ad"),
         (["evaluate", "--adapter", "no", "--iteration", "best"], "give a number from 1 on"),
     ],
 )  # fmt: skip

@@ -79,8 +79,9 @@ def test_help_of_loop_lists_every_setting_with_type_default_and_meaning(star):
     told = dict(settings())
     for path in layers.leaves(loading.resolved(loading.load(task="mine"))):
         assert f"  {path} " in out and path in told
-    assert told["star.p_rationalization"].startswith("number >= 0, <= 1. share of the failures")
-    assert told["star.problems"].startswith("int or null >= 1. sampled each iteration")
+    probability = "number >= 0, <= 1. probability that a failure is rationalized"
+    assert told["star.p_rationalization"].startswith(probability)
+    assert told["star.problems"].startswith("int or null >= 1. problems sampled in each iteration")
     assert told["star.schedule.kind"].endswith("passes [default: exponential]")
     assert told["train.keys"].startswith("list of text or null. ")
     assert "Shipped recipes: arithmetic" in out
@@ -106,7 +107,7 @@ def test_tasks(star):
         (["loop", "--task", "arithmatic"], "unknown task 'arithmatic': did you mean arithmetic?"),
         (["loop", "--recipe", "nope"], "no recipe 'nope'"),
         (["loop", "--recipe", "bad.yaml"], "bad.yaml, line 2: this is no valid YAML"),
-        (["loop", "--run", "nope"], "nope is no run to go on with"),
+        (["loop", "--run", "nope"], "there is no run to resume in nope"),
         (["loop", "--task", "arithmetic", "--set", "seed=x"], "seed should be a whole number"),
         (["loop", "--task", "arithmetic", "--seed", "-1"], "--seed: seed should be greater than"),
         (["loop", "--task", "arithmetic", "--seed", "x"], "'x' is not a valid integer"),
@@ -214,7 +215,7 @@ def test_an_interruption_says_how_to_go_on(star, monkeypatch):
 
     monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(interrupted))
     code, _, err = star("loop", "--task", "arithmetic", *SET, "--run", "here")
-    assert (code, err) == (130, "stopped; go on with: star-mlx loop --run here\n")
+    assert (code, err) == (130, "stopped; resume with: star-mlx loop --run here\n")
 
 
 def test_an_interruption_before_there_is_a_run_says_only_that(star, monkeypatch):

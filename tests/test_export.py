@@ -317,7 +317,7 @@ def test_a_folder_that_is_in_use_is_refused(plain: Path, tmp_path: Path) -> None
         export(plain, "1", "peft", tmp_path / "out")
     assert (tmp_path / "out/prompt.json").read_bytes() == before
     (tmp_path / "other.partial").mkdir()
-    with pytest.raises(ModelError, match="left of another export"):
+    with pytest.raises(ModelError, match="left from another export"):
         export(plain, "1", "mlx", tmp_path / "other")
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):

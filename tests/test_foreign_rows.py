@@ -142,8 +142,8 @@ BAD = [
     ({"query": "a", "response": " \n"}, "its response is blank"),
     ({"query": " ", "response": "a"}, "its query is blank"),
     ({"prompt": 4, "completion": "a"}, "its prompt should be text, not int"),
-    ({"prompt": "a", "completion": "\0"}, "its completion holds what is no character"),
-    (b'{"prompt": "a", "completion": "\\ud800"}\n', "its completion holds what is no character"),
+    ({"prompt": "a", "completion": "\0"}, "its completion has an invalid character"),
+    (b'{"prompt": "a", "completion": "\\ud800"}\n', "its completion has an invalid character"),
     ({"instruction": "a", "input": ["b"], "output": "c"}, "its input should be text, not list"),
     ({**PROMPT, "query": "a", "response": "b"}, "as query/response and as prompt/completion"),
     ({"messages": "hello"}, "its messages should be a list of objects"),
@@ -243,7 +243,7 @@ def test_rows_of_every_format_train_the_embedded_model(train, tmp_path):
     assert (done["examples"], done["used"], done["steps"]) == (4, 3, 3)
     assert done["formats"] == {"prompt/completion": 2, "query/response": 1, "instruction/output": 1}
     assert done["too_long"] == ["rows.jsonl, line 4"] and len(done["skipped"]) == 1
-    assert "1 of 4 examples were refused" in err and "1 rows left out; first: rows.jsonl, l" in err
+    assert "1 of 4 examples were left out" in err and "1 rows left out; first: rows.jsonl, l" in err
     assert (tmp_path / "adapter/adapters.safetensors").is_file()
     assert not (tmp_path / "adapter.partial").exists()
     out, _ = train(rows[:3], "--out", "again", "--epochs", 2, "--batch-size", 2)

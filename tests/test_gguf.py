@@ -579,7 +579,7 @@ def test_where_it_may_not_write(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be written: Not a directory"):
         importing.import_gguf(tmp_path / "a.gguf", tmp_path / "a.gguf" / "out")
     (tmp_path / "b.partial").mkdir()
-    with pytest.raises(ModelError, match="left of another import: delete it"):
+    with pytest.raises(ModelError, match="left from another import: delete it"):
         importing.import_gguf(tmp_path / "a.gguf", tmp_path / "b")
     assert (tmp_path / "full" / "mine").read_text() == "keep"
     (tmp_path / "empty").mkdir()

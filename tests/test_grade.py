@@ -131,7 +131,7 @@ def test_files_that_cannot_be_read_or_written_are_named(tmp_path):
         grade.grade_file(Capitals(), missing)
     with pytest.raises(TaskError, match="cannot be written"):
         grade.grade_file(Capitals(), file, tmp_path / "no" / "out.jsonl")
-    with pytest.raises(TaskError, match="file to be graded itself"):
+    with pytest.raises(TaskError, match="is the graded file: give another"):
         grade.grade_file(Capitals(), file, file)
     assert file.read_bytes() == b"".join(lines(ROWS))
 

@@ -51,7 +51,7 @@ def sums(first, last):
     [
         ({"read": {"kind": "choice"}}, "read.kind choice needs task.options.fields.choices"),
         ({"read": {"kind": "regex"}}, "read.kind regex needs task.options.read.pattern"),
-        ({"read": {"kind": "regex", "pattern": "(x"}}, "is no pattern"),
+        ({"read": {"kind": "regex", "pattern": "(x"}}, "is not a valid pattern"),
         ({"read": {"kind": "regex", "pattern": "x"}}, "has 0 groups"),
         ({"read": {"kind": "regex", "pattern": "(x)(y)"}}, "has 2 groups"),
         ({"read": {"pattern": "(x)"}}, "pattern is for kind regex, not marker"),
@@ -70,7 +70,7 @@ def sums(first, last):
         ({"worked": "{rationale} {answer} {question}"}, "worked cannot hold {question}"),
         ({"worked": "{rationale} So: {answer}"}, "is read as None, not as its answer"),
         ({"read": {"kind": "regex", "pattern": "=> (.+)"}}, "give task.options.worked a text"),
-        ({"stop": ["\nQ:", "."]}, "'.' stands in"),
+        ({"stop": ["\nQ:", "."]}, "'.' is part of"),
         ({"test": "mine.jsonl"}, "are the same file"),
     ],
 )
@@ -196,7 +196,7 @@ def test_gold_answers(answer, options, gold):
         (
             {"q": "?", "a": 2, "c": ["x", "y"]},
             {"fields": CHOICES, "read": {"count_from": 0}},
-            "no whole number from 0 to 1",
+            "not a whole number from 0 to 1",
         ),
     ],
 )

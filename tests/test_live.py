@@ -181,7 +181,7 @@ def test_what_a_library_says_is_in_the_log_and_mentioned_once(tmp_path, capsys):
 
     events = run_loop(tmp_path / "run", reply=warns)
     told = [e for e in events if isinstance(e, Notice)]
-    assert told == [Notice("info", f"a library said something: see {tmp_path / 'run/log.txt'}")]
+    assert told == [Notice("info", f"a library printed a message: see {tmp_path / 'run/log.txt'}")]
     lines = (tmp_path / "run/log.txt").read_text().splitlines()
     assert len(lines) > 10 and all(x.endswith("WARNING some_library: as I said") for x in lines)
     assert capsys.readouterr() == ("", "")

@@ -200,7 +200,7 @@ def test_an_override_that_cannot_be_is_one_line_naming_it(override, message):
         ("task: a\nstar:\n  iterashuns: 3\n", 3, "unknown key star.iterashuns: did you mean"),
         ("task: a\nstar:\n  schedule: {factor: -1}\n", 3, "star.schedule.factor should be greater"),
         ("task: a\n\nseed: x\n", 3, "seed should be a whole number, but is x"),
-        ("task: a\nseed: 1\nseed: 2\n", 3, "seed stands twice, first in line 2"),
+        ("task: a\nseed: 1\nseed: 2\n", 3, "seed is given twice, first in line 2"),
         ("task: a\nstar: [\n", 3, "this is no valid YAML"),
         ("task: a\n\tseed: 1\n", 2, "this is no valid YAML"),
         ("task: a\nextends: 3\n", 2, "extends should be a recipe's name or file"),

@@ -451,7 +451,9 @@ def test_standard_error_is_not_drawn_through_the_screen():
 
 def test_who_watches_is_told_why_nothing_happens():
     folded = state(IterationFinished(line(0)), Progress(1, "train", 3, 10, 900, 2.5))
-    folded.idle = "no process is driving this run; go on with: star-mlx loop --run runs/" + "x" * 60
+    folded.idle = (
+        "no process is driving this run; resume with: star-mlx loop --run runs/" + "x" * 60
+    )
     lines = [r.rstrip() for r in rendered(draw(folded, 80, 24), 80, 24).splitlines()]
     assert len(lines) <= 24 and "x" * 50 in "".join(lines)
     assert any(r.startswith("no process is driving this run") for r in lines)

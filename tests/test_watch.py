@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_says_how_to_go_on_and_is_watched_on(begun):
     states = list(islice(watch.states(begun, 0.5, sleep=slept.append), 3))
     assert [state.finished for state in states] == [None] * 3 and slept == [0.5] * 2
     assert states[0].idle.startswith("no process is driving this run (last sign of life ")
-    assert states[0].idle.endswith(f"; go on with: star-mlx loop --run {begun}")
+    assert states[0].idle.endswith(f"; resume with: star-mlx loop --run {begun}")
     assert states[0].at.phase == "train"
 
 
@@ -148,7 +148,7 @@ def test_on_another_machine_only_time_tells(begun):
 def test_a_process_that_lives_but_writes_nothing_is_mentioned(begun):
     rewrite(begun, running=True)
     idle = watch.Files(begun).state(later(hours=1)).idle
-    assert idle.startswith("nothing was written since ") and idle.endswith("is alive")
+    assert idle.startswith("nothing has been written since ") and idle.endswith("is alive")
 
 
 def test_the_last_sign_of_life_has_a_date_once_it_is_another_days():

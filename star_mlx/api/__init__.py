@@ -1,7 +1,7 @@
-"""What ``import star_mlx`` offers: train, open a run, ask it, measure it, compare runs.
+"""The functions of ``import star_mlx``: train, open a run, ask it, measure it, compare runs.
 
-The functions here put those of the package together and add little to them; the command line is
-built on the same ones. No model is opened before one is needed.
+They combine functions of the package and add little; the command line is built on the same ones.
+A model is opened only when one is needed.
 
 May import everything but ``cli``.
 """
@@ -54,18 +54,18 @@ def train(
         what: a task's name, a recipe's name or file, a task of your own (see ``SimpleTask``) or
             its import path ``"module:Class"``, or a ``Recipe``.
         out: the run folder; by default a new one in ``runs/``.
-        data: where the task's data is; by default it is fetched from the Hub.
+        data: the task's data; by default it is fetched from the Hub.
         settings: settings by their key path, such as ``{"train.rank": 8}``.
         engine: the language model; by default the recipe's.
         on_event: called with every event of the run (see ``events.Event``).
         progress: whether to show the progress; by default only if there is no ``on_event``.
-        track: experiment trackers to tell: ``wandb``, ``trackio``, ``tensorboard``, ``mlflow``.
+        track: experiment trackers to log to: ``wandb``, ``trackio``, ``tensorboard``, ``mlflow``.
         named: settings by their last name, such as ``iterations=3`` or ``rank=8``, or a group of
             them, such as ``train={"rank": 8}`` or ``train=Train(rank=8)``.
 
     Raises:
         RecipeError: no such recipe or setting, or a value that is not allowed.
-        StarError: anything else that can be mended; its text says how.
+        StarError: any other error that the user can fix; its text says how.
 
     >>> import star_mlx as sx
     >>> engine = sx.ScriptedEngine(lambda asked: asked.prompt.split("Target: ")[-1])
@@ -89,7 +89,7 @@ def train(
 def open_run(
     path: str | Path, *, task: Task | str | None = None, engine: Engine | None = None
 ) -> Run:
-    """Open a run folder that exists; it may be in use by another process.
+    """Open an existing run folder; it may be in use by another process.
 
     Args:
         path: the run folder.
@@ -98,7 +98,7 @@ def open_run(
         engine: the model to ask instead of opening the run's base again.
 
     Raises:
-        RunError: it is no run folder, or is damaged.
+        RunError: it is not a run folder, or it is damaged.
         TaskError: the task is not that of the run.
 
     >>> import star_mlx as sx
@@ -123,7 +123,7 @@ def load_task(name: str, *, data: str | Path | None = None, **options: Any) -> T
 
     Args:
         name: ``"arithmetic"``, ``"gsm8k"``, a recipe file, or ``"module:Class"`` of your own.
-        data: where its data is; by default it is fetched from the Hub.
+        data: its data; by default it is fetched from the Hub.
         options: the task's own options (``star-mlx tasks NAME`` lists them).
 
     Raises:
@@ -147,13 +147,13 @@ def load_model(
     trust_remote_code: bool = False,
     max_memory: float | None = None,
 ) -> Engine:
-    """Open a base model, to use it for several runs (``engine=``).
+    """Open a base model, for use in several runs (``engine=``).
 
     Args:
         path: ``"tiny"`` (embedded), a folder, or ``"owner/name"`` on the Hub.
         revision: branch, tag or commit on the Hub; also ``"owner/name@revision"``.
         trust_remote_code: run Python code that comes with the model.
-        max_memory: GiB that mlx may hold.
+        max_memory: memory limit of mlx, in GiB.
 
     Raises:
         ModelError: it cannot be found, fetched or opened.
@@ -195,14 +195,14 @@ def compare(first: Run | str | Path, second: Run | str | Path) -> Comparison:
 
 
 def grade(task: Task | str, rows: Sequence[Mapping[str, Any]]) -> Grades:
-    """Grade completions that exist already, as the task reads and compares answers.
+    """Grade existing completions, reading and comparing answers as the task does.
 
     Args:
         task: a task, or its name.
         rows: each with a ``completion`` and a ``gold`` answer, or the task's own fields for one.
 
     Raises:
-        TaskError: a row that cannot be graded, by its number.
+        TaskError: a row cannot be graded; names its number.
 
     >>> import star_mlx as sx
     >>> rows = [{"completion": "5 + 5 = 10\\n#### 10", "gold": "10"},
@@ -223,7 +223,7 @@ def new_folder(task: Task) -> Path:
 
 
 def _own(what: str | Path | Task | Recipe) -> tuple[Task | str, ...]:
-    """It, if it is a task of the user's own: an object, or ``module:Class``."""
+    """``what`` if it is a user's own task (an object, or ``module:Class``), else nothing."""
     if isinstance(what, str):
         return (what,) if own.SEPARATOR in what and not Path(what).exists() else ()
     return () if isinstance(what, Path | Recipe) else (what,)

@@ -1,4 +1,4 @@
-"""What the calls of the API return: an answer, a measurement, grades."""
+"""The results of the API: an answer, a measurement, grades."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from star_mlx.store.results import Against, Result, as_json
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a run's model answered to a question; printed, it reads as ``star-mlx try`` shows it.
+    """The answer of a run's model to a question; its repr is the text that ``star-mlx try`` prints.
 
     ``prompt`` is without the few-shot examples. ``answer`` is None if none was found; ``gold`` and
     ``correct`` are None if the right answer is not known.
@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def rationale(self) -> str:
-        """All that the model wrote: its reasoning, which ends in the answer."""
+        """The whole text of the model: its reasoning, which ends in the answer."""
         return self.completion.strip()
 
     def __repr__(self) -> str:
@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measurement of a model on a split, as its file in the run's ``results/`` has it.
+    """A measurement of a model on a split, as written to the run's ``results/``.
 
     >>> import star_mlx as sx
     >>> engine = sx.ScriptedEngine(lambda asked: "1 2 3")
@@ -95,7 +95,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """What ``grade`` found: ``counts`` of all rows, and each row with its verdict in ``rows``.
+    """The result of ``grade``: ``counts`` of all rows, and each row with its verdict in ``rows``.
 
     >>> import star_mlx as sx
     >>> sx.grade("gsm8k", [{"completion": "#### 10", "gold": "10"}]).counts["correct"]

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run folder: its metrics, its model, and what can be done with both.
+    """A run folder: its metrics, its model, and the operations on both.
 
-    ``train`` and ``open_run`` make one. Nothing is kept that the folder does not have, so a run
-    that another process drives can be looked at. In a notebook it is shown as the table of its
-    iterations, in a terminal as text. The base stays open once it has been used.
+    ``train`` and ``open_run`` make one. All state is in the folder, so a run that another process
+    drives can be inspected. In a notebook it is shown as the table of its iterations, in a
+    terminal as text. The base stays open after its first use.
 
     >>> import star_mlx as sx
     >>> run = sx.open_run("runs/first")
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def metrics(self) -> list[Metrics]:
-        """The finished iterations, from 0, the base, in numbers.
+        """The metrics of the finished iterations, starting with 0, the base.
 
         >>> import star_mlx as sx
         >>> [(it.iteration, it.solved, it.dev.n) for it in sx.open_run("runs/first").metrics]
@@ -78,7 +78,7 @@ class Run:
         return self._record().last
 
     def number(self, iteration: int | str) -> int:
-        """The number of an iteration that is named ``best`` or ``last``, or by its number.
+        """The number of the iteration ``best``, ``last``, or with this number.
 
         Raises:
             RunError: the run has no such iteration.
@@ -106,7 +106,7 @@ class Run:
         return (attempt for attempt in made if hinted in (None, attempt.hinted))
 
     def examples(self, iteration: int | str) -> tuple[Example, ...]:
-        """The training set of an iteration, with what was carried over from earlier ones.
+        """The training set of an iteration, including examples carried over from earlier ones.
 
         >>> import star_mlx as sx
         >>> sx.open_run("runs/first").examples(1)[0].source
@@ -115,7 +115,7 @@ class Run:
         return tuple(self._record().examples(self._with(names.EXAMPLES, iteration)))
 
     def ledger(self) -> Ledger:
-        """What became of every problem: solved directly, only by hint, or never.
+        """The ledger of problems: solved directly, only with a hint, or never.
 
         >>> import star_mlx as sx
         >>> sx.open_run("runs/first").ledger().totals()
@@ -129,11 +129,11 @@ class Run:
         """Ask the model of an iteration a question.
 
         Args:
-            question: as a person types it, such as ``"7 8 + 4 5"``.
+            question: as a user types it, such as ``"7 8 + 4 5"``.
             iteration: a number (0 is the base), ``best`` or ``last``.
 
         Raises:
-            TaskError: the text is no question of the run's task.
+            TaskError: the text is not a question of the run's task.
 
         >>> import star_mlx as sx
         >>> engine = sx.ScriptedEngine(lambda asked: "1 2 3")
@@ -158,17 +158,19 @@ class Run:
     ) -> Measurement:
         """Measure the model of an iteration on a split, and compare it problem by problem.
 
-        What was measured before is read, not made again. The result is also kept as a file in the
-        run's ``results/``.
+        Earlier measurements are reused. The result is also kept as a file in the run's
+        ``results/``.
 
         Args:
             iteration: a number, ``best``, ``last``, ``few-shot`` (the base) or ``zero-shot``.
-            split: ``dev``, ``test`` or ``train``. Read the test split once, when all is decided.
-            against: models to compare with: as ``iteration``, the baselines ``direct`` and
+            split: ``dev``, ``test`` or ``train``. Use the test split once, after all choices are
+                made.
+            against: models to compare with: values of ``iteration``, the baselines ``direct`` and
                 ``sft``, or other runs.
-            samples: attempts at each problem, for pass@k and maj@k; needs a ``temperature``.
-            temperature: by default the recipe's for measuring.
-            limit: the first so many problems.
+            samples: attempts per problem, for pass@k and maj@k; more than 1 needs a
+                ``temperature``.
+            temperature: by default the recipe's ``evaluate.temperature``.
+            limit: use only the first ``limit`` problems.
             on_event, progress: as for ``train``.
 
         >>> import star_mlx as sx
@@ -200,7 +202,7 @@ class Run:
         progress: bool | None = None,
         track: Sequence[str] = (),
     ) -> Run:
-        """Go on with a run that was interrupted; a finished one is left as it is.
+        """Resume an interrupted run; a finished one is left as it is.
 
         The arguments are those of ``train``.
 
@@ -217,7 +219,7 @@ class Run:
     def report(
         self, out: str | Path | None = None, *, beside: Sequence[Run | str | Path] = ()
     ) -> Path:
-        """Write a report of the run: a page that needs no network, and the page's path.
+        """Write a report of the run, a page that needs no network, and return its path.
 
         Args:
             out: a file that ends in ``.html``, or a folder, which gets the charts as files too; by
@@ -225,7 +227,7 @@ class Run:
             beside: other runs to show in the same report.
 
         Raises:
-            RunError: matplotlib is not installed, or something else is in the place.
+            RunError: matplotlib is not installed, or ``out`` exists and is not a report.
 
         >>> import star_mlx as sx
         >>> print(sx.open_run("runs/first").report("first.html"))
@@ -250,10 +252,10 @@ class Run:
             format: ``mlx``, ``peft``, ``fused``, ``gguf`` or ``gguf-lora``.
             out: a new folder.
             iteration: a number, ``best`` or ``last``.
-            options: as ``star_mlx.export.export`` takes them, such as ``quantize=4``.
+            options: those of ``star_mlx.export.export``, such as ``quantize=4``.
 
         Raises:
-            StarError: the format has no place for the adapter, or the folder cannot be written.
+            StarError: the format does not support the adapter, or the folder cannot be written.
         """
         with self._offered():
             return write_export(self.path, str(iteration), format, Path(out), **options)
@@ -280,7 +282,7 @@ class Run:
     # ------------------------------------------------------------------ private
 
     def _record(self) -> reading.RunRecord:
-        """The recipe and the metrics, read again if the file has changed."""
+        """The recipe and the metrics, read again if metrics.jsonl has changed."""
         try:
             stat = (self.path / names.METRICS).stat()
             state: object = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -302,7 +304,7 @@ class Run:
         """The base of the run, opened once.
 
         Raises:
-            ModelError: the engine that was given is another base.
+            ModelError: the given engine has another base.
         """
         made = self._record().provenance.get("base", {})
         if self._engine is None:
@@ -310,7 +312,7 @@ class Run:
         elif self._engine.describe()["hash"] != made.get("hash"):
             name = self._engine.describe()["name"]
             raise ModelError(
-                f"{self.path} was made with the base {made.get('name')}, and the engine given has "
+                f"{self.path} was made with the base {made.get('name')}, but the given engine has "
                 f"{name}: leave engine out to open the right one"
             )
         return self._engine
@@ -324,7 +326,7 @@ class Run:
         """Run a recipe in this folder, from its beginning or from where it stopped."""
         from star_mlx import trackers
 
-        stopped = f"stopped; to go on: star_mlx.open_run({str(self.path)!r}).resume()"
+        stopped = f"stopped; resume with: star_mlx.open_run({str(self.path)!r}).resume()"
         with (
             shown(on_event, progress, stopped=stopped) as emit,
             trackers.open_trackers(trackers.chosen(track), self.path, emit) as told,
@@ -333,7 +335,7 @@ class Run:
         return self
 
     def _keeping(self, emit: Emit) -> Emit:
-        """``emit``, and what keeps the source of a task that no other process can import."""
+        """``emit``, extended to keep the source of a task that no other process can import."""
         objects = [type(task) for task in self._tasks if not isinstance(task, str)]
         sources = [own.source(cls) for cls in objects if not own.importable(cls)]
 

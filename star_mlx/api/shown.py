@@ -1,4 +1,4 @@
-"""Where the events of a call go: the caller's function, the screen, or both."""
+"""Send the events of a call to the caller's function, the screen, or both."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from star_mlx.events import Emit, Event, Notice
 def shown(
     on_event: Emit | None, progress: bool | None, *, brief: bool = False, stopped: str = ""
 ) -> Iterator[Emit]:
-    """What a call emits its events to.
+    """The function to which a call emits its events.
 
     Args:
         on_event: the caller's function.
-        progress: whether to show them; by default only if there is no ``on_event``.
-        brief: on a terminal a bar alone, for one piece of work.
-        stopped: what the screen says if the call is interrupted.
+        progress: whether to show progress; by default only if there is no ``on_event``.
+        brief: on a terminal, show only a progress bar, for a single measurement.
+        stopped: the text on the screen if the call is interrupted.
     """
     told: list[Emit] = [] if on_event is None else [on_event]
     wanted = on_event is None if progress is None else progress

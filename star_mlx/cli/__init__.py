@@ -62,15 +62,15 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """The STaR loop on an MLX language model: it generates rationales, keeps those that end in
-    the right answer, rationalizes the failures with the answer as a hint, trains a fresh LoRA
-    adapter on what was kept, and repeats.
+    """Run the STaR loop on an MLX language model: generate rationales, keep those that end in the
+    right answer, rationalize the failures with the answer as a hint, train a fresh LoRA adapter
+    on the kept rationales, and repeat.
 
-    Begin with: star-mlx loop --task arithmetic
+    To start: star-mlx loop --task arithmetic
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-    elif names := os.environ.get("STAR_MLX_TASKS"):  # tasks of the user's own, "module:Class"
+    elif names := os.environ.get("STAR_MLX_TASKS"):  # the user's own tasks, "module:Class"
         from star_mlx.tasks import own
 
         context.with_resource(own.offered(*names.replace(",", " ").split()))
@@ -105,7 +105,7 @@ for _command in _COMMANDS:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit. What the user can mend is one line; a bug stays a traceback."""
+    """Run a command and exit. A ``StarError`` is printed as one line; a bug stays a traceback."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     signal.signal(signal.SIGTERM, _terminated)
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(str(error), error.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "star-mlx"
-        _fail(f"{error.format_message()} ({command} --help tells more)", error.exit_code)
+        _fail(f"{error.format_message()} (see {command} --help)", error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _terminated(number: int, _: object) -> NoReturn:
-    """End as after any other error, so that the terminal is left as it was found."""
+    """Exit as after any other error, so that the terminal is restored."""
     sys.exit(128 + number)
 
 

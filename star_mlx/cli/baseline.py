@@ -1,4 +1,4 @@
-"""``star-mlx baseline``: what the loop is measured against."""
+"""``star-mlx baseline``: measure a baseline to compare the loop with."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from star_mlx.store import names
     "--kind",
     required=True,
     type=click.Choice(["zero-shot", "few-shot", "direct", "sft"]),
-    help="The base without or with examples; trained on answers alone (direct) or on the data's "
-    "own rationales (sft).",
+    help="The base without examples (zero-shot) or with them (few-shot), or trained on answers "
+    "alone (direct) or on the data's own rationales (sft).",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of direct and sft.")
-@click.option("--problems", type=click.IntRange(min=1), help="How many to train on.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps (direct, sft).")
+@click.option("--problems", type=click.IntRange(min=1), help="Training problems.")
 @track_option
-@click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def baseline(
     given: Given,
     run: Path | None,
@@ -37,11 +37,11 @@ def baseline(
     plain: bool,
     as_json: bool,
 ) -> None:
-    """Measure a baseline: of a RUN, with its task, model, prompts and settings, or of a recipe.
+    """Measure a baseline of a RUN, with its task, model, prompts and settings, or of a recipe.
 
-    It is a run folder of its own: RUN/baselines/KIND, or a new one in runs/. Without --steps a
-    trained baseline of a RUN gets as many as the run's last iteration had, and without --problems
-    it draws as many as an iteration of the run does.
+    The baseline gets its own run folder: RUN/baselines/KIND, or a new one in runs/. By default, a
+    trained baseline of a RUN takes as many steps as the run's last iteration, on as many problems
+    as an iteration of the run draws.
     """
     if run is None and given.task is None and given.recipe is None:
         raise click.UsageError("give a RUN, or --task or --recipe")

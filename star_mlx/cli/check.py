@@ -1,4 +1,4 @@
-"""``star-mlx check``: whether everything in a run is as it was written."""
+"""``star-mlx check``: verify the files of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Take out what is damaged and can be made again; it is kept in RUN/damaged.",
+    help="Move damaged files that can be made again to RUN/damaged.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(run: Path, repair: bool, as_json: bool) -> None:
-    """Verify every file of a RUN against the checksums that were written with it, and say what is
-    damaged, what still holds, and what makes it again.
+    """Verify every file of a RUN against its checksums. Lists what is damaged, what is still
+    valid, and how to make the damaged part again.
 
-    The exit code is 2 if something is damaged. Runs made before there were checksums are read row
-    by row, and what could not be compared is counted.
+    Exits with code 2 if anything is damaged. A run made before checksums existed is read row by
+    row, and the parts without a checksum are counted.
     """
     from star_mlx.formatting import harmless
     from star_mlx.store import check as checking

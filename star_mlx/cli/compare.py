@@ -1,4 +1,4 @@
-"""``star-mlx compare``: two runs on the same dev problems, pair by pair."""
+"""``star-mlx compare``: compare two runs on the same dev problems, pair by pair."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("first", metavar="RUN[:ITERATION]")
 @click.argument("second", metavar="RUN[:ITERATION]")
-@click.option("--json", "as_json", is_flag=True, help="The comparison as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(first: str, second: str, as_json: bool) -> None:
     """Compare two runs, or two iterations, on the dev problems that both were measured on: how
-    many both have right, how many only one, and McNemar's exact test of the difference.
+    many both answered correctly, how many only one did, and McNemar's exact test of the difference.
 
-    ITERATION is a number, best, last, few-shot (iteration 0, the base) or zero-shot; without it,
-    the best. Nothing is asked of a model: the verdicts are those of the runs.
+    ITERATION is a number, best, last, few-shot (iteration 0, the base) or zero-shot; the default
+    is best. No model is loaded: the answers recorded in the runs are compared.
     """
     from star_mlx import api
 
@@ -41,7 +41,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 
 def _line(text: str) -> str:
-    """Foreign text as one line that steers no terminal."""
+    """Foreign text on one line, without control characters."""
     from star_mlx.formatting import harmless
 
     return harmless(text).replace("\n", "\u240a")
@@ -90,7 +90,7 @@ def _left_out(found: Comparison) -> list[str]:
 
 
 def _table(rows: dict[str, Paired], head: str, width: int) -> Table:
-    """A row a comparison; in words too whether it is better, where there is room for that."""
+    """One row per comparison, with the verdict in words if the width allows it."""
     from rich.console import Console
 
     table = _made(rows, head, verdict=True)
@@ -125,7 +125,7 @@ def _made(rows: dict[str, Paired], head: str, *, verdict: bool) -> Table:
 
 
 def _share(right: int, n: int) -> str:
-    """``"46.2 [42-51]"``, in per cent; ``"100 [84-100]"``, which is no longer."""
+    """``"46.2 [42-51]"``, in per cent; ``"100 [84-100]"`` without a decimal, to be no wider."""
     from star_mlx.formatting import interval, percent
     from star_mlx.measure.accuracy import wilson
 

@@ -1,4 +1,4 @@
-"""``star-mlx doctor``: whether this machine can run the loop."""
+"""``star-mlx doctor``: check whether this machine can run the loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import click
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="The checks as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def doctor(as_json: bool) -> None:
-    """Check this machine: device, memory, libraries, and what to do where something is missing.
+    """Check the device, memory and libraries of this machine, and say how to fix what is missing.
 
-    Exit code 1 where a check fails.
+    Exits with code 1 if a check fails.
     """
     from star_mlx.engine.doctor import examine
 

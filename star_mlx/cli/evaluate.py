@@ -1,4 +1,4 @@
-"""``star-mlx evaluate``: measure a model of a run, or an adapter, and compare it with others."""
+"""``star-mlx evaluate``: measure a run's model, or an adapter, and compare it with others."""
 
 from __future__ import annotations
 
@@ -15,50 +15,52 @@ from star_mlx.cli.recipe_options import Given, recipe_options
     "--run",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The run folder, or that of a baseline.",
+    help="The folder of a run or a baseline.",
 )
 @click.option(
     "--adapter",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="An adapter that is in no run, with the recipe options below, instead of --run.",
+    help="Measure an adapter outside of a run, with the recipe options below, instead of --run.",
 )
 @recipe_options
 @click.option(
     "--iteration",
     metavar="N",
-    help="Whose model: a number, best, last, few-shot (the base), or zero-shot [default: best]. "
-    "Of an --adapter the number it was trained as [default: 1].",
+    help="The model to measure: a number, best, last, few-shot (the base) or zero-shot "
+    "[default: best]. With --adapter: the iteration it was trained as [default: 1].",
 )
 @click.option(
     "--split",
     type=click.Choice(["dev", "test", "train"]),
     default="dev",
     show_default=True,
-    help="Which problems. Read the test split once, when all is decided.",
+    help="The problems to measure on. Use the test split once, after all choices are made.",
 )
-@click.option("--max-samples", "limit", type=click.IntRange(min=1), help="The first so many.")
+@click.option(
+    "--max-samples", "limit", type=click.IntRange(min=1), help="Use only the first problems."
+)
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Attempts at each problem, for pass@k and maj@k; needs --temperature.",
+    help="Attempts per problem, for pass@k and maj@k; more than 1 needs --temperature.",
 )
 @click.option(
     "--temperature",
     type=click.FloatRange(min=0),
-    help="By default the recipe's for measuring.",
+    help="Sampling temperature [default: the recipe's evaluate.temperature].",
 )
 @click.option(
     "--against",
     multiple=True,
     metavar="WHAT",
-    help="Compare, problem by problem, with: what --iteration takes, the run's baselines direct "
-    "and sft, or another run's folder; an --adapter with few-shot, zero-shot or another adapter's "
-    "folder. May be given several times.",
+    help="Compare problem by problem with a value of --iteration, direct or sft (the run's "
+    "baselines), or another run's folder. With --adapter: with few-shot, zero-shot or another "
+    "adapter's folder. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def evaluate(
     given: Given,
     run: Path | None,
@@ -71,11 +73,10 @@ def evaluate(
     against: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Measure a model of a run on a split: accuracy with its 95% interval, by class.
+    """Measure a model of a run on a split: accuracy with its 95% interval, overall and by class.
 
-    The result is also a file in the run's folder results/. What was measured before is not made
-    again, and an interrupted measurement goes on where it stopped. With --adapter the result is
-    printed only.
+    The result is printed and saved in RUN/results/; with --adapter it is only printed. Earlier
+    measurements are reused, and an interrupted one continues where it stopped.
     """
     _one_of(run, adapter, given)
     if samples > 1 and not temperature:

@@ -1,4 +1,4 @@
-"""``star-mlx export``: a run's model in the form that other programs load."""
+"""``star-mlx export``: write a run's model in a format that other programs load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     default="best",
     show_default=True,
     metavar="N",
-    help="Whose model: a number, best or last.",
+    help="The iteration to export: a number, best or last.",
 )
 @click.option(
     "--format",
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The folder to write: new, or empty.",
+    help="The folder to write, new or empty.",
 )
 @click.option(
     "--verify",
     is_flag=True,
-    help="peft and fused: compare the logits with torch, on the run's own prompts; needs "
+    help="peft, fused: compare the logits with torch's on the run's own prompts. Needs "
     "pip install 'star-mlx[peft]'.",
 )
 @click.option(
@@ -51,36 +51,39 @@ if TYPE_CHECKING:
     type=click.Choice(GGUF_KINDS),
     default=GGUF_KINDS[1],
     show_default=True,
-    help="gguf, and --with-base: the type of the matrices.",
+    help="gguf, --with-base: the type of the weight matrices.",
 )
 @click.option(
     "--with-base",
     is_flag=True,
-    help="gguf-lora: also the base it goes on, as a GGUF file, for one that was not imported from "
-    "such a file.",
+    help="gguf-lora: also write the base as a GGUF file, for a base that was not imported from "
+    "one.",
 )
 @click.option(
     "--quantize",
     type=click.Choice(["2", "3", "4", "5", "6", "8"]),
-    help="fused: bits a weight, with the gate below. By default float32, exactly what was trained.",
+    help="fused: bits per weight, checked by the gate below. The default is float32, exactly the "
+    "trained weights.",
 )
 @click.option(
     "--gate-problems",
     type=click.IntRange(min=1),
     default=GATE_PROBLEMS,
     show_default=True,
-    help="The gate of --quantize: dev problems to answer with and without quantization.",
+    help="Gate of --quantize: dev problems to answer with and without quantization.",
 )
 @click.option(
     "--gate-changed",
     type=click.FloatRange(0, 1),
     default=GATE_CHANGED,
     show_default=True,
-    help="The share of those answers' texts that may change.",
+    help="Gate of --quantize: share of the greedy outputs that may change.",
 )
 @pulled_options
-@click.option("--force", is_flag=True, help="Write also what differs by more than is allowed.")
-@click.option("--json", "as_json", is_flag=True, help="What was written and measured, as JSON.")
+@click.option("--force", is_flag=True, help="Write even if the difference is more than allowed.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print what was written and measured as JSON."
+)
 def export(
     run: Path,
     iteration: str,
@@ -97,10 +100,11 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the model of a RUN's iteration for other programs, with what shows that it is the same.
+    """Export the model of an iteration of a RUN for other programs, with the measured difference
+    from the trained model.
 
-    RUN may also be a folder that `star-mlx pull` fetched. Nothing is written where it differs from
-    what was trained by more than is allowed.
+    RUN may also be a folder fetched by `star-mlx pull`. If the difference is more than allowed,
+    nothing is written.
     """
     if verify and form not in ("peft", "fused"):
         raise click.UsageError(f"--verify compares --format peft and fused, not {form}")
@@ -131,7 +135,7 @@ def export(
 
 
 def _lines(done: Exported) -> list[str]:
-    """What was written and measured, for a person."""
+    """The lines printed without ``--json``: what was written and measured."""
     lines = [f"{done.format} of iteration {done.iteration} of {done.run}"]
     if (found := done.parity) is not None:
         lines.append(_parity(found, found))

@@ -1,4 +1,4 @@
-"""``star-mlx export-data``: the training set, from attempts or of a run."""
+"""``star-mlx export-data``: write the training set of attempts or of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from star_mlx.cli.step_options import again, force_option, json_option, out_opti
     "--run",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="A run whose training set is written, instead of ATTEMPTS.",
+    help="Write the training set of this run, instead of ATTEMPTS.",
 )
 @click.option(
     "--iteration",
@@ -34,15 +34,16 @@ from star_mlx.cli.step_options import again, force_option, json_option, out_opti
     type=click.Choice(["examples", "prompt-completion", "query-response", "messages"]),
     default="examples",
     show_default=True,
-    help="star-mlx's own rows, with the tokens as they were generated, or other people's.",
+    help="Row format: examples has the tokens as they were generated, the others are text for "
+    "other trainers.",
 )
 @click.option(
     "--carry",
     multiple=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The examples of an earlier iteration to train on too, where the recipe has "
-    "star.carry_over; the oldest first.",
+    help="Examples of an earlier iteration to include, if the recipe sets star.carry_over. May be "
+    "repeated, oldest first.",
 )
 @force_option
 @json_option
@@ -57,10 +58,10 @@ def export_data(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write what may be trained on: of the ATTEMPTS that star-mlx generate and rationalize wrote,
-    or of a run's iteration.
+    """Write the training examples from ATTEMPTS, the files of star-mlx generate and rationalize,
+    or of an iteration of a run.
 
-    Kept is what ended by itself in the right answer, the same rationale once.
+    Attempts that finished with the right answer are kept, each distinct rationale once.
     """
     if (run is None) == (not attempts):
         raise click.UsageError("give either files of ATTEMPTS or --run")

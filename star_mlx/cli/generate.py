@@ -34,7 +34,7 @@ from star_mlx.cli.step_options import (
 @click.option(
     "--k",
     type=click.IntRange(min=1),
-    help="Attempts at each problem (generate.samples); more than 1 needs a temperature.",
+    help="Attempts per problem (generate.samples); more than 1 needs --temperature.",
 )
 @click.option(
     "--temperature", type=click.FloatRange(min=0), help="0 is greedy (generate.temperature)."
@@ -60,7 +60,7 @@ def generate(
 ) -> None:
     """Attempt the problems that an iteration draws, and write the attempts to a file.
 
-    Stopped, the same command goes on where it was.
+    If it is interrupted, run the same command again to continue.
     """
     from star_mlx import steps, tui
 

@@ -1,4 +1,4 @@
-"""``star-mlx grade``: grade completions that exist already."""
+"""``star-mlx grade``: grade existing completions."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import click
     "name",
     required=True,
     metavar="NAME",
-    help="The task, or a recipe file that names it.",
+    help="A task's name, or a recipe file that names the task.",
 )
 @click.option(
     "--disagreements",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="OUT.jsonl",
-    help="Write the rows here whose own 'correct' differs from the verdict.",
+    help="Write the rows whose own 'correct' differs from the verdict to this file.",
 )
-@click.option("--data", metavar="PATH", help="Where the task's data is, if it needs any.")
+@click.option("--data", metavar="PATH", help="The task's data, if it needs any.")
 def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -> None:
     """Grade the completions of a JSONL file and print the counts as one JSON object.
 
-    A row has a 'completion' and a 'gold' answer, or the fields of the task's own data; a boolean
-    'correct' in it is compared with the verdict. FILE may be - for standard input.
+    A row has a 'completion', and a 'gold' answer or the fields of the task's own data. If it has
+    a boolean 'correct', that is compared with the verdict. Use - as FILE for standard input.
     """
     import json
     import sys

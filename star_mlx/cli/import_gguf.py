@@ -1,4 +1,4 @@
-"""``star-mlx import-gguf``: a GGUF file to a model's folder."""
+"""``star-mlx import-gguf``: convert a GGUF file to a model folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import click
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The folder to write: new, or empty.",
+    help="The folder to write, new or empty.",
 )
 @click.option(
     "--bits",
     type=click.Choice(["4", "8"]),
-    help="Quantize the weights of an F32, F16 or BF16 file. By default they stay as they are.",
+    help="Quantize the weights of an F32, F16 or BF16 file. By default they are kept as they are.",
 )
 def import_gguf(file: Path, out: Path, bits: str | None) -> None:
     """Import a llama-family GGUF file (Q4_0, Q4_1, Q8_0, F16, BF16, F32) as a base model.
 
-    The values of quantized weights stay the same to the last bit.
+    Quantized weights keep their exact values.
     """
     from star_mlx.gguf.importing import import_gguf as run
 

@@ -1,4 +1,4 @@
-"""``star-mlx init-task``: a recipe for one's own data."""
+"""``star-mlx init-task``: write a recipe for your own data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ import click
     help="The recipe to write.",
 )
 @click.option("--model", help="The base: a folder, or owner/name[@revision] on the Hub.")
-@click.option("--question", metavar="FIELD", help="The field of the question, not guessed.")
-@click.option("--answer", metavar="FIELD", help="The field of the right answer, not guessed.")
+@click.option("--question", metavar="FIELD", help="The field of the question [default: guessed].")
+@click.option("--answer", metavar="FIELD", help="The field of the right answer [default: guessed].")
 @click.option(
-    "--choices", metavar="FIELD", help="The field of the choices, or FIELD,FIELD,... with one each."
+    "--choices",
+    metavar="FIELD",
+    help="The field of the choices, or FIELD,FIELD,... with one choice each.",
 )
-@click.option("--force", is_flag=True, help="Write over files that exist.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def init_task(
     file: Path,
     out: Path,
@@ -33,7 +35,7 @@ def init_task(
     force: bool,
 ) -> None:
     """Write a recipe for your own data: questions with answers in a JSONL, JSON, CSV, TSV or
-    Parquet file. Which field is what is guessed, and every guess explained in the recipe.
+    Parquet file. The meaning of each field is guessed, and the recipe explains every guess.
     """
     from star_mlx.formatting import harmless
     from star_mlx.init_task import init_task as write

@@ -1,4 +1,4 @@
-"""``star-mlx ledger``: what became of every problem."""
+"""``star-mlx ledger``: show which problems a run has solved."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 @click.option(
     "--never-solved",
     is_flag=True,
-    help="Only the ids of the problems that were solved neither directly nor by hint, one a line.",
+    help="Print only the ids of problems never solved, directly or with a hint, one per line.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Every problem's iterations, as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the iterations of every problem as JSON."
+)
 def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
-    """Show which problems a run has solved directly, only by hint, or never, and what each
-    iteration newly solved and forgot."""
+    """Show which problems a run has solved directly, only with a hint, or never, and which ones
+    each iteration newly solved or forgot."""
     if never_solved and as_json:
         raise click.UsageError("give --never-solved or --json, not both")
     from star_mlx.store import ledger as ledgers

@@ -1,4 +1,4 @@
-"""``star-mlx loop``: run Algorithm 1, or go on with a run."""
+"""``star-mlx loop``: run Algorithm 1, or resume a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _trackers(
 
 
 def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --track, whose value is the names of trackers that can be used."""
+    """Add --track to a command; its value is checked to name trackers that can be used."""
     return click.option(
         "--track",
         multiple=True,
@@ -34,8 +34,8 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="STAR_MLX_TRACK",
         show_envvar=True,
         callback=_trackers,
-        help="Also tell an experiment tracker of the run: wandb, trackio, tensorboard, mlflow or "
-        "none; several separated by commas.",
+        help="Log the run to experiment trackers, separated by commas: wandb, trackio, "
+        "tensorboard, mlflow or none.",
     )(command)
 
 
@@ -45,17 +45,17 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
     "--run",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The run folder; one that exists is gone on with. By default a new one in runs/.",
+    help="Run folder. An existing run is resumed [default: a new one in runs/].",
 )
 @click.option(
     "--rationalize/--no-rationalize",
     default=None,
-    help="Whether failures are tried again with the answer as a hint.",
+    help="Try failures again with the answer as a hint.",
 )
 @track_option
-@click.option("--dry-run", is_flag=True, help="Print the whole recipe and its schedule, and exit.")
-@click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--dry-run", is_flag=True, help="Print the full recipe and its schedule, and exit.")
+@click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def loop(
     given: Given,
     run: Path | None,
@@ -65,9 +65,9 @@ def loop(
     plain: bool,
     as_json: bool,
 ) -> None:
-    """Run the STaR loop, or go on with a run that was stopped.
+    """Run the STaR loop, or resume a stopped run.
 
-    What the options leave out is as the recipe has it: that of --recipe, else of the run, else the
+    Settings not given as options come from the recipe: that of --recipe, else of the run, else the
     shipped one with the task's name.
     """
     try:
@@ -83,12 +83,12 @@ def loop(
 def run_on_screen(
     recipe: Recipe, run: Path | None, plain: bool, as_json: bool, track: Sequence[str]
 ) -> None:
-    """Run a recipe in a run folder, a new one by default, with its events on the screen and told
-    to the trackers."""
+    """Run a recipe in a run folder, a new one by default; its events go to the screen and to the
+    trackers."""
     from star_mlx import api, tui
     from star_mlx.recipe import opening
 
-    task, _ = opening.open_task(recipe)  # what is wrong with it is said before anything is loaded
+    task, _ = opening.open_task(recipe)  # reports its errors before anything is loaded
     folder = run or api.new_folder(task)
     try:
         with tui.screen(json=as_json, plain=plain) as screen:
@@ -105,7 +105,7 @@ def _stopped(run: Path | None) -> None:
 
 
 def _show(recipe: Recipe, as_json: bool) -> None:
-    """The resolved recipe, as YAML that is a recipe again, and how long each iteration trains."""
+    """Print the resolved recipe as YAML, usable as a recipe, and how long each iteration trains."""
     import json
 
     import yaml
@@ -116,7 +116,7 @@ def _show(recipe: Recipe, as_json: bool) -> None:
     values = settled(recipe, task)
     options = values["task"]["options"]
     if options.get("data") or options.get("path"):
-        task.problems("train")  # files that are here are looked into as well
+        task.problems("train")  # checks local files too
     from star_mlx.star import amount
 
     star = recipe.star

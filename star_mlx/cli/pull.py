@@ -1,4 +1,4 @@
-"""``star-mlx pull``: what was pushed, back from the Hugging Face Hub."""
+"""``star-mlx pull``: fetch a pushed adapter from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from star_mlx.store import names
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The folder to write: new, or empty [default: pulled/USER--NAME].",
+    help="The folder to write, new or empty [default: pulled/USER--NAME].",
 )
-@click.option("--json", "as_json", is_flag=True, help="What was fetched, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
 def pull(name: str, out: Path | None, as_json: bool) -> None:
-    """Fetch what `star-mlx push` sent, check it, and say how to try it.
+    """Fetch a repository that `star-mlx push` made, verify it, and print how to try it.
 
-    Only data is fetched, no code, and every file must have the hash that its push recorded.
+    No code is fetched, only data, and every file must match the hash recorded by its push.
     """
     from star_mlx.formatting import harmless
     from star_mlx.share.pull import pull as fetch

@@ -1,4 +1,4 @@
-"""Options of the commands that take a pulled folder in the place of a run."""
+"""Options of the commands that accept a pulled folder instead of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def pulled_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--trust-remote-code",
             is_flag=True,
-            help="Run Python code that comes with the base of a pulled adapter.",
+            help="Allow Python code that comes with the base of a pulled adapter to run.",
         ),
         click.option(
             "--model",
             metavar="DIR",
-            help="Where the base of a pulled adapter is, if it is not on the Hub.",
+            help="The base of a pulled adapter, if it is not on the Hub.",
         ),
     ):
         command = add(command)

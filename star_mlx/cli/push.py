@@ -1,4 +1,4 @@
-"""``star-mlx push``: a run to the Hugging Face Hub."""
+"""``star-mlx push``: upload a run to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
     default="best",
     show_default=True,
     metavar="N",
-    help="Whose adapter: a number, best or last.",
+    help="The iteration whose adapter to push: a number, best or last.",
 )
 @click.option(
     "--format",
     "formats",
     multiple=True,
     type=click.Choice(FORMATS),
-    help="What to send; may be given several times. By default mlx, at the root, and peft beside "
-    "it where PEFT has a place for the adapter.",
+    help="The format to push; may be repeated [default: mlx at the root, and peft beside it if "
+    "PEFT supports the adapter].",
 )
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.option(
-    "--revision", metavar="BRANCH", help="The branch, made if there is none [default: main]."
+    "--revision", metavar="BRANCH", help="The branch, created if missing [default: main]."
 )
 @click.option("--pr", is_flag=True, help="Open a pull request instead of a commit to main.")
 @click.option(
     "--dataset",
     is_flag=True,
-    help="Send the rationales the run kept too, to the data set USER/NAME-rationales.",
+    help="Also push the rationales the run kept, to the data set USER/NAME-rationales.",
 )
 @click.option(
     "--dataset-format",
     type=click.Choice(["jsonl", "parquet"]),
     default="jsonl",
     show_default=True,
-    help="The form of that data set.",
+    help="The file format of that data set.",
 )
 @click.option(
     "--license", "license_id", metavar="ID", help="The license [default: that of the base]."
 )
-@click.option("--no-samples", is_flag=True, help="Show no dev problems with answers in the card.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@click.option("--json", "as_json", is_flag=True, help="What was sent, as JSON.")
+@click.option("--no-samples", is_flag=True, help="Leave sample answers out of the model card.")
+@click.option("--dry-run", is_flag=True, help="Print what would be pushed, and push nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was pushed as JSON.")
 def push(
     run: Path,
     repo: str,
@@ -70,10 +70,10 @@ def push(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Send a RUN's adapter to the Hugging Face Hub, with a model card made from the run.
+    """Push a RUN's adapter to the Hugging Face Hub, with a model card made from the run.
 
-    One commit, or none where the repository holds all of it already. The token is that of HF_TOKEN
-    or of `hf auth login`.
+    Makes one commit, or none if the repository is already up to date. The token is taken from
+    HF_TOKEN or from `hf auth login`.
     """
     from star_mlx.share import push as share
 
@@ -99,7 +99,7 @@ def push(
 
 
 def _tell(event: Event) -> None:
-    """Notices go to standard error: standard output may be JSON."""
+    """Print notices to standard error, because standard output may be JSON."""
     from star_mlx.events import Notice
     from star_mlx.formatting import harmless
 
@@ -108,7 +108,7 @@ def _tell(event: Event) -> None:
 
 
 def _lines(done: Pushed) -> list[str]:
-    """What was sent, or would be, for a person."""
+    """The lines printed without ``--json``: what was pushed, or would be."""
     from rich.filesize import decimal
 
     kind = "data set" if done.kind == "dataset" else "repository"

@@ -43,9 +43,10 @@ def rationalize(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Attempt what failed in ATTEMPTS again, with the answer as a hint.
+    """Attempt the problems that failed in ATTEMPTS again, with the answer as a hint.
 
-    ATTEMPTS is what star-mlx generate wrote. Stopped, the same command goes on where it was.
+    ATTEMPTS is a file of star-mlx generate. If it is interrupted, run the same command again to
+    continue.
     """
     from star_mlx import steps, tui
 

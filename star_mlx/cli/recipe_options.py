@@ -1,4 +1,4 @@
-"""The options that say what is learned and how, for the commands that take a recipe."""
+"""The options of the commands that take a recipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the options say; None where one was not given."""
+    """The values of the options; None if one was not given."""
 
     task: str | None
     recipe: str | None
@@ -32,8 +32,8 @@ class Given:
     def load(self, run: Path | None = None, **more: Any) -> Recipe:
         """The recipe: that of --recipe, else of the run, else the shipped one named as the task.
 
-        A --task MODULE:CLASS is the user's own, so it may be imported; with a run that exists it is
-        that run's task.
+        --task MODULE:CLASS allows that class to be imported; if the run exists, the class is the
+        run's task.
         """
         from star_mlx.recipe import loading as recipes
 
@@ -47,7 +47,7 @@ class Given:
         if given["task"] is None and self.recipe is None and run is not None:
             if not (run / names.RECIPE).is_file():
                 raise RunError(
-                    f"{run} is no run to go on with: give --task or --recipe to begin one"
+                    f"there is no run to resume in {run}: give --task or --recipe to start one"
                 )
             from star_mlx.recipe.opening import resume_recipe
 
@@ -56,7 +56,7 @@ class Given:
 
 
 _OPTIONS = (
-    click.option("--task", help="What to learn: a task's name (star-mlx tasks) or a recipe file."),
+    click.option("--task", help="The task to learn: a name (see star-mlx tasks) or a recipe file."),
     click.option(
         "--recipe", metavar="FILE", help="A recipe file, or the name of a shipped recipe."
     ),
@@ -65,19 +65,19 @@ _OPTIONS = (
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set one setting of the recipe; may be given several times.",
+        help="Set one setting of the recipe; may be repeated.",
     ),
     click.option(
-        "--data", metavar="PATH", help="Where the task's data is; without it, from the Hub."
+        "--data", metavar="PATH", help="The task's data [default: downloaded from the Hub]."
     ),
     click.option("--model", help="The base: tiny, a folder, or owner/name[@revision] on the Hub."),
     click.option(
         "--trust-remote-code",
         is_flag=True,
         default=None,
-        help="Run Python code that comes with the model.",
+        help="Allow Python code that comes with the model to run.",
     ),
-    click.option("--seed", type=int, help="What every random choice follows from."),
+    click.option("--seed", type=int, help="The seed of every random choice."),
 )
 
 

@@ -1,4 +1,4 @@
-"""``star-mlx report``: a page of a run, or of several beside each other."""
+"""``star-mlx report``: write a page about a run, or about several side by side."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import click
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where to write it [default: report/ in the RUN, or with several runs "
+    help="The folder to write [default: report/ in the RUN; with several runs, "
     "report-with-others/ in the first].",
 )
 @click.option(
     "--samples-bytes",
     type=click.IntRange(min=0),
     metavar="N",
-    help="About how much of the page attempts may take; 0 leaves them out [default: 1200000].",
+    help="Approximate space for attempts in the page; 0 leaves them out [default: 1200000].",
 )
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the web browser.")
 def report(
     runs: tuple[Path, ...], out: Path | None, samples_bytes: int | None, open_it: bool
 ) -> None:
-    """Write a report of a RUN, or of several beside each other: one page that needs no network,
-    and its charts as SVG and PNG.
+    """Write a report of a RUN, or of several side by side: one page that needs no network, and
+    its charts as SVG and PNG.
 
-    It has the accuracy with intervals and paired tests, yields, the ledger, training curves,
+    It shows accuracy with intervals and paired tests, yields, the ledger, training curves,
     seconds and tokens, the quality of the rationales, a browser of attempts, and the recipe.
-    An earlier report in its place is replaced. A run that is being written can be reported on.
+    An earlier report in the same folder is replaced. The run may still be in progress.
     """
     from datetime import datetime, timezone
 

@@ -1,4 +1,4 @@
-"""The recipe's settings as a section of a command's help, read off the recipe itself."""
+"""The section of a command's help that lists the recipe's settings, made from the recipe type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES = {int: "int", float: "number", bool: "true|false", str: "text", dict: "m
 
 
 class WithSettings(click.Command):
-    """A command whose help ends in the list of what ``--set`` can set."""
+    """A command whose help ends with the settings that ``--set`` takes."""
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Settings (--set KEY=VALUE, or KEY: VALUE in a recipe file)"):
@@ -25,8 +25,8 @@ class WithSettings(click.Command):
 
 
 def settings(group: Any = None) -> Iterator[tuple[str, str]]:
-    """Every setting of a recipe, or of a group of them (a task's options): its key path with its
-    type, and what it is for with its default."""
+    """Yield (key path, type with description and default) for every setting of a recipe, or of a
+    group of settings such as a task's options."""
     from star_mlx.recipe.layers import keys
     from star_mlx.settings import Recipe
 

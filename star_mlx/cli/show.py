@@ -1,4 +1,4 @@
-"""``star-mlx show``: what a run brought."""
+"""``star-mlx show``: show the iterations of a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The recipe and the metrics as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the recipe and the metrics as JSON.")
 def show(run: Path, as_json: bool) -> None:
-    """Show a run's iterations: what was solved, kept and trained on, and the dev accuracy."""
+    """Show the iterations of a run: problems solved, examples kept and trained on, dev accuracy."""
     from star_mlx.store import reading
 
     record = reading.read(run)

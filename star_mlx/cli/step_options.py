@@ -1,4 +1,4 @@
-"""What the commands that do one step have in common: options, and what they print."""
+"""Options and output shared by the commands that do one step of an iteration."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ iteration_option = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="The iteration of the loop that this is a step of.",
+    help="The iteration that this step belongs to.",
 )
 adapter_option = click.option(
     "--adapter",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The adapter of the iteration before; without it, the base.",
+    help="The adapter of the previous iteration [default: none, the base].",
 )
-force_option = click.option("--force", is_flag=True, help="Write over what is there.")
+force_option = click.option("--force", is_flag=True, help="Overwrite the existing file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 
 
@@ -41,13 +41,13 @@ def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def settled(given: Given, short: Mapping[str, Any], **more: Any) -> Recipe:
-    """The recipe of the options, with settings by their short names over those of ``--set``."""
+    """The recipe of the options; short options such as ``--lr`` override those of ``--set``."""
     sets = [f"{key}={value}" for key, value in short.items() if value is not None]
     return given.load(overrides=(*given.overrides, *sets), **more)
 
 
 def again(given: Given, short: Mapping[str, Any] | None = None) -> str:
-    """The recipe options as they were given, for the next command."""
+    """The recipe options as they were given, as arguments for the next command."""
     words: list[str] = []
     for name in ("task", "recipe", "data", "model", "seed"):
         value = getattr(given, name)
@@ -61,7 +61,7 @@ def again(given: Given, short: Mapping[str, Any] | None = None) -> str:
 
 
 def tell(summary: Mapping[str, Any], line: str, following: str, as_json: bool) -> None:
-    """One line of what was done and the command that comes next; or the counts as JSON."""
+    """Print one line about the result and the next command, or the counts as JSON."""
     if as_json:
         click.echo(json.dumps(summary))
         return

@@ -1,4 +1,4 @@
-"""``star-mlx tasks``: what there is to learn."""
+"""``star-mlx tasks``: list the tasks."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def tasks(name: str | None) -> None:
     width = max(map(len, described))
     for task, text in described.items():
         click.echo(f"{task:<{width}}  {text}")
-    click.echo("\nthe options of one: star-mlx tasks NAME")
+    click.echo("\noptions of a task: star-mlx tasks NAME")
     click.echo(f"shipped recipes: {', '.join(shipped())}")

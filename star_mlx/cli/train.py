@@ -1,4 +1,4 @@
-"""``star-mlx train``: the last step of an iteration by hand; also on other people's rows."""
+"""``star-mlx train``: the last step of an iteration by hand, also on rows from elsewhere."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from star_mlx.cli.step_options import again, json_option, out_option, settled, t
     "--iteration",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Sets the seed and how long to train; by default the examples' own, or 1.",
+    help="Sets the seed and how long to train [default: that of the examples, or 1].",
 )
-@out_option("The adapter's folder, a new one.")
+@out_option("The folder of the adapter, which must be new.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes instead.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the rows.")
 @click.option("--lr", type=float, help="The learning rate (train.learning_rate).")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Examples a step.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Examples per step.")
 @click.option(
     "--on-bad-row",
     type=click.Choice(["fail", "skip"]),
@@ -46,11 +46,11 @@ def train(
     on_bad_row: Any,
     as_json: bool,
 ) -> None:
-    """Train a fresh adapter on the base, with the rows of a JSONL, JSON, CSV or Parquet file.
+    """Train a fresh adapter on the base, on the rows of a JSONL, JSON, CSV or Parquet file.
 
-    A row has the fields of star-mlx export-data, or messages (the last turn, the assistant's, is
+    A row has the fields of star-mlx export-data, or messages (the last one, the assistant's, is
     learned), query and response, instruction (with or without input) and output, or prompt and
-    completion. Without --steps or --epochs, how long is as the recipe has it for the iteration.
+    completion. Without --steps and --epochs, the recipe's schedule for the iteration applies.
     """
     if steps is not None and epochs is not None:
         raise click.UsageError("--steps and --epochs exclude each other: give one")

@@ -1,4 +1,4 @@
-"""``star-mlx try``: ask what a run has trained, or what was pulled."""
+"""``star-mlx try``: ask the model of a run, or a pulled one, a question."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     default="last",
     show_default=True,
     metavar="N",
-    help="Whose model to ask: an iteration's number (0 is the base), best or last.",
+    help="The model to ask: an iteration's number (0 is the base), best or last.",
 )
 @pulled_options
-@click.option("--json", "as_json", is_flag=True, help="Everything about the answer, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer in full, as JSON.")
 def try_(
     run: Path,
     question: str,
@@ -34,9 +34,9 @@ def try_(
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
-    """Ask a run's model a question, such as '7 8 + 4 5'; it shows its rationale and answer.
+    """Ask a run's model a question, such as '7 8 + 4 5', and show its rationale and answer.
 
-    RUN may also be a folder that `star-mlx pull` fetched.
+    RUN may also be a folder fetched by `star-mlx pull`.
     """
     asked = _ask(run, question, iteration, model, trust_remote_code)
     if as_json:

@@ -1,4 +1,4 @@
-"""``star-mlx watch``: look on at a run that another process drives."""
+"""``star-mlx watch``: follow a run that another process drives."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--once", is_flag=True, help="Print how the run stands now, and exit.")
+@click.option("--once", is_flag=True, help="Print the current state of the run, and exit.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often the run's files are read.",
+    help="Time between two reads of the run's files.",
 )
-@click.option("--plain", is_flag=True, help="Plain lines, even on a terminal.")
+@click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 def watch(run: Path, once: bool, interval: float, plain: bool) -> None:
-    """Show a run that another process drives, from its files alone, until it is finished; Ctrl-C
-    ends the watching and not the run."""
+    """Follow a run that another process drives, by reading its files, until it finishes. Ctrl-C
+    stops watching, not the run."""
     from star_mlx import tui
     from star_mlx.progress import watch as watching
 
@@ -29,7 +29,7 @@ def watch(run: Path, once: bool, interval: float, plain: bool) -> None:
     if once:
         tui.show_once(next(states), plain=plain)
         return
-    first = next(states)  # what is no run is said before anything is drawn
+    first = next(states)  # raises for a folder that is no run before anything is drawn
     try:
         with tui.watching(plain=plain) as screen:
             screen.show(first)

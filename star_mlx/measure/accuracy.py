@@ -12,7 +12,7 @@ from star_mlx.types import Attempt, Evaluation, Problem, Split
 
 
 def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """The score interval of a proportion (Wilson 1927), as fractions; (0, 1) where n is 0."""
+    """The score interval of a proportion (Wilson 1927), as fractions; (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -29,13 +29,13 @@ def ci95(correct: float, n: float) -> tuple[float, float]:
 
 
 def counted(correct: int, n: int) -> dict[str, Any]:
-    """So many right of ``n`` as the files have it: with the accuracy and its interval."""
+    """The counts with the accuracy and its interval, in the form used in files."""
     accuracy = round(correct / n, 6) if n else 0.0
     return {"n": n, "correct": correct, "accuracy": accuracy, "ci95": list(ci95(correct, n))}
 
 
 def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]) -> Evaluation:
-    """Count the right attempts, in all and by the problems' class."""
+    """Count the right attempts, overall and by the problems' class."""
     by_class: dict[str, tuple[int, int]] = {}
     for problem, attempt in zip(problems, attempts, strict=True):
         n, correct = by_class.get(problem.group, (0, 0))
@@ -45,7 +45,7 @@ def tally(split: Split, problems: Sequence[Problem], attempts: Sequence[Attempt]
 
 
 def measured(evaluation: Evaluation, classes: str = "") -> Measured:
-    """An evaluation as a metrics line has it; ``classes`` says what the classes are."""
+    """An evaluation as in a metrics line; ``classes`` is the meaning of the classes."""
     n, correct = evaluation.n, evaluation.correct
     by_class = {name: ClassCounts(*counts) for name, counts in evaluation.by_class.items()}
     share = round(evaluation.accuracy, 6)
@@ -53,6 +53,6 @@ def measured(evaluation: Evaluation, classes: str = "") -> Measured:
 
 
 def evaluation(entry: Measured, verdicts: Mapping[str, bool]) -> Evaluation:
-    """The evaluation that a metrics line has, with its verdicts."""
+    """The evaluation of a metrics line, with its verdicts."""
     by_class = {name: (counts.n, counts.correct) for name, counts in entry.by_class.items()}
     return Evaluation(entry.split, entry.n, entry.correct, by_class, verdicts)

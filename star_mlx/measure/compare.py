@@ -1,4 +1,4 @@
-"""Two runs on the same dev problems, pair by pair."""
+"""Compare two runs on the same dev problems, pair by pair."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RightOrNot = Mapping[str, bool]  # problem id -> right or not
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A model of a run with its dev verdicts; ``name`` is what to call it."""
+    """A model of a run with its dev verdicts; ``name`` is its name in the output."""
 
     run: RunRecord
     number: int
@@ -32,12 +32,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models on the dev problems that both were measured on; ``better`` of a pair counts what
-    only the second has right.
+    """The comparison of two models on the dev problems that both were measured on; ``better`` of a
+    pair counts the problems that only the second has right.
 
-    ``only_first`` and ``only_second`` count problems that one alone was measured on, ``changed``
-    those whose id stands for something else in the other run: all these are left out.
-    ``by_iteration`` compares the iterations of the same number.
+    ``only_first`` and ``only_second`` count problems that only one was measured on, ``changed``
+    those whose id means another problem in the other run; all these are left out.
+    ``by_iteration`` compares iterations with the same number.
     """
 
     first: Side
@@ -65,7 +65,7 @@ class Comparison:
         return self.pair.words(self.second.name, self.first.name)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """The whole comparison as plain data."""
         return {
             "first": _side_json(self.first, first_right(self.pair), self.pair.n),
             "second": _side_json(self.second, second_right(self.pair), self.pair.n),
@@ -82,22 +82,22 @@ class Comparison:
 
 
 def first_right(pair: Paired) -> int:
-    """How many the first of a pair has right."""
+    """The number of problems that the first of a pair has right."""
     return pair.both + pair.worse
 
 
 def second_right(pair: Paired) -> int:
-    """How many the second of a pair has right."""
+    """The number of problems that the second of a pair has right."""
     return pair.both + pair.better
 
 
 def find(text: str) -> tuple[Path, str]:
-    """``RUN`` or ``RUN:ITERATION`` as given -> the folder and which iteration, by default ``best``.
+    """Split ``RUN`` or ``RUN:ITERATION`` into the folder and the iteration, by default ``best``.
 
-    A folder whose own name has a colon is taken as it is.
+    A folder may have a colon in its own name.
 
     Raises:
-        RunError: the folder is there, but what follows the colon names no iteration.
+        RunError: the folder exists, but the text after the colon does not name an iteration.
     """
     before, colon, iteration = text.rpartition(":")
     if Path(text).is_dir() or not colon:
@@ -110,7 +110,7 @@ def find(text: str) -> tuple[Path, str]:
 
 
 def side(run: RunRecord, iteration: str, name: str | None = None) -> Side:
-    """A model of a run, named as ``which`` takes it. It need not have its adapter any more.
+    """A model of a run, named as for ``which``. Its adapter may have been deleted.
 
     Raises:
         RunError: the run has no such iteration, or it was not measured on dev.
@@ -127,7 +127,7 @@ def side(run: RunRecord, iteration: str, name: str | None = None) -> Side:
 
 
 def dev_verdicts(run: RunRecord, number: int, *, zero_shot: bool = False) -> dict[str, bool]:
-    """Who was right on dev in an iteration; empty where that was not measured.
+    """The dev verdicts of an iteration; empty if it was not measured.
 
     Raises:
         RunError: the file of attempts is damaged.
@@ -198,7 +198,7 @@ def _by_iteration(first: RunRecord, second: RunRecord, changed: Set[str]) -> dic
 def _changed(
     first: Side, second: Side, known: Known, other: Known, ids: Set[str]
 ) -> tuple[set[str], list[str]]:
-    """The ids that stand for different problems in the two runs, and what to warn of."""
+    """The ids that mean different problems in the two runs, and the warnings."""
     hashes = run_problems.data_hash(first.run), run_problems.data_hash(second.run)
     if hashes[0] == hashes[1]:
         return set(), []
@@ -217,7 +217,7 @@ def _asked(known: Known, id: str) -> tuple[object, str] | None:
 
 
 def _groups(ids: Iterable[str], known: Known) -> list[tuple[str, set[str]]]:
-    """The ids by class, numbers in order of size; none where there are no classes."""
+    """The ids by class, numbers in order of size; none if there are no classes."""
     groups: dict[str, set[str]] = {}
     for id in ids:
         if (problem := known.dev.get(id)) and problem.group:

@@ -1,4 +1,5 @@
-"""What attempts come to: counts with intervals, pass@k, votes, comparisons; data and words."""
+"""The findings of a measurement: counts with intervals, pass@k, votes, comparisons; as data and
+in words."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def _mean(values: Sequence[float]) -> float:
 def verdicts(
     task: Task, problems: Sequence[Problem], made: Sequence[Attempt], samples: int
 ) -> Mapping[str, bool]:
-    """Problem id -> right or not: of its one attempt, or of the majority of its samples."""
+    """Problem id -> whether its one attempt, or the majority of its samples, is right."""
     if samples == 1:
         return {a.id: a.correct for a in made}
     groups = [made[i : i + samples] for i in range(0, len(made), samples)]
@@ -81,9 +82,9 @@ def _majority(
 def _spread(shares: Sequence[float]) -> tuple[float, float]:
     """Wilson's 95% interval of the mean over problems, by their effective number.
 
-    Samples of a problem are alike, so k of them are worth less than k problems: the variance
-    between problems says how many independent answers they amount to (the design effect, Kish
-    1965); that is never taken as fewer than the problems there are.
+    Samples of a problem are correlated, so k of them are worth less than k problems. The variance
+    between problems gives the number of independent answers (the design effect, Kish 1965), which
+    is at least the number of problems.
     """
     n, mean = len(shares), statistics.fmean(shares)
     variance = statistics.variance(shares) if n > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Grading completions that exist already: a task's own reading and comparing, row by row."""
+"""Grade existing completions row by row, reading and comparing answers as a task does."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Grade = Literal["correct", "wrong", "not_found"]
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A row with what was read in its completion, and the verdict on that.
+    """A row with the answer read from its completion, and the verdict.
 
-    ``labelled`` is the boolean ``correct`` the row carries; None where it has none.
+    ``labelled`` is the row's own boolean ``correct``; None if it has none.
     """
 
     row: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Graded:
 
     @property
     def disagrees(self) -> bool:
-        """Whether the row carries a verdict, and another one."""
+        """Whether the row's own verdict differs."""
         return self.labelled is not None and self.labelled != (self.verdict == "correct")
 
     def as_json(self) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def graded(task: Task, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterato
     """Grade rows of a ``completion`` and a ``gold`` answer, or the task's own fields for one.
 
     Args:
-        task: Reads and compares.
-        rows: Each with its place, such as "FILE, line 3".
+        task: reads and compares the answers.
+        rows: each with its place, such as "FILE, line 3".
 
     Raises:
-        TaskError: a row that cannot be graded, with its place.
+        TaskError: a row cannot be graded; names its place.
     """
     for place, row in rows:
         try:
@@ -91,10 +91,10 @@ def counts(task: Task, results: Iterable[Graded]) -> dict[str, Any]:
 
 
 def json_rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of JSON lines, each with its place; lines with nothing in them are no rows.
+    """The objects of JSON lines, each with its place; empty lines are skipped.
 
     Raises:
-        TaskError: a line that is no JSON object in UTF-8, or no rows at all.
+        TaskError: a line is not a JSON object in UTF-8, or there are no rows.
     """
     number, any_row = 0, False
     for number, line in enumerate(lines, 1):
@@ -125,12 +125,12 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
 def grade_lines(
     task: Task, lines: Iterable[bytes], name: str, disagreements: Path | None = None
 ) -> dict[str, Any]:
-    """Grade JSON lines; with ``disagreements``, write the rows whose own label differs there.
+    """Grade JSON lines, and write the rows whose own label differs to ``disagreements``.
 
-    That file is written whole, and only after every row was graded.
+    That file is written atomically, after every row was graded.
 
     Raises:
-        TaskError: a row that cannot be graded, or a file that cannot be written.
+        TaskError: a row cannot be graded, or the file cannot be written.
     """
     differing = []
 
@@ -150,13 +150,13 @@ def grade_lines(
 
 
 def grade_file(task: Task, path: Path, disagreements: Path | None = None) -> dict[str, Any]:
-    """``grade_lines`` of a file.
+    """Grade the lines of a file; see ``grade_lines``.
 
     Raises:
-        TaskError: as there, or a file that cannot be opened or read.
+        TaskError: as there, or the file cannot be read.
     """
     if disagreements is not None and disagreements.resolve() == path.resolve():
-        raise TaskError(f"--disagreements {disagreements} is the file to be graded itself")
+        raise TaskError(f"--disagreements {disagreements} is the graded file: give another file")
     try:
         with open(path, "rb") as file:
             return grade_lines(task, file, str(path), disagreements)

@@ -1,6 +1,7 @@
-"""Is one model better than another on the same problems, and what do several samples make of one.
+"""Compare two models on the same problems, and combine several samples of one problem.
 
-Pure, and of the standard library alone; the interval of a proportion is ``accuracy.wilson``.
+Pure functions that use only the standard library; the interval of a proportion is
+``accuracy.wilson``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-ALPHA = 0.05  # from here on a difference counts as none
+ALPHA = 0.05  # p from which a difference is not significant
 LEAST = 0.0001  # the smallest p-value that is shown as a number
 
 PairedVerdict = Literal["better", "worse", "not different"]
@@ -19,9 +20,9 @@ PairedVerdict = Literal["better", "worse", "not different"]
 def mcnemar(better: int, worse: int) -> float:
     """The exact two-sided p-value of McNemar's test (McNemar 1947), from the discordant pairs.
 
-    Twice the smaller tail of a binomial with p = 1/2, at most 1; 1 where there are no such pairs.
-    Computed in integers, so that no number of pairs overflows; it is 0.0 only where a float has no
-    smaller value.
+    Twice the smaller tail of a binomial with p = 1/2, at most 1; 1 if there are no such pairs.
+    Computed in integers, so that no number of pairs overflows; it is 0.0 only if it is below the
+    smallest float.
 
     Raises:
         ValueError: a negative number of pairs.
@@ -38,8 +39,8 @@ def mcnemar(better: int, worse: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two models on the same ``n`` problems: right in both, in one (``better`` counts those that
-    only the new one has right, ``worse`` the reverse), in neither; ``p`` is McNemar's."""
+    """Two models on the same ``n`` problems: right in both, in only one (``better`` counts those
+    that only the new model has right, ``worse`` the reverse), in neither; ``p`` is McNemar's."""
 
     n: int
     both: int
@@ -50,7 +51,7 @@ class Paired:
 
     @property
     def verdict(self) -> PairedVerdict:
-        """What the new model is, at the 5% level."""
+        """Whether the new model is better, worse or not different, at the 5% level."""
         if self.p >= ALPHA:
             return "not different"
         return "better" if self.better > self.worse else "worse"
@@ -72,7 +73,7 @@ class Paired:
 
 
 def paired(old: Mapping[str, bool], new: Mapping[str, bool]) -> Paired:
-    """Compare who was right on the problems, by id, that both have."""
+    """Compare the verdicts on the problems, by id, that both have."""
     ids = old.keys() & new.keys()
     both = sum(old[i] and new[i] for i in ids)
     better = sum(new[i] and not old[i] for i in ids)
@@ -82,7 +83,7 @@ def paired(old: Mapping[str, bool], new: Mapping[str, bool]) -> Paired:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The chance that one of ``k`` samples is right, from ``n`` samples of which ``c`` are.
+    """The probability that one of ``k`` samples is right, from ``n`` samples with ``c`` right.
 
     The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. 2021 (arXiv 2107.03374), eq. 1.
 
@@ -98,9 +99,9 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def majority(answers: Sequence[str | None], equal: Callable[[str, str], bool]) -> str | None:
-    """The most frequent answer, as it was first given; None where nobody voted.
+    """The most frequent answer, as it was first given; None if there are no votes.
 
-    Samples without an answer do not vote; of answers with as many votes the first given wins.
+    Samples without an answer do not vote; of answers with equal votes the first given wins.
     Source: self-consistency, Wang et al. 2022 (arXiv 2203.11171).
     """
     votes: list[tuple[str, int]] = []
@@ -127,6 +128,6 @@ def p_cell(p: float) -> str:
 
 
 def _on_its_side(p: float, digits: int, form: str) -> str:
-    """A number to so many digits, or as many as it takes not to look like ``ALPHA``."""
+    """A number to ``digits`` digits, or more if it would otherwise look like ``ALPHA``."""
     shown = (f"{p:.{n}{form}}" for n in range(digits, 18))
     return next(text for text in shown if (float(text) < ALPHA) == (p < ALPHA))

@@ -13,10 +13,10 @@ from star_mlx.types import Problem, Task
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a run's problems: its task, and the train and dev problems by id.
+    """The known problems of a run: its task, and the train and dev problems by id.
 
-    Where they cannot be had, because the data is gone or is another by now, ``task`` is None, there
-    are no problems, and ``why_not`` says why.
+    If they cannot be loaded, because the data is gone or has changed, ``task`` is None, there are
+    no problems, and ``why_not`` says why.
     """
 
     task: Task | None = None
@@ -26,7 +26,7 @@ class Known:
 
 
 def of_run(record: RunRecord) -> Known:
-    """The problems that a run was made with, as its recipe names them."""
+    """Load the problems that a run was made with, from its recipe."""
     try:
         task, _ = opening.open_task(opening.resume_recipe(record.path))
         found = provenance.data_sha256(task)

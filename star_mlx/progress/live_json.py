@@ -1,4 +1,5 @@
-"""``RUN/live.json``: what a run is at, for those who look on (``watch.py``), beside its events."""
+"""``RUN/live.json``: the current state of a run, written for processes that watch it (see
+``watch.py``)."""
 
 from __future__ import annotations
 
@@ -21,17 +22,17 @@ from star_mlx.store import names
 from star_mlx.store.files import json_line
 from star_mlx.types import Phase
 
-EVERY = 1.0  # seconds between two writes, at least; what is no mere progress is written at once
-SHARE = 0.002  # of the time may go into writing progress
-TEXT = 3000  # characters of a sample's texts
-NOTICES = 20  # the latest ones
+EVERY = 1.0  # minimum seconds between two writes of progress; other events are written at once
+SHARE = 0.002  # maximum share of the time for writing progress
+TEXT = 3000  # maximum characters of a sample's texts
+NOTICES = 20  # number of latest notices to keep
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What ``live.json`` tells. ``state`` has what it says of progress, samples and notices;
-    ``reason`` is why the run finished, empty where it has not; ``last`` is the last iteration
-    finished at that time, -1 for none."""
+    """The content of ``live.json``. ``state`` has its progress, samples and notices; ``reason`` is
+    why the run finished, empty if it has not; ``last`` is the last iteration finished at that time,
+    -1 for none."""
 
     pid: int = 0
     host: str = ""
@@ -43,9 +44,9 @@ class Seen:
 
 
 class Live:
-    """Passes events on, and keeps ``RUN/live.json`` as they leave the run.
+    """Passes events on, and keeps ``RUN/live.json`` up to date with them.
 
-    A file that cannot be written is given up with one notice; the run goes on.
+    If the file cannot be written, it emits one notice and stops writing; the run goes on.
     """
 
     def __init__(self, run: Path, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +64,7 @@ class Live:
             self._write(now, running=self._state.finished is None)
 
     def close(self) -> None:
-        """Say that nobody drives the run any more."""
+        """Record that no process drives the run any more."""
         if self._state.finished is None:
             self._write(self._clock(), running=False)
 
@@ -73,7 +74,7 @@ class Live:
         began = time.perf_counter()
         data = json_line(snapshot(self._state, running=running, seconds=now - self._began))
         partial = self._path.with_name("live.json.partial")
-        try:  # not flushed to the disk: it is worth nothing once the machine is off
+        try:  # not flushed to the disk: it has no value after a crash of the machine
             partial.write_bytes(data)
             os.replace(partial, self._path)
         except OSError as error:
@@ -106,18 +107,18 @@ def shared(run: Path, emit: Emit) -> Iterator[Emit]:
 
 def _heard(said: log.Log) -> Notice:
     if said.fault:
-        text = f"a library said something, but {said.path} cannot be written ({said.fault})"
+        text = f"a library printed a message, but {said.path} cannot be written ({said.fault})"
         return Notice("warning", text)
-    return Notice("info", f"a library said something: see {said.path}")
+    return Notice("info", f"a library printed a message: see {said.path}")
 
 
 def here() -> str:
-    """This machine, without its name: run folders are passed on."""
+    """An identifier of this machine that does not contain its name, as run folders are shared."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:12]
 
 
 def snapshot(state: RunState, *, running: bool, seconds: float) -> dict[str, Any]:
-    """A state as ``live.json`` has it; ``seconds`` is how long the process has been at it."""
+    """A state in the form of ``live.json``; ``seconds`` is the running time of the process."""
     return {
         "pid": os.getpid(),
         "host": here(),
@@ -147,11 +148,11 @@ def _sample(sample: Sampled) -> dict[str, Any]:
 
 
 def read(path: Path) -> Seen | None:
-    """What a ``live.json`` tells; None where there is none, or none that can be understood."""
+    """Read a ``live.json``; None if there is none, or it cannot be understood."""
     try:
         return _seen(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
-        return None  # it is another program's, or another version's, or gone
+        return None  # written by another program or version, or gone
 
 
 def _seen(entry: Mapping[str, Any]) -> Seen:

@@ -1,4 +1,4 @@
-"""What libraries say during a run goes to a file: warnings, log records, their own bars."""
+"""Send the output of libraries during a run to a file: warnings, log records, progress bars."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _now() -> str:
 class Log(io.TextIOBase):
     """A text stream whose lines are appended to a file, each with its time.
 
-    The file is made by the first line. Of a line that was written over (with carriage returns, as
-    progress bars do) the last state is kept. A file that cannot be written to is given up:
-    ``fault`` says why. Once it is closed, what is written goes to standard error.
+    The first line creates the file. If a line is overwritten (with carriage returns, as progress
+    bars do), its last state is kept. If the file cannot be written to, ``fault`` says why and
+    nothing more is written. After it is closed, text goes to standard error.
     """
 
     def __init__(self, path: Path, now: Callable[[], str] = _now) -> None:
@@ -56,7 +56,7 @@ class Log(io.TextIOBase):
         return len(text)
 
     def end(self) -> None:
-        """Write what stands on the last line, and take no more."""
+        """Write the unfinished last line, and accept no more."""
         with self._lock:
             self._keep(_last(self._part))
             self._part, self._ended = "", True
@@ -74,18 +74,20 @@ class Log(io.TextIOBase):
 
 @contextmanager
 def captured(path: Path) -> Iterator[Log]:
-    """Send to a file, while the block lasts, what libraries would show on the terminal.
+    """Inside the block, send to a file what libraries would print on the terminal.
 
-    That is ``warnings.warn``, log records from WARNING on, and what is written to standard error,
-    also by handlers that were made before. Then everything is as it was. Errors of the block are
-    not touched: they pass, and are shown where they are caught.
+    That is ``warnings.warn``, log records from WARNING on, and text written to standard error,
+    also by existing handlers. Everything is restored afterwards. Exceptions of the block are not
+    affected.
     """
     log = Log(path)
     root, handlers = logging.getLogger(), _on_terminal()
     own = logging.StreamHandler(log)
     own.setLevel(logging.WARNING)
     own.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    adds = not any(handler in root.handlers for handler, _ in handlers)  # else it says it twice
+    adds = not any(
+        handler in root.handlers for handler, _ in handlers
+    )  # else records are written twice
     show, terminal = warnings.showwarning, sys.stderr
     try:
         for handler, _ in handlers:
@@ -132,5 +134,5 @@ def _shown_in(log: Log) -> Callable[..., None]:
 
 
 def _last(line: str) -> str:
-    """What stands last on a line that was written over."""
+    """The last state of a line that was overwritten."""
     return next((part for part in reversed(line.split("\r")) if part.strip()), "")

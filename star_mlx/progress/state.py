@@ -1,4 +1,4 @@
-"""Events -> the state of a run, apart from any drawing."""
+"""The state of a run, built from its events and independent of any display."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from star_mlx.events import (
 )
 from star_mlx.store.metrics import Metrics
 
-SAMPLES = 8  # how many of the latest attempts are kept to be shown
+SAMPLES = 8  # number of latest attempts to keep for display
 
 
 @dataclass
 class RunState:
-    """What is known of a run after the events so far.
+    """The state of a run after the events so far.
 
-    ``at`` is how far the current phase is, None between phases; ``past`` are the phases of the
-    current iteration that are over, as they ended. ``held`` and ``peak`` are bytes the engine
-    holds, now and at most; 0 where nothing was told. ``seconds`` and ``idle`` are for one who
-    watches a run of another process: how long that has been at it, and why nothing happens.
+    ``at`` is the progress of the current phase, None between phases; ``past`` are the finished
+    phases of the current iteration, as they ended. ``held`` and ``peak`` are bytes in use by the
+    engine, now and at most; 0 if unknown. ``seconds`` and ``idle`` are for watching a run of
+    another process: how long that has been running, and why nothing happens.
     """
 
     run: str = ""
@@ -47,7 +47,7 @@ class RunState:
     idle: str = ""
 
     def apply(self, event: Event) -> None:
-        """Take in one event. An unknown kind changes nothing."""
+        """Apply one event. An unknown kind is ignored."""
         if isinstance(event, RunStarted):
             self.run, self.recipe, self.model = event.run, event.recipe, event.model
             self.metrics = []
@@ -79,7 +79,7 @@ class RunState:
 
 
 def changes(old: RunState, new: RunState) -> Iterator[Event]:
-    """Events that lead from one state of a run to another, as far as lines tell of them."""
+    """Events that lead from one state of a run to another, as far as plain lines show them."""
     if not old.run:
         yield RunStarted(new.run, new.recipe, new.model)
     known = {line.iteration for line in old.metrics}
@@ -100,6 +100,6 @@ def changes(old: RunState, new: RunState) -> Iterator[Event]:
 
 
 def _another(old: Progress, new: Progress) -> bool:
-    """Whether it is another phase; the base is evaluated twice."""
+    """Whether the phase has changed; the base is evaluated twice."""
     same = (old.iteration, old.phase, old.total) == (new.iteration, new.phase, new.total)
     return not same or new.done < old.done

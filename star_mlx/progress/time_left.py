@@ -1,4 +1,4 @@
-"""How long a run still takes, from what its parts have taken so far."""
+"""Estimate the remaining time of a run from the time its parts have taken so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from star_mlx.store.metrics import Metrics
 from star_mlx.types import Phase
 
 PHASES: tuple[Phase, ...] = ("generate", "rationalize", "train", "evaluate")
-ALIKE: tuple[tuple[Phase, Phase], ...] = (  # cost about as much, where nothing better is known
+ALIKE: tuple[tuple[Phase, Phase], ...] = (  # assumed to cost the same if nothing better is known
     ("generate", "evaluate"),
     ("rationalize", "generate"),
     ("evaluate", "generate"),
@@ -20,13 +20,13 @@ ALIKE: tuple[tuple[Phase, Phase], ...] = (  # cost about as much, where nothing 
 
 
 def seconds_left(state: RunState) -> float | None:
-    """Seconds until the last iteration is done, about; None where nothing supports an estimate.
+    """Estimated seconds until the last iteration is done; None if there is no basis for it.
 
-    The current phase goes on at its own rate. What is to come costs what a problem or an optimizer
-    step cost last: in the phases of this iteration that are over, else in the last finished one.
-    Steps follow the schedule; problems, the share of them that is rationalized, and examples a
-    problem are taken to stay. A loop that ends early (``star.patience``) and the measurement on the
-    test split (``evaluate.test``) are not foreseen.
+    The current phase is assumed to keep its rate. Later work is assumed to cost per problem or
+    optimizer step what it cost last: in the finished phases of this iteration, else in the last
+    finished one. The steps follow the schedule; the number of problems, the share rationalized and
+    the examples per problem are assumed to stay the same. A loop that ends early
+    (``star.patience``) and the measurement on the test split (``evaluate.test``) are not included.
     """
     if state.finished or "star" not in state.recipe:
         return None
@@ -46,9 +46,9 @@ def seconds_left(state: RunState) -> float | None:
 
 
 def phase_left(state: RunState) -> float | None:
-    """Seconds until the current phase is over, 0 between phases; None where nothing is known.
+    """Estimated seconds until the current phase is over, 0 between phases; None if unknown.
 
-    Until a quarter of a batch is done, a problem is taken to cost what it did last.
+    Until a quarter of a batch is done, a problem is assumed to cost what it cost last.
     """
     at = state.at
     if at is None or at.done >= at.total:
@@ -60,7 +60,7 @@ def phase_left(state: RunState) -> float | None:
 
 
 def about(seconds: float) -> str:
-    """``"~40 s"``, ``"~3 min"``, ``"~2 h 10 min"``: no more exact than such an estimate is."""
+    """``"~40 s"``, ``"~3 min"``, ``"~2 h 10 min"``: rounded, because it is an estimate."""
     if seconds < 57.5:
         return f"~{max(5, 5 * round(seconds / 5))} s"
     minutes = max(1, round(seconds / 60))
@@ -71,23 +71,23 @@ def about(seconds: float) -> str:
 
 
 def _own(at: Progress, recipe: Mapping[str, Any]) -> float | None:
-    """Seconds a problem or step of a phase; None before the first."""
+    """Seconds per problem or step of a phase; None before the first."""
     return at.seconds / _made(at, recipe) if at.done and at.seconds > 0 else None
 
 
 def _made(at: Progress, recipe: Mapping[str, Any]) -> float:
-    """Problems or steps done; of the others of a batch, which are under way, a half."""
+    """Problems or steps done, plus half of those in progress in the current batch."""
     return at.done + min(_batch(at, recipe) - 1, at.total - at.done) / 2
 
 
 def _batch(at: Progress, recipe: Mapping[str, Any]) -> int:
-    """How many are under way at once."""
+    """The number of problems in progress at once."""
     return 1 if at.phase == "train" else int(recipe.get("generate", {}).get("batch_size", 1))
 
 
 def _costs(state: RunState, *, own: bool = True) -> dict[Phase, float]:
-    """Seconds a problem attempted or an optimizer step, by phase, as they were last; where nothing
-    else is known and ``own``, as they are in the current one."""
+    """The latest seconds per attempted problem or optimizer step, by phase; if nothing else is
+    known and ``own``, those of the current phase."""
     costs: dict[Phase, float] = {}
     for line in state.metrics:
         for phase, units in _units(line, state.recipe).items():
@@ -143,13 +143,13 @@ def _to_come(state: RunState, last: int) -> Iterator[tuple[Phase, float | None]]
 
 
 def _asks_bare(recipe: Mapping[str, Any]) -> bool:
-    """Whether the base is measured without examples too, after it was with them."""
+    """Whether the base is still to be measured without examples, after it was with them."""
     zero_shot = recipe.get("evaluate", {}).get("zero_shot", True)
     return bool(zero_shot) and recipe.get("prompts", {}).get("k") != 0
 
 
 def _work(state: RunState, phase: Phase, n: int) -> float | None:
-    """The attempts or optimizer steps of a phase of iteration ``n``, which is not begun yet."""
+    """The attempts or optimizer steps of a phase of iteration ``n`` that has not begun."""
     star = state.recipe["star"]
     if phase == "evaluate":
         return _held_out(state) if star["evaluate"] else 0
@@ -173,7 +173,7 @@ def _held_out(state: RunState) -> float | None:
 
 
 def _problems(state: RunState) -> float | None:
-    """Problems an iteration: as now, else as in the last one, else as the recipe has it."""
+    """Problems per iteration: of the current one, else of the last one, else of the recipe."""
     if begun := _now(state, "generate"):
         return begun.total / _samples(state.recipe)
     last = _last(state)
@@ -182,7 +182,7 @@ def _problems(state: RunState) -> float | None:
 
 
 def _rationalized(state: RunState) -> float | None:
-    """The share of the problems that is rationalized."""
+    """The share of problems that are rationalized."""
     problems = _problems(state)
     if problems and (begun := _now(state, "rationalize")):
         return begun.total / problems
@@ -195,7 +195,7 @@ def _rationalized(state: RunState) -> float | None:
 
 
 def _steps(state: RunState, n: int) -> float | None:
-    from star_mlx.settings import Schedule  # pydantic, which a run that is only shown does not need
+    from star_mlx.settings import Schedule  # imports pydantic, which is not needed to show a run
 
     long = amount(Schedule(**state.recipe["star"]["schedule"]), n)
     if long.steps is not None:
@@ -208,7 +208,7 @@ def _steps(state: RunState, n: int) -> float | None:
 
 
 def _now(state: RunState, phase: Phase) -> Progress | None:
-    """A phase of the current iteration that was begun."""
+    """A phase of the current iteration, if it has begun."""
     begun = [*state.past, *([state.at] if state.at else [])]
     return next((at for at in begun if at.phase == phase), None)
 

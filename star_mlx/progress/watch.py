@@ -1,4 +1,4 @@
-"""A run that another process drives, from its files alone. Nothing is locked or written."""
+"""Follow a run that another process drives, by reading its files. Nothing is locked or written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from star_mlx.progress import live_json
 from star_mlx.progress.state import RunState
 from star_mlx.store import names, reading
 
-LONG = 600.0  # seconds without a sign of life that are said, or count as the end
-REDRAW = 1.0  # seconds between two states at most, so that a screen follows its window's size
-TAIL = 1 << 16  # bytes of the journal that are looked at: its last line, where that says something
+LONG = 600.0  # seconds without a sign of life after which that is shown, or the run counts as ended
+REDRAW = (
+    1.0  # maximum seconds between two states, so that the screen follows the size of its window
+)
+TAIL = 1 << 16  # bytes at the end of the journal in which its last line is looked for
 
 
 def states(
@@ -31,8 +33,8 @@ def states(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[RunState]:
-    """The states of a run until it is finished, every ``interval`` seconds anew, or every second as
-    it was.
+    """Yield the states of a run until it is finished: read every ``interval`` seconds, and yielded
+    at least every second.
 
     Raises:
         RunError: no such folder, or not a run.
@@ -49,8 +51,8 @@ def states(
 
 
 class Files:
-    """A run's files, read again where they have changed. One that cannot be read, being just
-    written, is as it was before."""
+    """A run's files, read again if they have changed. If one cannot be read because it is being
+    written, its earlier content is kept."""
 
     def __init__(self, run: Path) -> None:
         found = reading.read(run)
@@ -59,7 +61,7 @@ class Files:
         self._seen: live_json.Seen | None = None
 
     def state(self, now: datetime | None = None) -> RunState:
-        """What the files tell at the time ``now``."""
+        """The state of the run at the time ``now``."""
         now = now or datetime.now(timezone.utc)
         self._refresh()
         seen, journal = self._seen or live_json.Seen(), _last_entry(self._run / names.JOURNAL)
@@ -90,32 +92,32 @@ class Files:
 
 
 def _judge(state: RunState, seen: live_json.Seen, last: datetime | None, now: datetime) -> None:
-    """Say whether somebody drives the run, and for how long."""
+    """Set whether a process drives the run, and for how long."""
     age = (now - last).total_seconds() if last else 0.0
     when = _when(last, now) if last else "unknown"
     known = seen.host == live_json.here()
     left = seen.time is not None and (not seen.running or (known and not _alive(seen.pid)))
     if left or (age > LONG and not known):
         state.idle = (
-            f"no process is driving this run (last sign of life {when}); go on with: "
+            f"no process is driving this run (last sign of life {when}); resume with: "
             f"star-mlx loop --run {shlex.quote(state.run)}"
         )
         return
     state.idle = ""
     if age > LONG:
-        state.idle = f"nothing was written since {when}, but process {seen.pid} is alive"
+        state.idle = f"nothing has been written since {when}, but process {seen.pid} is alive"
     if seen.time:
         state.seconds += max(0.0, (now - seen.time).total_seconds())
 
 
 def _when(then: datetime, now: datetime) -> str:
-    """``"14:02"``, with the date where that is another day."""
+    """``"14:02"``, with the date if that is another day."""
     local = then.astimezone()
     return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local:%F %H:%M}"
 
 
 def _alive(pid: int) -> bool:
-    """Whether this machine has a process of that number."""
+    """Whether this machine has a process with this id."""
     if pid <= 0:
         return False
     try:
@@ -136,8 +138,8 @@ def _version(path: Path) -> tuple[int, int, int] | None:
 
 
 def _last_entry(journal: Path) -> Mapping[str, Any]:
-    """``event``, ``time`` and ``reason`` of the journal's last whole line; empty where it has none,
-    or a very long one, which is not the last of a finished run."""
+    """``event``, ``time`` and ``reason`` of the journal's last complete line; empty if there is
+    none, or if it is very long, which the last line of a finished run is not."""
     nothing = {"event": "", "time": None, "reason": ""}
     try:
         with open(journal, "rb") as file:

@@ -1,7 +1,7 @@
 """How a model is asked: its prompts, whether the few-shot prompt is in front, and the decoding.
 
-The loop, ``try``, ``evaluate``, ``prompt.json``, the card and the exports all get it here, so they
-agree.
+The loop, ``try``, ``evaluate``, ``prompt.json``, the card and the exports all use this module, so
+that they agree.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from star_mlx.types import Decoding, Problem
 class Asking:
     """How a model is asked problems.
 
-    ``prompts`` are in the model's chat template if the recipe asks for that. ``few_shot`` says
-    whether the few-shot prompt is in front, ``hinted`` whether the answer is given as a hint.
+    ``prompts`` use the model's chat template if the recipe says so. ``few_shot`` says whether the
+    few-shot prompt is in front, ``hinted`` whether the answer is given as a hint.
     """
 
     prompts: Prompts
@@ -47,7 +47,7 @@ class Asking:
 def generating(recipe: Recipe, prompts: Prompts, *, few_shot: bool, hinted: bool = False) -> Asking:
     """How the loop generates attempts to train on.
 
-    ``star`` decides on ``few_shot``: it depends on which model generates.
+    ``star`` decides ``few_shot``, because it depends on which model generates.
     """
     g = recipe.generate
     decoding = Decoding(
@@ -71,5 +71,5 @@ def measuring(
 
 
 def zero_shot(recipe: Recipe, prompts: Prompts) -> Asking:
-    """How the base is measured without examples: asked in words for a rationale."""
+    """How the base is measured without examples: it is asked for a rationale in words."""
     return measuring(recipe, replace(prompts, examples=(), zero_shot=True), 0)

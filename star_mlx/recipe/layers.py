@@ -1,7 +1,7 @@
-"""Recipe files and overrides as layers of plain values, and errors that name the place.
+"""Recipe files and overrides as layers of plain values, and errors that name the file and line.
 
-A later layer goes over an earlier one, key by key. Where it names another task or another model,
-what the earlier ones said of theirs is dropped.
+A later layer overrides an earlier one, key by key. If it names another task or another model, the
+options of the earlier task or model are dropped.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """Values and where they come from; ``lines`` has the line of each key of a file."""
+    """Values and their source; ``lines`` has the line of each key of a file."""
 
     source: str
     values: dict[str, Any]
     lines: Mapping[Key, int] = field(default_factory=dict)
 
     def place(self, key: Key) -> str:
-        """Where a key stands: the source, and the line where that is known."""
+        """The place of a key: the source, and the line if it is known."""
         line = next(
             (self.lines[k] for n in range(len(key), 0, -1) if (k := key[:n]) in self.lines), None
         )
@@ -38,14 +38,14 @@ class Layer:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``5e-4`` is a number and no key stands twice."""
+    """YAML in which ``5e-4`` is a number and duplicate keys are refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
         for key, _ in node.value:
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"{key.value} stands twice, first in line {seen[key.value]}",
+                    problem=f"{key.value} is given twice, first in line {seen[key.value]}",
                     problem_mark=key.start_mark,
                 )
             seen[key.value] = key.start_mark.line + 1
@@ -63,7 +63,7 @@ _Loader.add_implicit_resolver(
 
 
 def read(name: str, shipped: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
-    """The layers of a recipe, those it extends first.
+    """Read the layers of a recipe, starting with those it extends.
 
     Args:
         name: a file, or the name of one in the folder ``shipped``.
@@ -72,7 +72,7 @@ def read(name: str, shipped: Path, above: tuple[Path, ...] = ()) -> list[Layer]:
     path = _find(name, shipped, above[-1].parent if above else Path())
     if path.resolve() in [p.resolve() for p in above]:
         chain = " -> ".join(map(str, (*above, path)))
-        raise RecipeError(f"{path} extends itself ({chain}): take one of the extends out")
+        raise RecipeError(f"{path} extends itself ({chain}): remove one of the extends")
     layer = _layer(path)
     base = layer.values.pop("extends", None)
     if base is None:
@@ -114,7 +114,7 @@ def _layer(path: Path) -> Layer:
 
 
 def _beside(group: Any, names: Sequence[str], folder: Path) -> None:
-    """Make the paths of a group of settings relative to the recipe that gives them."""
+    """Resolve the paths of a group of settings relative to the folder of their recipe."""
     for name in names:
         if isinstance(group, dict) and isinstance(group.get(name), str):
             group[name] = str(folder / Path(group[name]).expanduser())
@@ -161,7 +161,7 @@ def assigned(name: str, value: Any, root: type[BaseModel]) -> Layer:
         value: plain data, or for a group also an object of it.
 
     Raises:
-        RecipeError: there is no such setting, or the name stands for several.
+        RecipeError: there is no such setting, or several have this last name.
     """
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
@@ -196,7 +196,7 @@ def _full(name: str, root: type[BaseModel]) -> Key:
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
-    """All layers, later ones over earlier ones, without short forms."""
+    """Merge all layers, later ones over earlier ones, without short forms."""
     values: dict[str, Any] = {}
     for layer in layers:
         new = _long(layer.values)
@@ -208,7 +208,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def _renames(new: Any, old: Any, name: str) -> bool:
-    """Whether a group names something else than the one before it."""
+    """Whether a group names another task or model than the one before it."""
     both = isinstance(new, dict) and isinstance(old, dict)
     return both and name in new and new[name] != old.get(name)
 
@@ -224,7 +224,7 @@ def _long(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_values(text: str) -> dict[str, Any]:
-    """The group that a model's short form stands for: ``PATH`` or ``owner/name@revision``."""
+    """The group of a model's short form: ``PATH`` or ``owner/name@revision``."""
     hub = re.fullmatch(r"([\w.-]+/[\w.-]+)@(\S+)", text)
     return {"path": hub[1], "revision": hub[2]} if hub else {"path": text}
 
@@ -240,7 +240,7 @@ def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leaves(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """``"key.path"`` -> value, for what is no mapping (or an empty one)."""
+    """``"key.path"`` -> value, for every value that is not a mapping (or is an empty one)."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -251,7 +251,7 @@ def leaves(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value as YAML would have it in one line."""
+    """A value as YAML, on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
     return text.removesuffix("\n").removesuffix("...").strip()
 
@@ -262,7 +262,7 @@ def shown(value: Any) -> str:
 def explained(
     error: ValidationError, layers: Sequence[Layer], root: type[BaseModel]
 ) -> RecipeError:
-    """The first thing wrong, as one line: where it stands, the key, what is wrong, how to mend."""
+    """The first error, as one line: the place, the key, what is wrong and how to fix it."""
     first = error.errors()[0]
     key: Key = tuple(str(part) for part in first["loc"])
     place = _place(layers, key)
@@ -285,7 +285,7 @@ def explained(
 
 
 def _place(layers: Sequence[Layer], key: Key) -> str:
-    """The place of the layer that a key's value, or that of the nearest group, comes from."""
+    """The place from which the value of a key, or of its nearest group, comes."""
     for length in range(len(key), 0, -1):
         for layer in reversed(layers):
             values: Any = _long(layer.values)
@@ -297,7 +297,7 @@ def _place(layers: Sequence[Layer], key: Key) -> str:
 
 
 def _group(key: Sequence[str], root: type[BaseModel]) -> type[BaseModel]:
-    """The innermost group of settings that a key path leads into."""
+    """The innermost group of settings on a key path."""
     group = root
     for part in key:
         info = group.model_fields.get(part)

@@ -1,4 +1,4 @@
-"""Read a recipe: a file or a shipped one, with what the command line says on top."""
+"""Read a recipe, a file or a shipped one, and apply the options of the command line."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def load(
         name: a recipe file, or the name of a shipped one. Without it, the shipped recipe that has
             the task's name, or else the defaults.
         task: the name of a task, or of a recipe file.
-        data: where the task's data is, as ``--data`` gives it.
-        model, trust_remote_code, seed, rationalize: as ``--model`` and so on give them; None leaves
-            the recipe's.
-        overrides: ``"key.path=value"``, the value being YAML.
-        settings: values by name, as ``layers.assigned`` takes them.
-        base: resolved values (those of a run) to take instead of a recipe's.
+        data: the task's data, as for ``--data``.
+        model, trust_remote_code, seed, rationalize: as for ``--model`` and so on; None keeps the
+            recipe's value.
+        overrides: ``"key.path=value"``, with the value as YAML.
+        settings: values by name, as for ``layers.assigned``.
+        base: resolved values (those of a run) to use instead of a recipe's.
 
     Raises:
-        RecipeError: no such recipe, no task, or a key or value that cannot be.
+        RecipeError: no such recipe, no task, or an unknown key or invalid value.
     """
     if name is None and task is not None and Path(task).suffix in (".yaml", ".yml"):
         name, task = task, None
@@ -72,17 +72,17 @@ def _task_name(layers: Sequence[Layer]) -> Any:
 
 
 def from_resolved(values: Mapping[str, Any]) -> Recipe:
-    """The recipe that ``resolved`` made these values from."""
+    """The recipe of values made by ``resolved``."""
     return load(base=values)
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:
-    """Every value of the recipe, as plain data that YAML can hold."""
+    """Every value of the recipe, as plain data for YAML."""
     return recipe.model_dump(mode="json")
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """What differs between two resolved recipes: ``"star.iterations 5 -> 7"``, in a's order."""
+    """The differences of two resolved recipes, as ``"star.iterations 5 -> 7"``, in a's order."""
     left, right = yaml_layers.leaves(a), yaml_layers.leaves(b)
     missing = object()
     return [

@@ -1,4 +1,4 @@
-"""From a recipe to what it names: the task and its prompts."""
+"""Open the task and the prompts that a recipe names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from star_mlx.types import Engine, Task
 
 
 def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
-    """Every value of a recipe as plain data, the task's own defaults included."""
+    """Every value of a recipe as plain data, including the task's own defaults."""
     values = resolved(recipe)
     values["task"]["options"] = dict(task.settings())
     return values
@@ -47,7 +47,7 @@ def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
 
 
 def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Engine) -> prompts.Prompts:
-    """The prompts in the engine's chat template, where the recipe asks for that."""
+    """The prompts in the engine's chat template, if the recipe says so."""
     if not recipe.prompts.chat:
         return prompt_set
     chat = functools.partial(_chat, engine)
@@ -55,8 +55,8 @@ def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Engine) -> 
 
 
 def in_turns(recipe: Recipe, prompt_set: prompts.Prompts) -> prompts.Prompts:
-    """The prompts as ``in_template`` makes them, without a model: those of a chat have turns, but
-    no text."""
+    """The prompts of ``in_template``, made without a model: those of a chat have turns, but no
+    text."""
     if not recipe.prompts.chat:
         return prompt_set
     return dataclasses.replace(prompt_set, chat=_no_template, system=recipe.prompts.system)
@@ -71,7 +71,7 @@ def _chat(engine: Engine, turns: Sequence[prompts.Turn], reply: bool) -> str:
 
 
 def task_named(name: str, data: str | None = None) -> Task:
-    """A task by its name, or that of a recipe file, with its data where ``data`` says."""
+    """Open a task by its name or by a recipe file, with its data in ``data``."""
     from star_mlx.recipe import loading as recipes
 
     spec = recipes.load(task=name, data=data).task

@@ -1,4 +1,4 @@
-"""What a run depends on beyond its recipe, and whether it is still the same."""
+"""The provenance of a run: what it depends on beyond its recipe, and whether that is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("star-mlx", "mlx", "mlx-lm", "transformers", "numpy")
 
 
 def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[str, Any]:
-    """What a run depends on beyond its recipe: versions, and the hashes of base, data, prompts."""
+    """The provenance of a run: versions, and the hashes of base, data and prompts."""
     return {
         "versions": {name: _version(name) for name in PACKAGES}
         | {"python": ".".join(map(str, sys.version_info[:3]))},
@@ -47,15 +47,15 @@ def _version(package: str) -> str | None:
 
 
 def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved recipe without where its data lies, whose content is compared by hash, and
-    without what the machine has."""
+    """A resolved recipe without the location of its data, whose content is compared by hash, and
+    without the settings that depend on the machine."""
     task = dict(values.get("task", {}))
     options = {k: v for k, v in task.get("options", {}).items() if k not in ("data", "path")}
     return {**values, "task": {**task, "options": options}, "max_memory": None}
 
 
 def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
-    """Refuse to go on with a run that another recipe, base, data or prompts made."""
+    """Refuse to resume a run that was made with another recipe, base, data or prompts."""
     then, now = dict(record.recipe), dict(values)
     made, make = record.provenance, now.pop("provenance")
     differ = recipe_differences(_placeless(then), _placeless(now))

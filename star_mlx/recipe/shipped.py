@@ -1,4 +1,4 @@
-"""Where the files beside the code are: the few-shot prompts and the recipes."""
+"""The folders of the files that come with the code: the few-shot prompts and the recipes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def prompts_dir() -> Path:
-    """The folder of prompt files, one folder a task."""
+    """The folder of prompt files, with one folder per task."""
     return _folder("prompts")
 
 
@@ -16,7 +16,7 @@ def recipes_dir() -> Path:
 
 
 def _folder(name: str) -> Path:
-    """In an install the wheel holds it in ``shipped/``; in a checkout it is beside the package."""
+    """The folder: in ``shipped/`` if installed from a wheel, beside the package in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "shipped" / name
     return installed if installed.is_dir() else package.parent / name

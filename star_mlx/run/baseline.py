@@ -1,4 +1,4 @@
-"""What STaR is measured against: no examples, few-shot, answers alone, human rationales.
+"""The baselines of STaR: no examples, few-shot, answers alone, human rationales.
 
 A baseline is a run folder like any other, so it is resumed, shown, tried and evaluated like one.
 ``zero-shot`` and ``few-shot`` measure the base; ``direct`` (answers alone, as the paper has it) and
@@ -25,11 +25,11 @@ from star_mlx.types import Iteration, Task
 def recipe(
     base: Recipe, kind: str, *, run: Path | None, steps: int | None, problems: int | None
 ) -> Recipe:
-    """The recipe of a baseline to what the recipe ``base`` does.
+    """The recipe of a baseline to compare with the recipe ``base``.
 
     Args:
         run: the run it belongs to, if any: a trained baseline gets the steps of its last iteration.
-        steps, problems: how much to train instead, and on how many problems.
+        steps, problems: the number of steps and of problems to use instead.
     """
     values = recipes.resolved(base)
     star = values["star"]
@@ -38,13 +38,13 @@ def recipe(
     if problems is not None:
         star["problems"] = problems
     if not base.star.few_shot_train:
-        star["drop_few_shot_from"] = 1  # as it was trained
+        star["drop_few_shot_from"] = 1  # asked as it was trained
     values["evaluate"] |= {"zero_shot": False}
     return recipes.from_resolved({**values, "baseline": kind})
 
 
 def _budget(base: Recipe, run: Path | None, steps: int | None) -> dict[str, Any]:
-    """A schedule of one iteration: so many steps, else those of the loop's last iteration."""
+    """A schedule of one iteration: ``steps``, or else those of the loop's last iteration."""
     if steps is None and run is not None:
         trained = [line.train for line in reading.read(run).metrics if line.train]
         steps = trained[-1].steps if trained else None
@@ -57,10 +57,10 @@ def _budget(base: Recipe, run: Path | None, steps: int | None) -> dict[str, Any]
 def run(
     recipe: Recipe, task: Task, prompts: Prompts, learner: Learner, folder: Store, emit: Emit
 ) -> str:
-    """Measure the recipe's baseline in an open run folder; why it ended.
+    """Measure the recipe's baseline in an open run folder, and return why it ended.
 
-    Iteration 0, the base, is measured already. The trained ones are iteration 1: problems are drawn
-    as iteration 1 of the loop draws them.
+    Iteration 0, the base, is already measured. A trained baseline is iteration 1, and draws its
+    problems as iteration 1 of the loop does.
 
     Raises:
         TaskError: ``sft`` on data without rationales.

@@ -1,7 +1,7 @@
 """Measure a model of a run on a split: accuracy, several samples, and paired comparisons.
 
-The attempts are kept in the run folder like the loop's own, so that an interrupted measurement goes
-on where it stopped and one made before is read, not made again. Every result is a file in
+The attempts are kept in the run folder like the loop's own, so an interrupted measurement continues
+where it stopped, and an earlier one is read instead of made again. Every result is a file in
 ``RUN/results/``, named by its time.
 """
 
@@ -33,7 +33,7 @@ TRAINED = ("direct", "sft")  # baselines with an adapter of their own, in RUN/ba
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What is measured: a split, ``limit`` problems of it, ``samples`` attempts at each."""
+    """How to measure: a split, ``limit`` problems of it, ``samples`` attempts at each."""
 
     split: Split = "dev"
     samples: int = 1
@@ -41,7 +41,7 @@ class How:
     limit: int | None = None
 
     def kind(self, zero_shot: bool) -> str:
-        """The name of the file the attempts are kept in."""
+        """The name of the file in which the attempts are kept."""
         parts = [
             "zero-shot" if zero_shot else "",
             self.split,
@@ -54,7 +54,7 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class Of:
-    """Whose attempts: an iteration of a run (0 is the base), with or without examples.
+    """The model to measure: an iteration of a run (0 is the base), with or without examples.
 
     ``adapter`` is where the iteration's adapter is, if it is not in the run.
     """
@@ -85,7 +85,7 @@ def _of(name: str, found: Which) -> Of:
 def attempts(
     learner: Learner, folder: writing.Store, problems: Sequence[Problem], of: Of, how: How
 ) -> list[Attempt]:
-    """The attempts of a model at problems, ``how.samples`` at each, standing together."""
+    """The attempts of a model at problems, ``how.samples`` in a row at each."""
     recipe, prompts = learner.recipe, learner.prompts
     if of.zero_shot:
         asked = asking.zero_shot(recipe, prompts)
@@ -103,8 +103,8 @@ def attempts(
 
 
 def chosen(task: Task, recipe: Recipe, how: How) -> Sequence[Problem]:
-    """The problems of the split, the first ``how.limit`` of them; by default as many as the recipe
-    measures on dev, and all of test."""
+    """The first ``how.limit`` problems of the split; by default the number the recipe measures on
+    dev, and all of test."""
     limit = how.limit
     if limit is None and how.split == "dev":
         limit = recipe.evaluate.dev
@@ -164,7 +164,7 @@ def evaluate_run(
         run: the run folder.
         iteration: a number, ``best``, ``last``, ``few-shot`` (iteration 0) or ``zero-shot``.
         how: the split, the samples, the temperature and the number of problems.
-        against: what to compare it with, on the same problems: names as of ``iteration``, the
+        against: models to compare with on the same problems: names as for ``iteration``, the
             baselines ``direct`` and ``sft`` of the run, or the folder of another run (its best).
 
     Returns:
@@ -176,7 +176,7 @@ def evaluate_run(
     with opened(run, emit, engine) as (task, learner, folder):
         record = reading.read(run)
         of = which(record, iteration)
-        others = [_other(name, run) for name in against]  # what is amiss is said before the work
+        others = [_other(name, run) for name in against]  # raises errors before the work
         problems = chosen(task, learner.recipe, how)
         made = attempts(learner, folder, problems, of, how)
         result = entry(task, problems, made, of, how, record)
@@ -194,7 +194,7 @@ def evaluate_run(
 
 
 def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
-    """What to compare with: what to call it, the run folder it is in if another, and its model."""
+    """A model to compare with: its title, its run folder if it is another, and the model."""
     if name in TRAINED:
         elsewhere = names.baseline(run, name)
         if not elsewhere.is_dir():

@@ -18,9 +18,10 @@ from star_mlx.types import Done
 
 
 def best(history: Sequence[Done]) -> Done:
-    """The one with the highest dev accuracy, the earliest of equals; the last where none has any.
+    """The iteration with the highest dev accuracy, the earliest of equals; the last if none has
+    one.
 
-    Iteration 0 takes part: where nothing beats the base, the base is the best there is.
+    Iteration 0 is included: if nothing beats the base, the base is the best.
     """
     accuracies = {done.number: done.evaluation.accuracy for done in history if done.evaluation}
     number = most_accurate(accuracies)
@@ -28,14 +29,14 @@ def best(history: Sequence[Done]) -> Done:
 
 
 def compare(old: Done, new: Done) -> Paired | None:
-    """Their dev verdicts, paired; None where one of them was not evaluated."""
+    """Their dev verdicts, paired; None if one of them was not evaluated."""
     if not (old.evaluation and new.evaluation):
         return None
     return paired(old.evaluation.verdicts, new.evaluation.verdicts)
 
 
 def compared(history: Sequence[Done]) -> dict[str, Compared]:
-    """The ``compared`` entry of the last one's metrics line: with iteration 0 and the best before.
+    """Compare the last iteration with iteration 0 and the best before, for its metrics line.
 
     Each has the ``iteration`` compared with, ``n``, how many answers got ``better`` and ``worse``,
     ``p`` (exact McNemar, two-sided) and the ``verdict``.
@@ -49,12 +50,12 @@ def compared(history: Sequence[Done]) -> dict[str, Compared]:
 
 
 def beside_others(metrics: Metrics, history: Sequence[Done]) -> Metrics:
-    """The last one's metrics line with what compares it: ``best`` so far, ``compared``."""
+    """Add the comparisons to the last iteration's metrics line: ``best`` so far, ``compared``."""
     return msgspec.structs.replace(metrics, best=best(history).number, compared=compared(history))
 
 
 def warning(history: Sequence[Done], policy: OnRegression) -> str | None:
-    """A sentence where the last one got significantly worse: by how much, and what follows."""
+    """A warning if the last iteration got significantly worse: by how much, and what follows."""
     pair = regressed(history)
     if pair is None:
         return None
@@ -70,9 +71,9 @@ def warning(history: Sequence[Done], policy: OnRegression) -> str | None:
 
 
 def regressed(history: Sequence[Done]) -> Paired | None:
-    """The comparison with the best before, where the last one is significantly worse.
+    """The comparison with the best before, if the last iteration is significantly worse.
 
-    The best is never below the base, so this covers iteration 0.
+    The best is never below the base, so this includes iteration 0.
     """
     *before, last = history
     pair = compare(best(before), last) if before else None
@@ -80,7 +81,7 @@ def regressed(history: Sequence[Done]) -> Paired | None:
 
 
 def plateaued(history: Sequence[Done], patience: int | None) -> bool:
-    """Whether the last ``patience`` iterations brought no dev accuracy above the best before."""
+    """Whether none of the last ``patience`` iterations beat the best dev accuracy before them."""
     scores = [done.evaluation.accuracy for done in history if done.number and done.evaluation]
     if patience is None or len(scores) <= patience:
         return False
@@ -88,7 +89,7 @@ def plateaued(history: Sequence[Done], patience: int | None) -> bool:
 
 
 def teacher(policy: OnRegression, patience: int | None) -> Callable[[Sequence[Done]], Done | None]:
-    """What ``star`` asks whose adapter generates next; None ends the loop."""
+    """The ``teacher`` of ``star``: it chooses whose adapter generates next, or None to end."""
 
     def choose(history: Sequence[Done]) -> Done | None:
         worse = regressed(history)

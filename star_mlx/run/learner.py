@@ -1,4 +1,4 @@
-"""The model of Algorithm 1 bound to a run: what it finished is neither lost nor done twice."""
+"""The model of Algorithm 1 bound to a run: finished work is neither lost nor done twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from star_mlx.types import (
 
 
 class Learner:
-    """``types.Model`` on an engine, with a run folder behind it and events in front."""
+    """``types.Model`` on an engine. It keeps its work in a run folder and emits events."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Learner:
         self.recipe, self.prompts, self._task = recipe, prompts, task
         self.engine, self._folder, self._emit = engine, folder, emit
         self._seconds: dict[tuple[int, Phase], float] = {}
-        self._ids: dict[int, int] = {}  # every token id that was met, as one object
+        self._ids: dict[int, int] = {}  # token id -> the one object used for it
 
     def attempt(
         self,
@@ -84,8 +84,7 @@ class Learner:
         )
 
     def given(self, problem: Problem, *, iteration: int) -> Example:
-        """The example of what the data itself gives: its rationale, or with ``direct`` its answer
-        alone."""
+        """The example of the data's own rationale, or with ``direct`` of its answer alone."""
         rationale = None if self.prompts.direct else problem.rationale
         text = self.prompts.completion(rationale, problem.answer)
         return Example(
@@ -162,9 +161,9 @@ class Learner:
         return accuracy.tally("dev", problems, attempts)
 
     def walk(self, problems: Sequence[Problem], how: Pass) -> list[Attempt]:
-        """Attempt problems chunk by chunk; a chunk that is on disk is read, not made again.
+        """Attempt problems chunk by chunk; a chunk already on disk is read instead.
 
-        The ``samples`` attempts at one problem stand together.
+        The ``samples`` attempts at one problem are consecutive.
         """
         n, phase = how.iteration, how.phase
         before = self._seconds.setdefault((n, phase), 0.0)
@@ -195,7 +194,8 @@ class Learner:
         return attempts
 
     def _slim(self, attempt: Attempt) -> Attempt:
-        """The same attempt, with one object for equal token ids: a third of the memory."""
+        """The same attempt with one object for equal token ids, which takes a third of the
+        memory."""
         ids = attempt.token_ids
         return replace(attempt, token_ids=tuple(map(self._ids.setdefault, ids, ids)))
 
@@ -215,7 +215,7 @@ class Learner:
         return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
 
     def _filtered(self, problem: Problem, attempt: Attempt) -> Attempt:
-        """The attempt, ``rejected`` if it is right but the recipe asks for more."""
+        """The attempt, with ``rejected`` set if it is right but the recipe requires more."""
         if not attempt.correct:
             return attempt
         star, text, rejected = self.recipe.star, attempt.completion, ""
@@ -231,7 +231,7 @@ class Learner:
         return judge(self._task, problem, completion, hinted=True)
 
     def _show(self, iteration: int, problem: Problem, attempt: Attempt) -> None:
-        """Show the chunk's first attempt: which one it is does not depend on its verdict."""
+        """Emit the chunk's first attempt; the choice does not depend on the verdict."""
         shown = {
             "id": attempt.id,
             "hinted": attempt.hinted,
@@ -253,7 +253,7 @@ def example(
     iteration: int,
     show_hint: bool,
 ) -> Example:
-    """The example of an attempt, as ``types.Model.example``; no model takes part."""
+    """The example of an attempt, as ``types.Model.example``; needs no model."""
     few_shot = recipe.star.few_shot_train
     if show_hint:
         prompt = prompts.generation(problem, hinted=True, few_shot=few_shot)
@@ -280,8 +280,8 @@ def fit(
     out: Path,
     emit: Emit,
 ) -> tuple[Trained, list[Step]]:
-    """Train the recipe's adapter of an iteration and write it to the folder ``out``; also what
-    each optimizer step came to."""
+    """Train an iteration's adapter as the recipe says, write it to the folder ``out``, and return
+    it with its optimizer steps."""
     lora = recipe.train
     emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
     start = time.perf_counter()
@@ -310,7 +310,7 @@ def fit(
     if trained.too_long:
         text = (
             f"iteration {iteration}: {len(trained.too_long)} of {len(examples)} examples were "
-            f"refused, being longer than train.max_length={lora.max_length} tokens"
+            f"left out: they are longer than train.max_length={lora.max_length} tokens"
         )
         emit(Notice("warning", text))
     return trained, taken

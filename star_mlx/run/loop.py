@@ -1,4 +1,4 @@
-"""A run: ``star`` wired to an engine, a task, the run folder and whoever listens to the events."""
+"""A run: ``star`` connected to an engine, a task, a run folder and a receiver of events."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     """Run the loop of a recipe in a run folder, from its beginning or from where it stopped.
 
     Args:
-        recipe: what to do.
-        run: the folder; made if it is not there.
-        emit: called with every event, in order. What is written to standard error meanwhile, by it
-            too, goes to ``RUN/log.txt``.
+        recipe: the settings of the run.
+        run: the folder; created if it does not exist.
+        emit: called with every event, in order. Anything written to standard error during the run,
+            also by ``emit``, goes to ``RUN/log.txt``.
         engine: the language model; by default the recipe's, loaded from disk or the Hub.
 
     Returns:
         The engine.
 
     Raises:
-        StarError: what the user can mend. Nothing is written where the recipe, the task, the
-            prompts, the model or the folder is at fault.
+        StarError: an error that the user can fix. If it is in the recipe, the task, the prompts,
+            the model or the folder, nothing is written.
     """
     started = time.perf_counter()
     task, prompt_set = opening.open_task(recipe)
     exists = writing.check(run)
     begun = exists and bool(reading.read(run).metrics)
     taken_over = None if begun else _taken_over(recipe)
-    task.problems("train")  # what is wrong with the data is said before a model is loaded
+    task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
     values = opening.settled(recipe, task)
@@ -87,8 +87,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Meanwhile the garbage collector leaves alone what is there now: it would look through the
-    model's parts and the task's problems again and again."""
+    """Exclude existing objects from garbage collection inside the block: it would scan the model's
+    parts and the task's problems again and again."""
     gc.collect()
     gc.freeze()
     try:
@@ -105,7 +105,7 @@ def _loop(
     folder: writing.Store,
     emit: Emit,
 ) -> str:
-    """Algorithm 1 from where the folder stands; why it ended."""
+    """Run Algorithm 1 from the state of the folder, and return why it ended."""
     history = completed(folder, recipe.star.carry_over)
     choose = guard.teacher(recipe.star.on_regression, recipe.star.patience)
     iterations = star(
@@ -124,7 +124,7 @@ def _loop(
         emit(IterationFinished(metrics))
         if worse := guard.warning(history, recipe.star.on_regression):
             emit(Notice("warning", worse))
-        del iteration  # before the next one fills the memory again
+        del iteration  # frees its memory before the next one
     if history[-1].number >= recipe.star.iterations:
         return "done"
     return "dev accuracy fell" if guard.regressed(history) else "dev accuracy no longer rises"
@@ -149,7 +149,7 @@ def attempt(
 ) -> list[Attempt]:
     """Attempt problems with an iteration's model: the last by default; 0 is the base.
 
-    It is asked as the run measures it; with ``hinted`` as the run rationalizes with it.
+    It is asked as in the run's measurements, or with ``hinted`` as in its rationalization.
 
     Raises:
         RunError: no run, or no such iteration in it.
@@ -170,13 +170,13 @@ def attempt(
 def ask(
     run: Path, text: str, *, iteration: int | None = None, engine: Engine | None = None
 ) -> dict[str, Any]:
-    """Ask an iteration's model a question as a person types it.
+    """Ask an iteration's model a question as a user types it.
 
     Returns:
         See ``answer``.
 
     Raises:
-        TaskError: the text is no question of the run's task.
+        TaskError: the text is not a question of the run's task.
         RunError: no run, or no such iteration in it.
     """
     task, prompt_set = opening.open_task(opening.resume_recipe(run))
@@ -187,7 +187,7 @@ def ask(
 
 
 def answer(prompts: Prompts, problem: Problem, iteration: int, made: Attempt) -> dict[str, Any]:
-    """An attempt at a question that a person typed, as plain data.
+    """An attempt at a question typed by a user, as plain data.
 
     Returns:
         ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
@@ -213,7 +213,7 @@ def _taken_over(recipe: Recipe) -> reading.RunRecord | None:
 
 
 def completed(folder: writing.Store, carry_over: int) -> list[Done]:
-    """Iteration 0 and the finished ones, as ``star`` is resumed with them."""
+    """Iteration 0 and the finished iterations, in the form from which ``star`` resumes."""
     numbers = [line.iteration for line in folder.metrics if line.iteration > 0]
     carried = numbers[len(numbers) - carry_over :]
     return [

@@ -20,10 +20,10 @@ def line(
     seconds: Mapping[Phase, float],
     peak_memory: int,
 ) -> Metrics:
-    """The line of an iteration, but for what compares it with others (``guard.compared``).
+    """The line of an iteration, without the comparisons with others (``guard.compared``).
 
-    ``solved_before`` says of each problem that was attempted in an earlier iteration whether its
-    last direct attempt was right: ``newly_solved`` and ``forgotten`` count the changes since.
+    ``solved_before`` says for each problem attempted in an earlier iteration whether its last
+    direct attempt was right; ``newly_solved`` and ``forgotten`` count the changes since then.
     """
     attempts = iteration.direct + iteration.hinted
     problems = {p.id: p for p in iteration.problems}
@@ -61,7 +61,7 @@ def line(
 
 
 def _valid(task: Task, problems: Mapping[str, Problem], attempts: Sequence[Attempt]) -> ValidSteps:
-    """Of the kept rationales whose steps can be checked, how many are right in every step."""
+    """Count the kept rationales whose steps can be checked, and those right in every step."""
     verdicts = [task.valid_steps(problems[a.id], a.completion) for a in attempts]
     return ValidSteps(sum(v is not None for v in verdicts), sum(v is True for v in verdicts))
 

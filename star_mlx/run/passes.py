@@ -1,4 +1,4 @@
-"""One way through problems: who attempts them, how they are seeded and judged."""
+"""A pass over problems: which model attempts them, with which seeds, and how they are judged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One way through problems: who attempts them, how they are asked, and where it is kept."""
+    """A pass over problems: the model, how it is asked, and where its attempts are kept."""
 
     iteration: int
-    kind: str  # names the file and the journal entries
+    kind: str  # the name in the file and the journal entries
     phase: Phase
     adapter: Path | None
     asking: Asking
@@ -26,7 +26,7 @@ class Pass:
 
 
 class At:
-    """Progress inside a chunk -> progress of the phase."""
+    """Turns progress inside a chunk into progress of the phase."""
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ def attempts(
     Args:
         engine, adapter: the model; the adapter None is the base.
         asking: how it is asked.
-        problems: the problems; the same one may be there several times.
-        seeds: one a problem.
+        problems: the problems; the same one may occur several times.
+        seeds: one per problem.
         progress: see ``Engine.generate``.
     """
     prefix, prompts = asking.batch(problems)
@@ -87,7 +87,8 @@ def attempts(
 
 
 def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:
-    """Read the completion's answer and compare it; the task's exceptions propagate."""
+    """Read the completion's answer and compare it with the problem's; the task's exceptions
+    propagate."""
     answer = task.read(completion.text, problem.question)
     return Attempt(
         id=problem.id,
@@ -101,6 +102,6 @@ def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool)
 
 
 def seed(*parts: object) -> int:
-    """A seed in [0, 2**32) from what it is for, the same on every machine."""
+    """A seed in [0, 2**32) derived from its purpose, the same on every machine."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -1,4 +1,4 @@
-"""Open a run that exists, to measure something in it."""
+"""Open an existing run to measure something in it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from star_mlx.types import Engine, Task
 def opened(
     run: Path, emit: Emit, engine: Engine | None = None
 ) -> Iterator[tuple[Task, Learner, writing.Store]]:
-    """A run that exists, locked, with its task and its model, to measure something in it.
+    """Open and lock an existing run, with its task and its model, to measure something in it.
 
-    ``engine`` is used where it has the run's base.
+    ``engine`` is used if it has the run's base.
 
     Raises:
-        StarError: no such run, or what it was made from has changed.
+        StarError: no such run, or its base, data or prompts have changed.
     """
     record = reading.read(run)
     recipe = resume_recipe(run)

@@ -1,8 +1,8 @@
-"""One step of an iteration at a time, on plain files between the steps.
+"""The steps of an iteration one by one, with plain files between them.
 
 Each step does what ``star.star`` does, by the same functions with the same chunks and seeds, so an
-iteration done by hand has the bytes of the loop's. While a step generates, what it has finished is
-in ``OUT.unfinished``, a run folder of its own: the same command goes on from there.
+iteration done by hand is byte-identical to the loop's. While a step generates, its finished chunks
+are in ``OUT.unfinished``, a run folder from which the same command continues.
 
 May import ``run`` and what is below it.
 """
@@ -59,17 +59,17 @@ def generate(
     """Attempt the problems of an iteration and write the attempts.
 
     Args:
-        recipe: what is learned and how.
-        out: the JSONL file of attempts; made whole or not at all.
+        recipe: the settings.
+        out: the JSONL file of attempts; written atomically.
         iteration: n of Algorithm 1: it sets which problems are drawn, the seeds, and whether the
             few-shot prompt is in front.
         adapter: the folder of M_{n-1}'s adapter; None is the base.
-        force: whether ``out``, and what another command left of it, may be written over.
+        force: whether ``out``, and unfinished work of another command on it, may be overwritten.
         emit: called with every event.
         engine: the language model; by default the recipe's.
 
     Raises:
-        StarError: what the user can mend.
+        StarError: an error that the user can fix.
     """
     step = {"command": "generate", "iteration": iteration}
     with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
@@ -98,7 +98,7 @@ def rationalize(
     The arguments are those of ``generate``.
 
     Raises:
-        StarError: what the user can mend.
+        StarError: an error that the user can fix.
     """
     if not recipe.star.rationalize:
         raise RecipeError("the recipe has star.rationalize=false: --set star.rationalize=true")
@@ -128,19 +128,19 @@ def train(
     emit: Emit = _quiet,
     engine: Engine | None = None,
 ) -> Summary:
-    """Train a fresh adapter on the base, on one's own or other people's rows.
+    """Train a fresh adapter on the base, on rows of star-mlx or from elsewhere.
 
     Args:
         recipe: the base, the seed and ``train``; its task is not used.
         examples: the rows; see ``foreign_rows``.
-        out: the adapter's folder, which must not exist or be empty; made whole or not at all.
-        iteration: sets the seed and the amount; by default that of the rows, 1 for other people's.
-        amount: how long to train; by default as the recipe's schedule has it for the iteration.
+        out: the adapter's folder, which must not exist or be empty; written atomically.
+        iteration: sets the seed and the amount; by default that of the rows, 1 for foreign ones.
+        amount: how long to train; by default as in the recipe's schedule for the iteration.
         on_bad_row: whether a row that cannot be used is an error or is left out.
         emit, engine: as in ``generate``.
 
     Raises:
-        StarError: what the user can mend.
+        StarError: an error that the user can fix.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise RunError(f"{out} exists and is not empty: give another --out, or remove it")
@@ -190,7 +190,7 @@ def evaluate(
         emit, engine: as in ``generate``.
 
     Raises:
-        StarError: what the user can mend.
+        StarError: an error that the user can fix.
     """
     models = [_of(str(adapter), iteration), *(_of(name, iteration) for name in against)]
     task, prompt_set = opening.open_task(recipe)
@@ -224,15 +224,15 @@ def _of(name: str, iteration: int) -> measure.Of:
 
 
 def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[Problem]:
-    """The problems an iteration attempts, in order; where a task grows, those it begins with."""
+    """The problems that an iteration attempts, in order; of a task that grows, its first ones."""
     return sample(prompts.unseen(task.training([])), recipe.star, recipe.seed, iteration)
 
 
 def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
-    """The problems that were attempted, in the order they were.
+    """The attempted problems, in the order of the attempts.
 
     Raises:
-        TaskError: the task has no such problem.
+        TaskError: the task does not have one of them.
     """
     known = {problem.id: problem for problem in task.problems("train")}
     ids = dict.fromkeys(attempt.id for attempt in attempts)
@@ -246,19 +246,19 @@ def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
 
 
 def warn_of(problems: Sequence[Problem], lot: Sequence[Problem], n: int, emit: Emit) -> None:
-    """Say so where problems are not of those that the iteration draws."""
+    """Warn if some problems are not among those that the iteration draws."""
     ids = {problem.id for problem in lot}
     if others := sum(problem.id not in ids for problem in problems):
         text = (
-            f"{others} of {len(problems)} problems are none that iteration {n} draws: with another "
-            "--iteration, --seed or star.problems than they were attempted with the result is not "
-            "that of the loop"
+            f"{others} of {len(problems)} problems are not among those that iteration {n} draws: "
+            "the result is not that of the loop unless --iteration, --seed and star.problems are "
+            "those of the attempts"
         )
         emit(Notice("warning", text))
 
 
 def _teacher(iteration: int, adapter: Path | None) -> int:
-    """Whose adapter generates: that of the iteration before, or none, which is the base."""
+    """The iteration whose adapter generates: the one before, or 0, the base, without one."""
     return 0 if adapter is None else iteration - 1
 
 
@@ -287,7 +287,7 @@ def _at_work(
     step_files.check(out, force)
     about = {**about, "adapter": None if adapter is None else step_files.content(adapter)}
     task, prompt_set = opening.open_task(recipe)
-    task.problems("train")  # what is wrong with the data is said before a model is loaded
+    task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
     made_from = provenance.provenance(task, prompt_set, engine)

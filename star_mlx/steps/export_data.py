@@ -1,4 +1,4 @@
-"""Attempts -> the training set of an iteration, as a run has it or in other people's formats."""
+"""Write the training set of an iteration from attempts, in star-mlx's format or in common ones."""
 
 from __future__ import annotations
 
@@ -37,36 +37,37 @@ def export(
     emit: Emit = lambda event: None,
     engine: Engine | None = None,
 ) -> Summary:
-    """Write the examples that attempts leave to train on.
+    """Write the training examples of attempts.
 
     Args:
-        recipe: what the attempts were made with.
-        attempts: files of them, direct and hinted.
-        out: the JSONL file of examples; made whole or not at all.
+        recipe: the settings that the attempts were made with.
+        attempts: files of attempts, direct and hinted.
+        out: the JSONL file of examples; written atomically.
         iteration: n of Algorithm 1.
         carry: the examples of the ``star.carry_over`` iterations before, the oldest first.
-        format: ``examples`` is what a run has, with the tokens as they were generated.
-        force: whether ``out`` may be written over.
+        format: ``examples`` is the format of a run, with the tokens as they were generated.
+        force: whether ``out`` may be overwritten.
         emit: called with every event.
-        engine: the language model, needed with ``prompts.chat`` alone; by default the recipe's.
+        engine: the language model, only needed with ``prompts.chat``; by default the recipe's.
 
     Raises:
         NothingKept: no attempt may be trained on.
-        StarError: what else the user can mend.
+        StarError: any other error that the user can fix.
     """
     step_files.check(out, force)
     wanted = min(recipe.star.carry_over, iteration - 1)
     if len(carry) != wanted:
         raise RunError(
-            f"iteration {iteration} with star.carry_over={recipe.star.carry_over} trains also on "
-            f"what {wanted} iterations before it kept: give --carry FILE for each, not {len(carry)}"
+            f"iteration {iteration} with star.carry_over={recipe.star.carry_over} also trains on "
+            f"the examples of {wanted} earlier iterations: give --carry FILE for each, not "
+            f"{len(carry)}"
         )
     made = sorted(step_files.attempts(attempts), key=lambda attempt: attempt.hinted)
     task, prompt_set = opening.open_task(recipe)
     problems = named(task, made, attempts[0])
     warn_of(problems, drawn(task, prompt_set, recipe, iteration), iteration, emit)
     prompts = prompt_set
-    if recipe.prompts.chat:  # of the model, its chat template alone takes part
+    if recipe.prompts.chat:  # only the chat template of the model is used
         prompts = opening.in_template(recipe, prompt_set, engine or engines.open_base(recipe))
     example = functools.partial(learner.example, recipe, prompts)
     own = kept(example, problems, made, recipe.star, recipe.seed, iteration)
@@ -83,7 +84,7 @@ def export_run(
     """Write the training set of a finished iteration of a run: a number, ``best`` or ``last``.
 
     Raises:
-        StarError: no such run or iteration, or what it was made from has changed.
+        StarError: no such run or iteration, or the run's base, data or prompts have changed.
     """
     step_files.check(out, force)
     record = reading.read(run)
@@ -103,16 +104,16 @@ def export_run(
 
 
 def _own(path: Path) -> tuple[Example, ...]:
-    """The examples of a file as ``export`` writes it.
+    """Read the examples of a file written by ``export``.
 
     Raises:
         TaskError: the file cannot be read.
-        RunError: it holds other rows.
+        RunError: it has other rows.
     """
     rows = foreign_rows.read(path).rows
     found = tuple(row for row in rows if isinstance(row, Example))
     if len(found) < len(rows):
-        raise RunError(f"{path} holds rows that are no examples of star-mlx export-data")
+        raise RunError(f"{path} has rows that are not examples of star-mlx export-data")
     return found
 
 
@@ -133,13 +134,12 @@ def _counts(examples: Sequence[Example]) -> Summary:
 def shaped(
     examples: Sequence[Example], format: RowFormat, task: Task, prompts: Prompts, few_shot: bool
 ) -> list[dict[str, Any]]:
-    """Examples as rows of a format.
+    """Convert examples to rows of a format.
 
-    ``query-response`` has the question alone, and ``messages`` the turns that a chat template is
-    given.
+    ``query-response`` has the question alone, and ``messages`` the turns for a chat template.
 
     Raises:
-        RunError: the task has an example's problem no longer.
+        RunError: the task no longer has the problem of an example.
     """
     if format in ("examples", "prompt-completion"):
         return [_row(example, format) for example in examples]

@@ -1,13 +1,13 @@
-"""Rows to train on, one's own or other people's -> examples.
+"""Read rows to train on, of star-mlx or from elsewhere, as examples.
 
-Which format a row has is seen from its fields, row by row, so that a file may mix them:
+The format of each row is recognized by its fields, so a file may mix them:
 
 - ``prompt``, ``completion``, ``token_ids``: an ``examples.jsonl`` of star-mlx, trained on as it is;
 - ``messages``: turns with ``role`` and ``content``; the last one, the assistant's, is learned, the
-  others are the prompt, through the model's chat template;
+  others are the prompt, in the model's chat template;
 - ``query``, ``response`` (MetaMath): the query as an instruction, in the Alpaca prompt;
-- ``instruction``, ``output``, and where there is one ``input`` (Alpaca);
-- ``prompt``, ``completion``: as they stand.
+- ``instruction``, ``output``, and optionally ``input`` (Alpaca);
+- ``prompt``, ``completion``: used unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SOURCES = ("direct", "rationalized", "given")
 
 @dataclass(frozen=True, slots=True)
 class ForeignRow:
-    """A row as it was written, not yet tokens."""
+    """A row as text, not yet tokenized."""
 
     place: str
     kind: str
@@ -44,7 +44,7 @@ class ForeignRow:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRows:
-    """The rows of a file that can be used, in order, and what was wrong with the others."""
+    """The usable rows of a file, in order, and the errors of the others."""
 
     path: Path
     rows: tuple[Example | ForeignRow, ...]
@@ -52,12 +52,12 @@ class ForeignRows:
 
     @property
     def formats(self) -> dict[str, int]:
-        """How many rows there are of each format."""
+        """The number of rows of each format."""
         return dict(Counter(OWN if isinstance(r, Example) else r.kind for r in self.rows))
 
     @property
     def iteration(self) -> int:
-        """The latest iteration that own examples were kept in; 1 where there are none."""
+        """The latest iteration of star-mlx's own examples; 1 if there are none."""
         return max((r.iteration for r in self.rows if isinstance(r, Example)), default=1)
 
 
@@ -65,8 +65,8 @@ class ForeignRows:
 
 
 def alpaca(instruction: str, context: str) -> str:
-    """The prompt of Stanford Alpaca (Taori et al. 2023), which MetaMath (Yu et al. 2023) trains
-    with too; the response follows it directly."""
+    """The prompt of Stanford Alpaca (Taori et al. 2023), also used by MetaMath (Yu et al. 2023);
+    the response follows it directly."""
     also = ", paired with an input that provides further context" if context else ""
     given = f"### Input:\n{context}\n\n" if context else ""
     return (
@@ -76,7 +76,7 @@ def alpaca(instruction: str, context: str) -> str:
 
 
 def user_turn(system: str | None) -> Ask:
-    """Instructions as a user's turn of the model's chat template, behind a system message."""
+    """Instructions as a user's turn in the model's chat template, after a system message."""
     before: Turns = () if system is None else (("system", system),)
 
     def ask(instruction: str, context: str) -> Turns:
@@ -89,7 +89,7 @@ def user_turn(system: str | None) -> Ask:
 
 
 def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> ForeignRows:
-    """The rows of a JSONL, JSON, CSV, TSV or Parquet file; no model is needed.
+    """Read the rows of a JSONL, JSON, CSV, TSV or Parquet file; no model is needed.
 
     Args:
         path: the file.
@@ -108,7 +108,7 @@ def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> For
             text = f"{row.place}: {error}"
             if on_bad_row == "fail":
                 raise TaskError(
-                    f"{text}; mend it, or leave such rows out with --on-bad-row skip"
+                    f"{text}; fix it, or leave such rows out with --on-bad-row skip"
                 ) from None
             skipped.append(text)
     if not found:
@@ -130,17 +130,17 @@ def _read(row: Row, ask: Ask) -> Example | ForeignRow:
 
 
 def _format(fields: Values) -> str:
-    """The format whose fields the row has.
+    """The format of a row, by its fields.
 
     Raises:
-        TaskError: it has those of none, or of two.
+        TaskError: it has the fields of none, or of two.
     """
     needs = {kind: kind.split("/") for kind in _PARSERS}
     fits = [kind for kind, keys in needs.items() if all(fields.get(k) is not None for k in keys)]
     if len(fits) == 1:
         return fits[0]
     if fits:
-        raise TaskError(f"it can be read as {' and as '.join(fits)}: leave the fields of one")
+        raise TaskError(f"it can be read as {' and as '.join(fits)}: keep the fields of one")
     for keys in needs.values():
         if any(fields.get(key) is not None for key in keys):
             raise TaskError(f"its {next(k for k in keys if fields.get(k) is None)} is missing")
@@ -200,7 +200,7 @@ _PARSERS: dict[str, Callable[[Values, Ask], tuple[str | Turns, str]]] = {
 
 
 def _text(fields: Values, name: str) -> str:
-    """A field as it stands: what surrounds a text is part of what is learned."""
+    """A field unchanged: the white space around a text is learned too."""
     value = fields.get(name)
     if value is None:
         raise TaskError(f"its {name} is missing")
@@ -209,7 +209,7 @@ def _text(fields: Values, name: str) -> str:
     if not value.strip():
         raise TaskError(f"its {name} is blank")
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise TaskError(f"its {name} holds what is no character (NUL, or half a surrogate pair)")
+        raise TaskError(f"its {name} has an invalid character (NUL, or half a surrogate pair)")
     return value
 
 
@@ -217,17 +217,17 @@ def _text(fields: Values, name: str) -> str:
 
 
 def examples(read: ForeignRows, engine: Engine, iteration: int) -> tuple[Example, ...]:
-    """The rows as an engine trains on them, in order.
+    """The rows as examples for an engine, in order.
 
     Raises:
-        ModelError: the model has no chat template or refuses a row's turns in it, or the rows'
-            token ids are another model's.
+        ModelError: the model has no chat template or it refuses a row's turns, or the rows' token
+            ids are those of another model.
     """
     own = [row for row in read.rows if isinstance(row, Example)]
     if len(own) >= 8 and not any(tuple(engine.encode(e.completion)) == e.token_ids for e in own):
         raise ModelError(
             f"{read.path}: the token_ids are not those of this base's tokenizer: give the --model "
-            "that made them, or take token_ids out of the rows to have them tokenized anew"
+            "that made them, or remove token_ids from the rows to have them tokenized again"
         )
     return tuple(
         row if isinstance(row, Example) else _tokens(row, engine, iteration) for row in read.rows

@@ -1,4 +1,4 @@
-"""The files between steps by hand: read with their faults named, written whole or not at all."""
+"""The files between the steps by hand: reading them with precise errors, and writing atomically."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from star_mlx.types import Attempt
 
 
 def attempts(paths: Sequence[Path]) -> list[Attempt]:
-    """The attempts in files as ``generate`` and ``rationalize`` write them; a file may be empty.
+    """Read the attempts in files of ``generate`` and ``rationalize``; a file may be empty.
 
     Raises:
-        TaskError: a file that cannot be read, or a row that is no attempt, with its place.
+        TaskError: a file cannot be read, or a row is not an attempt; names its place.
     """
     found: list[Attempt] = []
     for path in paths:
@@ -34,24 +34,24 @@ def attempts(paths: Sequence[Path]) -> list[Attempt]:
                 found.append(rows.attempt(row.values))
             except rows.Damaged as wrong:
                 raise TaskError(
-                    f"{row.place} is no attempt of star-mlx generate: {wrong.why}"
+                    f"{row.place} is not an attempt of star-mlx generate: {wrong.why}"
                 ) from None
     return found
 
 
 @contextmanager
 def unfinished(out: Path, values: Mapping[str, Any], force: bool) -> Iterator[writing.Store]:
-    """The run folder ``OUT.unfinished`` of a step, from which it goes on if it is stopped.
+    """The run folder ``OUT.unfinished`` of a step, from which it continues if it is interrupted.
 
-    It is gone once the block ends well, or in an error that would come again.
+    It is removed when the block succeeds, or fails with an error that would recur.
 
     Args:
         out: the file that the step makes.
-        values: what the step's result depends on.
-        force: whether what a step with other values left is thrown away.
+        values: the values on which the step's result depends.
+        force: whether to delete unfinished work of a step with other values.
 
     Raises:
-        RunError: it is not, or that step is still at work.
+        RunError: there is such work and no ``force``, or that step is still running.
     """
     path = out.with_name(f"{out.name}.unfinished")
     _clear(path, values, force)
@@ -65,10 +65,10 @@ def unfinished(out: Path, values: Mapping[str, Any], force: bool) -> Iterator[wr
 
 
 def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
-    """Make way for a step where another one was left unfinished.
+    """Delete the unfinished work of another step.
 
     Raises:
-        RunError: without ``force``, where it was; or it is still at work.
+        RunError: there is some and no ``force``, or that step is still running.
     """
     if not (path / names.RECIPE).is_file():
         return
@@ -78,14 +78,14 @@ def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
     if not force:
         raise RunError(
             f"{path} was left by a step that differs ({'; '.join(differ[:3])}): give its options "
-            "to go on with it, or --force to begin anew"
+            "to continue it, or --force to start again"
         )
     with writing.opened(path, then):
         shutil.rmtree(path)
 
 
 def check(out: Path, force: bool) -> None:
-    """Whether a step may write there.
+    """Check that a step may write to a file.
 
     Raises:
         RunError: it may not.
@@ -95,12 +95,12 @@ def check(out: Path, force: bool) -> None:
     if out.is_dir():
         raise RunError(f"--out {out} is a folder: give a file")
     if out.exists() and not force:
-        raise RunError(f"{out} exists: give another --out, or --force to write over it")
+        raise RunError(f"{out} exists: give another --out, or --force to overwrite it")
     check_parent(out)
 
 
 def check_parent(out: Path) -> None:
-    """Whether a file can be made beside ``out``.
+    """Check that a file can be made beside ``out``.
 
     Raises:
         RunError: it cannot.
@@ -110,7 +110,7 @@ def check_parent(out: Path) -> None:
 
 
 def write(out: Path, lines: bytes | Iterable[Mapping[str, Any]]) -> None:
-    """Write rows to a JSONL file, whole or not at all."""
+    """Write rows to a JSONL file, atomically."""
     files.replace(out, lines if isinstance(lines, bytes) else map(files.json_line, lines))
 
 
@@ -126,5 +126,7 @@ def content(adapter: Path) -> str:
             found = True
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
     if not found:
-        raise ModelError(f"{adapter} is no folder with an adapter: give what star-mlx train wrote")
+        raise ModelError(
+            f"{adapter} is not a folder with an adapter: give a folder written by star-mlx train"
+        )
     return digest.hexdigest()

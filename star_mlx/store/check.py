@@ -1,8 +1,8 @@
-"""``star-mlx check``: every file of a run compared with its checksum, and mended where it can be.
+"""``star-mlx check``: compare every file of a run with its checksum, and repair what can be.
 
-A finding names the unit that is damaged and what still holds. A repair takes out what is damaged
-and can be made again, so that ``star-mlx loop --run`` or ``star-mlx evaluate`` makes it again;
-whatever it takes out is kept in the folder ``damaged/`` of the run.
+A finding names the damaged unit and what is still valid. A repair takes out damaged units that can
+be made again by ``star-mlx loop --run`` or ``star-mlx evaluate``, and keeps them in the folder
+``damaged/`` of the run.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from star_mlx.store.files import replace
 from star_mlx.store.journal import Chunk, Journal
 from star_mlx.types import Attempt
 
-LOOP = ("direct", "hinted", "dev")  # the passes that an iteration of the loop is made of
+LOOP = ("direct", "hinted", "dev")  # the passes of an iteration of the loop
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is damaged or missing: where, why, and what still holds.
+    """A damaged or missing unit: where, why, and what is still valid.
 
-    ``mend`` takes it out, to be made again; None where that is not possible. ``again`` says what
-    makes it again, or what can be done instead.
+    ``mend`` takes it out, to be made again; None if that is not possible. ``again`` says how to
+    make it again, or what to do instead.
     """
 
     place: str
@@ -43,8 +43,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of a check: how many units were compared with a checksum, how many have none, and
-    what was found."""
+    """The result of a check: the number of units compared with a checksum, the number without one,
+    and the findings."""
 
     verified: int
     without: int
@@ -60,7 +60,7 @@ def check(run: Path) -> Checked:
     """Verify every file of a run and of its baselines; nothing is written.
 
     Raises:
-        RunError: there is no such folder, or it is no run.
+        RunError: there is no such folder, or it is not a run.
     """
     if not run.is_dir():
         raise RunError(f"{run} is not a run folder: there is no such folder")
@@ -78,7 +78,7 @@ def check(run: Path) -> Checked:
 
 
 class _Checker:
-    """Goes through a run and counts what it compared."""
+    """Checks a run, and counts the compared units."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
@@ -163,10 +163,10 @@ class _Checker:
                 holds = f"every chunk before it; {self._of(number)}"
                 again, mend = self._again(number, chunk)
                 self._found(file, _why(error), holds, again, mend)
-                return  # what follows it is made again with it
+                return  # the chunks after it are made again with it
 
     def _again(self, number: int, chunk: Chunk) -> tuple[str, Callable[[], None] | None]:
-        """What makes a chunk again, and how it is taken out."""
+        """How a chunk is made again, and the function that takes it out."""
         if chunk.kind not in LOOP or (chunk.kind == "dev" and number <= self._last):
             whose = "zero-shot" if chunk.kind.startswith("zero-shot") else str(number)
             again = f"star-mlx evaluate --run {self._run} --iteration {whose} makes it again"
@@ -210,13 +210,13 @@ class _Checker:
             )  # fmt: skip
 
     def _of(self, number: int) -> str:
-        """What else of an iteration may hold, in words."""
+        """The other parts that are still valid, in words."""
         return "the other iterations" if number else "every iteration"
 
     # ----------------------------------------------------------------------- findings
 
     def _count(self, checksum: str) -> bool:
-        """Count a unit; whether it has a checksum."""
+        """Count a unit, and return whether it has a checksum."""
         self._verified += bool(checksum)
         self._without += not checksum
         return bool(checksum)
@@ -240,7 +240,7 @@ class _Checker:
     # ----------------------------------------------------------------------- mending
 
     def _drop_chunks(self, number: int, chunk: Chunk) -> None:
-        """Take out a chunk and what follows it in its file."""
+        """Take out a chunk and those after it in its file."""
         file = names.attempts(self._run, number, chunk.kind)
         self._keep(file)
         later = [c for c in self._journal.of_file(number, file.name) if c.offset >= chunk.offset]
@@ -274,7 +274,7 @@ class _Checker:
         self._journal.enter(event, line)
 
     def _keep(self, path: Path, *, move: bool = False) -> None:
-        """Keep what is taken out in the folder ``damaged/``."""
+        """Keep a file that is taken out in the folder ``damaged/``."""
         if not path.exists():
             return
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ")
@@ -295,18 +295,18 @@ _TOO_OLD = "it cannot be made again alone; later iterations do not need it"
 
 
 def _why(error: RunError) -> str:
-    """The reason in an error of the readers, without the place and the advice."""
+    """The reason of an error raised by the readers, without its place and its advice."""
     text = str(error).partition("; star-mlx check")[0]
     return text.partition("is damaged: ")[2] or text
 
 
 def repair(run: Path) -> list[Finding]:
-    """Take out what is damaged and can be made again, one finding after the other; what was.
+    """Take out damaged units that can be made again, one by one, and return the findings.
 
     Raises:
         RunError: see ``check``; or the run is in use, or cannot be written to.
     """
-    check(run)  # what is no run is said before anything is made
+    check(run)  # raises for a folder that is no run before anything is written
     done: list[Finding] = []
     try:
         with FileLock(run / names.LOCK, timeout=0):
@@ -322,6 +322,6 @@ def repair(run: Path) -> list[Finding]:
 
 
 def _next(findings: Sequence[Finding], done: Sequence[Finding]) -> Finding | None:
-    """The first finding that can be mended and was not yet."""
+    """The first finding that can be repaired and has not been yet."""
     tried = {(finding.place, finding.why) for finding in done}
     return next((f for f in findings if f.mend and (f.place, f.why) not in tried), None)

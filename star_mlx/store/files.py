@@ -1,4 +1,4 @@
-"""JSON lines and writes that are whole or not at all."""
+"""JSON lines, and atomic writes of files and folders."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def json_line(row: Mapping[str, Any]) -> bytes:
-    """One object as a line; a lone surrogate, which UTF-8 has no form for, becomes its escape."""
+    """An object as a line; a lone surrogate, which UTF-8 cannot encode, is escaped."""
     return _ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file; none where it does not exist.
+    """The objects of a JSONL file; none if it does not exist.
 
     Raises:
-        RunError: a line that is not JSON, by number.
+        RunError: a line is not JSON; names its number.
     """
     if not path.exists():
         return
@@ -37,9 +37,9 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def replace(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a file whole: beside its place, flushed to the disk, then renamed into it.
+    """Write a file atomically: to a temporary name, flushed to the disk, then renamed.
 
-    ``data`` may come in parts, so that all of it need not be in memory at once.
+    ``data`` may come in parts, so that it need not be in memory as a whole.
     """
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
@@ -50,13 +50,13 @@ def replace(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 
 def flush(file: IO[bytes]) -> None:
-    """Force what was written to the disk."""
+    """Flush written data to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def flush_folder(path: Path) -> None:
-    """Force a folder's names (a rename, a new file) to the disk."""
+    """Flush a folder's entries (a rename, a new file) to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -65,11 +65,11 @@ def flush_folder(path: Path) -> None:
 
 
 def partial_folder(out: Path, work: str) -> Path:
-    """The name that a model's folder has until it is whole, where ``out`` is free to be written;
-    ``work`` is what writes it, in a word.
+    """The temporary name of a model's folder ``out`` until it is complete; ``work`` names the
+    process that writes it, in one word.
 
     Raises:
-        ModelError: ``out`` exists and is not an empty folder, or other work was left half done.
+        ModelError: ``out`` exists and is not an empty folder, or other work was left unfinished.
     """
     try:
         taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
@@ -79,14 +79,14 @@ def partial_folder(out: Path, work: str) -> Path:
         raise ModelError(f"{out} exists and is not an empty folder: give another --out")
     partial = out.with_name(out.name + ".partial")
     if partial.exists():
-        raise ModelError(f"{partial} is left of another {work}: delete it if none is running")
+        raise ModelError(f"{partial} is left from another {work}: delete it if none is running")
     return partial
 
 
 @contextmanager
 def whole_folder(partial: Path, out: Path) -> Iterator[None]:
-    """A folder that is filled under the name ``partial``, flushed to the disk and renamed; removed
-    where anything fails.
+    """A folder that is filled under the name ``partial``, flushed to the disk and renamed to
+    ``out``; it is removed if anything fails.
 
     Raises:
         ModelError: it cannot be written.

@@ -1,8 +1,8 @@
-"""``journal.jsonl``: what was finished, in order, and the checksums of what was written.
+"""``journal.jsonl``: the finished work of a run, in order, with the checksums of its files.
 
 Lines are only ever appended. Each ends in ``sum``, a CRC-32 of the line without it; an entry for
-data has the data's SHA-256. Journals written before there were checksums have neither, and are read
-all the same.
+data has the data's SHA-256. Journals written before checksums existed have neither, and can still
+be read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TAIL = len(_SUM) + 8 + len(b'"}')
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What every entry has."""
+    """The fields that every entry has."""
 
     event: str
     time: str
@@ -39,7 +39,7 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """The rows of a finished chunk: where they stand in the file of their pass."""
+    """The rows of a finished chunk: their place in the file of their pass."""
 
     iteration: int
     kind: str
@@ -75,8 +75,8 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class Verdicts(msgspec.Struct, frozen=True):
-    """The problems that an iteration attempted directly, by whether one of the attempts was
-    right."""
+    """The problems that an iteration attempted directly: those with a right attempt, and the
+    others."""
 
     iteration: int
     solved: list[str] = []
@@ -91,7 +91,7 @@ class ResultEntry(msgspec.Struct, frozen=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """What `star-mlx check --repair` took out, to be made again: the chunks of a pass from
+    """A unit that `star-mlx check --repair` took out, to be made again: the chunks of a pass from
     ``index`` on, the training or the metrics line of an iteration, or a result."""
 
     what: str  # "chunks", "trained", "iteration" or "result"
@@ -103,7 +103,7 @@ class Dropped(msgspec.Struct, frozen=True):
 
 @dataclass
 class Journal:
-    """What a journal vouches for.
+    """The finished work that a journal records.
 
     ``chunks`` are by iteration, then by (kind, index); ``exists`` says whether there is a journal
     at all, ``verified`` whether its lines have checksums.
@@ -122,29 +122,29 @@ class Journal:
         return self.chunks.get(number, {}).get((kind, index))
 
     def of_pass(self, number: int, kind: str) -> list[Chunk]:
-        """The finished chunks of a pass, from its first on without a gap."""
+        """The finished chunks of a pass, from the first up to a gap."""
         found: list[Chunk] = []
         while chunk := self.chunk(number, kind, len(found)):
             found.append(chunk)
         return found
 
     def of_file(self, number: int, name: str) -> list[Chunk]:
-        """The chunks that stand in a file of attempts of an iteration, in their order there."""
+        """The chunks in a file of attempts of an iteration, in the order of the file."""
         chunks = self.chunks.get(number, {}).values()
         found = [chunk for chunk in chunks if names.attempts_name(chunk.kind) == name]
         return sorted(found, key=lambda chunk: chunk.offset)
 
     def files(self) -> Iterator[tuple[int, str]]:
-        """The iteration and the name of every file of attempts that is spoken of."""
+        """The iteration and the name of every file of attempts in the journal."""
         for number, chunks in self.chunks.items():
             for name in dict.fromkeys(names.attempts_name(kind) for kind, _ in chunks):
                 yield number, name
 
     def enter(self, event: str, line: bytes) -> None:
-        """Take in an entry. An unknown event changes nothing.
+        """Add an entry. An unknown event is ignored.
 
         Raises:
-            Damaged: it is not what its event should have.
+            Damaged: it does not have the fields of its event.
         """
         if event == "chunk":
             [chunk] = decode(line, Chunk)
@@ -178,10 +178,10 @@ class Journal:
 
 
 def read(run: Path) -> Journal:
-    """A run's journal. A last line without its end, which a crash leaves, is passed over.
+    """Read a run's journal. An incomplete last line, which a crash can leave, is ignored.
 
     Raises:
-        RunError: a line is damaged, by its number.
+        RunError: a line is damaged; names its number.
     """
     found = Journal()
     for number, head, line in entries(run):
@@ -193,7 +193,7 @@ def read(run: Path) -> Journal:
 
 
 def verdicts(run: Path) -> Iterator[Verdicts]:
-    """The verdicts of every iteration that the journal calls finished, in order.
+    """The verdicts of every finished iteration of the journal, in order.
 
     Raises:
         RunError: see ``read``.
@@ -206,10 +206,11 @@ def verdicts(run: Path) -> Iterator[Verdicts]:
 
 
 def entries(run: Path) -> Iterator[tuple[int, Head, bytes]]:
-    """Every whole line: its number from 1, its head and itself; its checksum is compared.
+    """Yield every complete line: its number from 1, its head and its bytes, after comparing its
+    checksum.
 
     Raises:
-        RunError: a line is damaged, by its number; or the file cannot be read.
+        RunError: a line is damaged (names its number), or the file cannot be read.
     """
     path = run / names.JOURNAL
     try:
@@ -231,11 +232,11 @@ def entries(run: Path) -> Iterator[tuple[int, Head, bytes]]:
 
 
 def _verified(line: bytes, number: int, summed: bool) -> bool:
-    """Compare a line with its checksum; whether it has one. Those after a line that has one
-    (``summed``) must have theirs.
+    """Compare a line with its checksum, and return whether it has one. After a line with one
+    (``summed``), every line must have one.
 
     Raises:
-        Damaged: it is another, or is missing.
+        Damaged: the checksum does not match, or is missing.
     """
     if line[-_TAIL:-10] != _SUM:
         if summed:
@@ -248,7 +249,7 @@ def _verified(line: bytes, number: int, summed: bool) -> bool:
 
 @contextmanager
 def _named(run: Path, number: int) -> Iterator[None]:
-    """Name the line in which something is damaged."""
+    """Turn ``Damaged`` into an error that names the journal and the line."""
     try:
         yield
     except Damaged as damage:
@@ -259,14 +260,14 @@ def _named(run: Path, number: int) -> Iterator[None]:
 
 
 def line(event: str, fields: Mapping[str, Any]) -> bytes:
-    """An entry made now, as a line."""
+    """A new entry with the current time, as a line."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = json_line({"event": event, "time": now, **fields}).removesuffix(b"\n")
     return text.removesuffix(b"}") + _SUM + _sum(text) + b'"}\n'
 
 
 def append(run: Path, event: str, fields: Mapping[str, Any]) -> bytes:
-    """Append an entry and flush it to the disk; the line without its end."""
+    """Append an entry, flush it to the disk, and return the line without its newline."""
     made = line(event, fields)
     with open(run / names.JOURNAL, "ab") as file:
         file.write(made)

@@ -1,4 +1,4 @@
-"""What became of every problem over the iterations of a run, from its folder's files alone."""
+"""The ledger: the history of every problem over the iterations of a run, read from its files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Fate = Literal["direct", "hinted", "never"]
 
 @dataclass(slots=True)
 class History:
-    """The iterations in which a problem was attempted, solved directly, and solved by hint.
+    """The iterations in which a problem was attempted, solved directly, and solved with a hint.
 
-    A problem is solved directly if any of its direct attempts is right, and by hint if a
+    A problem is solved directly if any of its direct attempts is right, and with a hint if a
     rationalization of it was kept: right, and not cut off by the length limit.
     """
 
@@ -27,7 +27,7 @@ class History:
 
     @property
     def fate(self) -> Fate:
-        """The best that ever came of it."""
+        """The best result of all iterations."""
         return "direct" if self.direct else "hinted" if self.hinted else "never"
 
     @property
@@ -38,10 +38,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One iteration in problems; ``hinted`` counts those solved by hint and not directly.
+    """The problem counts of one iteration; ``hinted`` counts those solved only with a hint.
 
     ``newly_solved`` and ``forgotten`` are those of ``metrics.jsonl``: problems whose last earlier
-    attempt failed and that now are solved directly, and the reverse.
+    attempt failed and that are now solved directly, and the reverse.
     """
 
     iteration: int
@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Every problem's history by id, in the order they were first met, and every iteration."""
+    """The history of every problem by id, in the order of first attempts, and every iteration."""
 
     problems: dict[str, History]
     iterations: list[Tally]
@@ -64,7 +64,7 @@ class Ledger:
         return [id for id, history in self.problems.items() if history.fate == fate]
 
     def totals(self) -> dict[str, int]:
-        """Problems seen: ever solved directly, only ever by hint, never solved."""
+        """The counts of problems: all, ever solved directly, only with a hint, never solved."""
         fates = {"direct": 0, "hinted": 0, "never": 0}
         for history in self.problems.values():
             fates[history.fate] += 1
@@ -76,7 +76,7 @@ class Ledger:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """The whole ledger as plain data."""
         return {
             "problems": {
                 id: {"direct": h.direct, "hinted": h.hinted, "attempted": h.attempted}
@@ -88,8 +88,7 @@ class Ledger:
 
 
 def read(path: Path) -> Ledger:
-    """The ledger of a run folder: of the iterations that are finished, a block of attempts at a
-    time.
+    """Read the ledger of the finished iterations of a run folder, one block of attempts at a time.
 
     Raises:
         RunError: not a run folder, a trained baseline, or the attempts of a finished iteration are
@@ -103,7 +102,7 @@ def read(path: Path) -> Ledger:
     problems: dict[str, History] = {}
     tallies = []
     for number in sorted(line.iteration for line in record.metrics):
-        if number > 0:  # the base is only evaluated
+        if number > 0:  # the base is only measured
             made = _iteration(record, number)
             tallies.append(_enter(problems, number, *made))
     return Ledger(problems, tallies)
@@ -116,7 +115,7 @@ def _enter(
     direct: set[str],
     hinted: set[str],
 ) -> Tally:
-    """Add an iteration to the histories, and count it."""
+    """Add an iteration to the histories, and return its counts."""
     newly_solved = forgotten = 0
     for id in attempted:
         history = problems.get(id)
@@ -136,7 +135,7 @@ def _enter(
 
 
 def _iteration(record: RunRecord, number: int) -> tuple[dict[str, None], set[str], set[str]]:
-    """The problems attempted, in order, those solved directly and those solved by hint."""
+    """The problems attempted, in order, those solved directly and those solved with a hint."""
     file = names.iteration(record.path, number) / names.ATTEMPTS
     if not file.is_file():
         raise RunError(f"{file} is missing, but metrics.jsonl says that the iteration is finished")

@@ -1,7 +1,7 @@
-"""A line of ``metrics.jsonl`` as types: one tree, one reader and one writer of it.
+"""The types of a line of ``metrics.jsonl``, with its only reader and writer.
 
 A field that is None is not in the line: iteration 0, the base, is only measured, and older versions
-wrote less.
+wrote fewer fields.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ClassCounts(msgspec.Struct, frozen=True):
 class Measured(msgspec.Struct, frozen=True):
     """Accuracy on held-out problems: counts, the 95% interval (Wilson 1927), and by class.
 
-    ``classes`` says what the classes are, such as "number of digits"; empty for none.
+    ``classes`` is the meaning of the classes, such as "number of digits"; empty if there are none.
     """
 
     split: Split
@@ -45,8 +45,8 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Training(msgspec.Struct, frozen=True):
-    """What a training took. ``padding`` is the share of the positions computed that was padding;
-    losses are nats a token, over the first and the last tenth of the steps."""
+    """The figures of a training. ``padding`` is the share of padding in the computed positions;
+    losses are in nats per token, over the first and the last tenth of the steps."""
 
     steps: int
     epochs: float | None = None
@@ -58,22 +58,22 @@ class Training(msgspec.Struct, frozen=True):
 
 
 class Generated(msgspec.Struct, frozen=True):
-    """Tokens of an iteration's attempts, direct and hinted."""
+    """The tokens of an iteration's attempts, direct and hinted."""
 
     tokens: int
     tokens_per_second: float
 
 
 class ValidSteps(msgspec.Struct, frozen=True):
-    """Of ``n`` kept rationales whose steps can be checked, how many are right in every step."""
+    """``n`` kept rationales whose steps can be checked, and the number right in every step."""
 
     n: int
     valid: int
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """An iteration against an earlier one on dev, pair by pair; ``p`` is the exact McNemar test's,
-    two-sided."""
+    """The paired comparison of an iteration with an earlier one on dev; ``p`` is that of the exact
+    two-sided McNemar test."""
 
     iteration: int
     n: int
@@ -86,19 +86,19 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
-    """A finished iteration in numbers; 0 is the base."""
+    """The metrics of a finished iteration; 0 is the base."""
 
     iteration: int
     teacher: int | None = None  # the iteration whose model generated
     problems: int | None = None
     solved: int | None = None  # directly, by any of their attempts
     rationalized: int | None = None  # failures kept after rationalization
-    examples: int | None = None  # of the training set, with what was carried over
+    examples: int | None = None  # of the training set, including those carried over
     parse_failures: int | None = None  # attempts without a readable answer
     truncated: int | None = None  # right, but cut off by the length limit
-    too_long: int | None = None  # examples refused for their length
-    rejected: dict[str, int] | None = None  # right, but not kept, by reason
-    hint_leaks: int | None = None  # kept rationalizations that speak of their hint
+    too_long: int | None = None  # examples left out for their length
+    rejected: dict[str, int] | None = None  # right but not kept, by reason
+    hint_leaks: int | None = None  # kept rationalizations that mention their hint
     newly_solved: int | None = None
     forgotten: int | None = None
     valid_steps: dict[str, ValidSteps] | None = None  # direct, rationalized
@@ -132,22 +132,22 @@ class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
 
 
 def of(values: Mapping[str, Any]) -> Metrics:
-    """The metrics of a line that is parsed already.
+    """The metrics of a parsed line.
 
     Raises:
-        msgspec.ValidationError: it is no line of metrics.
+        msgspec.ValidationError: it is not a line of metrics.
     """
     return msgspec.convert(values, Metrics)
 
 
 def as_json(part: msgspec.Struct) -> dict[str, Any]:
-    """A line, or a part of one, as plain data without what is None."""
+    """A line, or a part of one, as plain data without the fields that are None."""
     found: dict[str, Any] = _plain(msgspec.to_builtins(part))
     return found
 
 
 def line(metrics: Metrics) -> bytes:
-    """The line, without its end."""
+    """The line, without its newline."""
     return json_line(as_json(metrics)).removesuffix(b"\n")
 
 

@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, and where each stands."""
+"""The names and places of the files in a run folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ITERATIONS = "iterations"
 BASELINES = "baselines"
 RESULTS = "results"
 REPORT = "report"
-DAMAGED = "damaged"  # what `star-mlx check --repair` has taken out of the run
+DAMAGED = "damaged"  # files that `star-mlx check --repair` took out of the run
 
 ATTEMPTS = "attempts.jsonl"
 EXAMPLES = "examples.jsonl"
@@ -27,7 +27,7 @@ ADAPTER = "adapter"
 WEIGHTS = "adapters.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
-PARTIAL = ".partial"  # the end of a name while a file or folder is not whole yet
+PARTIAL = ".partial"  # the suffix of a file or folder that is not complete yet
 
 _OF_PASS = {"direct": ATTEMPTS, "hinted": ATTEMPTS, "dev": DEV}
 
@@ -38,8 +38,8 @@ def iteration(run: Path, number: int) -> Path:
 
 
 def attempts_name(kind: str) -> str:
-    """The file that holds the attempts of a pass: those of ``direct`` and ``hinted`` share one,
-    and a measurement has a file of its own name."""
+    """The file that holds the attempts of a pass: ``direct`` and ``hinted`` share one, and each
+    measurement has its own."""
     return _OF_PASS.get(kind, f"{kind}.jsonl")
 
 

@@ -1,6 +1,6 @@
-"""A run folder as it is read, and the only way its rows are read: each with its checksum.
+"""Read a run folder. All its rows are read here, and compared with their checksums.
 
-Nothing is locked or written, and a run that another process is writing can be read.
+Nothing is locked or written, so a run can be read while another process writes it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as its folder has it.
+    """The content of a run folder.
 
-    ``recipe`` is the resolved one, ``provenance`` what the run depends on beyond it; ``metrics``
-    are the lines of metrics.jsonl; ``journal`` says which rows are finished, and their checksums.
+    ``recipe`` is the resolved recipe and ``provenance`` what the run depends on beyond it;
+    ``metrics`` are the lines of metrics.jsonl; ``journal`` has the finished rows' checksums.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class RunRecord:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What recipe.yaml holds: the recipe, with its provenance under that key."""
+        """The content of recipe.yaml: the recipe, with the provenance under that key."""
         return {**self.recipe, "provenance": dict(self.provenance)} if self.provenance else {
             **self.recipe
         }  # fmt: skip
@@ -55,7 +55,7 @@ class RunRecord:
     @property
     def best(self) -> int:
         """The finished iteration with the highest dev accuracy, the earliest of equals; the last
-        where none was evaluated. It may be 0, the base."""
+        if none was evaluated. It may be 0, the base."""
         scores = {line.iteration: line.dev.accuracy for line in self.metrics if line.dev}
         found = most_accurate(scores)
         return self.last if found is None else found
@@ -75,15 +75,15 @@ class RunRecord:
         return folder
 
     def rows(self, number: int, name: str, type: type[T]) -> Iterator[list[T]]:
-        """The rows of a file of attempts of an iteration, a chunk at a time; none if there is no
-        such file. Rows behind the journal's last chunk are not finished and not read.
+        """The rows of a file of attempts of an iteration, one chunk at a time; none if there is no
+        such file. Rows after the journal's last chunk are unfinished and not read.
 
         Raises:
-            RunError: a chunk is damaged, or the file is missing although the journal speaks of it.
+            RunError: a chunk is damaged, or the file is missing although the journal names it.
         """
         file = names.iteration(self.path, number) / name
         chunks = self.journal.of_file(number, name)
-        if not chunks:  # nothing vouches for it: a folder without its journal
+        if not chunks:  # a folder without its journal: nothing to compare with
             yield from rows.read(file, type)
             return
         for chunk, data in chunk_bytes(file, chunks):
@@ -124,7 +124,7 @@ class RunRecord:
         return decoded_result(data) if known is None or sha256(data) == known.sha256 else None
 
     def test_reads(self) -> int:
-        """How often the test split was read in this run; a result that was deleted counts."""
+        """How often the test split was read in this run, including for deleted results."""
         every = {file.name for file in names.results(self.path)} | self.journal.results.keys()
         return sum("-test-" in name for name in every)
 
@@ -140,20 +140,20 @@ def read(path: Path) -> RunRecord:
     if not (path / names.RECIPE).is_file():
         raise RunError(f"{path} is not a run folder: it has no {names.RECIPE}")
     data = _bytes(path / names.RECIPE)
-    lines = metrics_lines(path)  # before the journal, which always has what they have
+    lines = metrics_lines(path)  # read before the journal, which then has at least as much
     journal = journals.read(path)
     values = recipe_values(path / names.RECIPE, data)
     provenance = values.pop("provenance", None) or {}
     if not isinstance(provenance, dict):
-        raise damaged(path, path / names.RECIPE, "its provenance is no mapping")
+        raise damaged(path, path / names.RECIPE, "its provenance is not a mapping")
     return RunRecord(path, values, verified_metrics(path, lines, journal), provenance, journal)
 
 
 def recipe_values(file: Path, data: bytes) -> dict[str, Any]:
-    """The mapping that a recipe.yaml holds.
+    """The mapping in a recipe.yaml.
 
     Raises:
-        RunError: it is no YAML, or holds something else.
+        RunError: it is not YAML, or not a recipe.
     """
     try:
         values = yaml.safe_load(data.decode("utf-8"))
@@ -166,10 +166,10 @@ def recipe_values(file: Path, data: bytes) -> dict[str, Any]:
 
 
 def metrics_lines(run: Path) -> list[bytes]:
-    """The lines of metrics.jsonl as they are, without their ends.
+    """The lines of metrics.jsonl as bytes, without their newlines.
 
     Raises:
-        RunError: the file was cut short; it is only ever written whole.
+        RunError: the file was cut short; it is only ever written as a whole.
     """
     file = run / names.METRICS
     *lines, rest = (_bytes(file) if file.exists() else b"").split(b"\n")
@@ -182,7 +182,7 @@ def verified_metrics(run: Path, lines: list[bytes], journal: Journal) -> list[Me
     """The metrics lines, each compared with its checksum.
 
     Raises:
-        RunError: one is damaged, by its number.
+        RunError: a line is damaged; names its number.
     """
     found = []
     for number, line in enumerate(lines, 1):
@@ -200,10 +200,10 @@ def verified_metrics(run: Path, lines: list[bytes], journal: Journal) -> list[Me
 
 
 def chunk_bytes(file: Path, chunks: list[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
-    """The rows of chunks as they stand in their file, each compared with its checksum.
+    """The bytes of chunks of a file, each compared with its checksum.
 
     Raises:
-        RunError: one is damaged, or the file is missing.
+        RunError: a chunk is damaged, or the file is missing.
     """
     if not chunks:
         return
@@ -228,7 +228,7 @@ def decoded(file: Path, chunk: Chunk, data: bytes, type: type[T]) -> list[T]:
     """The rows of a chunk.
 
     Raises:
-        RunError: a row is not a ``type``, or there are more or fewer than there were.
+        RunError: a row is not a ``type``, or their number differs from the journal's.
     """
     try:
         found = rows.decode(data, type)
@@ -242,10 +242,10 @@ def decoded(file: Path, chunk: Chunk, data: bytes, type: type[T]) -> list[T]:
 
 
 def verify_adapter(run: Path, journal: Journal, number: int) -> None:
-    """Compare an adapter's files with their checksums, if there are any.
+    """Compare an adapter's files with their checksums, if it has any.
 
     Raises:
-        RunError: one is damaged or missing.
+        RunError: a file is damaged or missing.
     """
     trained = journal.trained.get(number)
     for name in trained.files if trained else ():
@@ -254,7 +254,7 @@ def verify_adapter(run: Path, journal: Journal, number: int) -> None:
 
 
 def verify_file(run: Path, journal: Journal, number: int, name: str) -> None:
-    """Compare a file of an iteration, which is written whole, with its checksum, if it has one.
+    """Compare a file of an iteration with its checksum, if it has one.
 
     Raises:
         RunError: it is damaged or missing.
@@ -271,22 +271,22 @@ def verify_file(run: Path, journal: Journal, number: int, name: str) -> None:
 
 
 def unit(chunk: Chunk) -> str:
-    """What a chunk is called in a message."""
+    """The name of a chunk in a message."""
     return f"chunk {chunk.index} of the pass {chunk.kind} of iteration {chunk.iteration}"
 
 
 def damaged(run: Path, place: Path | str, why: str) -> RunError:
-    """The error for something that is damaged: where, why, and what to do."""
+    """The error for damaged data: where, why, and what to do."""
     return RunError(f"{place} is damaged: {why}; star-mlx check {run} says what still holds")
 
 
 def sha256(data: bytes) -> str:
-    """Of some bytes, in hexadecimal."""
+    """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_sha256(file: Path) -> str:
-    """Of a file's bytes, in hexadecimal.
+    """The SHA-256 of a file, in hexadecimal.
 
     Raises:
         RunError: the file cannot be read.

@@ -1,7 +1,7 @@
-"""The rows of a run's files as types: one writer and one reader of each.
+"""The types of the rows in a run's files, with the only writer and reader of each.
 
 A row of attempts is a ``types.Attempt`` and a row of a training set a ``types.Example``; a line of
-train.jsonl is a ``types.Step``. Every reader checks that a row is what it should be.
+train.jsonl is a ``types.Step``. Every reader checks the type of a row.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from star_mlx.store.files import json_line
 from star_mlx.types import Attempt, Example, Step
 
 T = TypeVar("T")
-BLOCK = 1 << 18  # bytes of rows that are read at once
+BLOCK = 1 << 18  # bytes of rows to read at once
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What became of an attempt, read from its row without the texts and the tokens, which are
-    nearly all of it."""
+    """The verdict of an attempt, read without its texts and tokens, which are most of the row."""
 
     id: str
     hinted: bool
@@ -34,8 +33,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def solved(self) -> bool:
-        """Whether it solved its problem. With a hint it must also have ended by itself: one that
-        the length limit cut off is not kept."""
+        """Whether it solved its problem. With a hint it must also have finished: if the length
+        limit cut it off, it is not kept."""
         return self.correct and not (self.hinted and self.finish != "stop")
 
 
@@ -52,7 +51,7 @@ class AttemptText(msgspec.Struct, frozen=True, gc=False):
 
 
 class Damaged(ValueError):
-    """A row that is not what it should be; ``line`` counts from 1."""
+    """A row that is not valid; ``line`` counts from 1."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(f"row {line} is damaged: {why}")
@@ -63,10 +62,10 @@ class Damaged(ValueError):
 
 
 def decode(data: bytes, type: type[T]) -> list[T]:
-    """The rows in ``data``, each a line.
+    """Decode the rows in ``data``, one per line.
 
     Raises:
-        Damaged: one of them is not a ``type``.
+        Damaged: a row is not a ``type``.
     """
     try:
         return list(_decoder_of(type).decode_lines(data))
@@ -75,7 +74,7 @@ def decode(data: bytes, type: type[T]) -> list[T]:
 
 
 def _decoded(line: bytes, type: type[T], number: int) -> T:
-    """A row. The lone half of a surrogate pair, as an escape, is read by json alone."""
+    """Decode a row. The escape of a lone surrogate can only be read by the module ``json``."""
     try:
         found: T = _decoder_of(type).decode(line)
         return found
@@ -96,10 +95,10 @@ def _decoder_of(type: Any) -> msgspec.json.Decoder[Any]:
 
 
 def attempt(values: Mapping[str, Any]) -> Attempt:
-    """A row of attempts that is parsed already.
+    """The attempt of a parsed row.
 
     Raises:
-        Damaged: it is no attempt.
+        Damaged: it is not an attempt.
     """
     try:
         found = msgspec.convert(values, Attempt)
@@ -111,16 +110,16 @@ def attempt(values: Mapping[str, Any]) -> Attempt:
 
 
 def _lines(data: bytes) -> list[bytes]:
-    """Lines end at a newline alone: other line breaks may stand within a string of JSON."""
+    """Split at newlines only, because a JSON string may contain other line breaks."""
     lines = data.split(b"\n")
     return lines if lines[-1] else lines[:-1]
 
 
 def read(file: Path, type: type[T]) -> Iterator[list[T]]:
-    """The rows of a file, a block of them at a time; none if there is no such file.
+    """Read the rows of a file, one block at a time; none if there is no such file.
 
     Raises:
-        RunError: the file cannot be read, or a row is not a ``type``: which line it is.
+        RunError: the file cannot be read, or a row is not a ``type``; names its line.
     """
     try:
         with open(file, "rb") as rows:
@@ -143,20 +142,20 @@ def read(file: Path, type: type[T]) -> Iterator[list[T]]:
 
 
 def attempts(rows: Iterable[Attempt]) -> bytes:
-    """Attempts as lines; ``tokens``, their number, is there for those who read the file."""
+    """Attempts as lines; ``tokens``, the number of tokens, is for people who read the file."""
     return b"".join(json_line({**_fields(row), "tokens": len(row.token_ids)}) for row in rows)
 
 
 def examples(rows: Iterable[Example]) -> Iterator[bytes]:
-    """The examples of a training set, each as a line."""
+    """Examples of a training set, one per line."""
     return (json_line(_fields(row)) for row in rows)
 
 
 def steps(rows: Iterable[Step]) -> Iterator[bytes]:
-    """Optimizer steps, each as a line."""
+    """Optimizer steps, one per line."""
     return (json_line(asdict(row)) for row in rows)
 
 
 def _fields(row: Attempt | Example) -> dict[str, Any]:
-    """As ``asdict``, but without a deep copy of the token ids, which takes 30 times as long."""
+    """Like ``asdict``, but without the deep copy of the token ids, which takes 30 times as long."""
     return {name: getattr(row, name) for name in row.__dataclass_fields__}

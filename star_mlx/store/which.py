@@ -12,7 +12,7 @@ from star_mlx.store.metrics import Metrics
 
 
 class HasIterations(Protocol):
-    """What is looked at of a run; ``reading.RunRecord`` has it."""
+    """The part of a run that is needed here; ``reading.RunRecord`` has it."""
 
     @property
     def path(self) -> Path: ...
@@ -33,24 +33,24 @@ class Which:
 
 
 BASES = {"few-shot": Which(0), "zero-shot": Which(0, zero_shot=True)}
-NAMES = ("best", "last", *BASES)  # beside numbers
+NAMES = ("best", "last", *BASES)  # besides numbers
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can name an iteration, of whatever run."""
+    """Whether a text can name an iteration, of any run."""
     return text.isdecimal() or text in NAMES
 
 
 def no_such(name: str) -> str:
-    """What is said of a text that names no iteration."""
+    """The error message for a text that does not name an iteration."""
     return f"no iteration {name!r}: give a number, {', '.join(NAMES[:-1])} or {NAMES[-1]}"
 
 
 def resolve(name: str, *, best: int, last: int) -> Which:
-    """Which iteration a name means, whether or not there is one of that number.
+    """The iteration that a name means, whether or not it exists.
 
     Raises:
-        RunError: it is no name of an iteration.
+        RunError: it is not the name of an iteration.
     """
     if name.isdecimal():
         return Which(int(name))
@@ -61,10 +61,10 @@ def resolve(name: str, *, best: int, last: int) -> Which:
 
 
 def which(run: HasIterations, name: str) -> Which:
-    """Which iteration of a run a name means. It need not have its adapter any more.
+    """The iteration of a run that a name means. Its adapter may have been deleted.
 
     Raises:
-        RunError: it is no name of an iteration, or the run has not finished such a one.
+        RunError: it is not the name of an iteration, or the run has not finished that iteration.
     """
     found = resolve(name, best=run.best, last=run.last)
     if found.number and found.number not in (line.iteration for line in run.metrics):
@@ -73,7 +73,7 @@ def which(run: HasIterations, name: str) -> Which:
 
 
 def number(run: HasIterations, name: str) -> int:
-    """The number of an iteration whose model is used as it is: any but ``zero-shot``.
+    """The number of an iteration whose model is to be used: any name but ``zero-shot``.
 
     Raises:
         RunError: as ``which``, or it is ``zero-shot``.
@@ -87,7 +87,7 @@ def number(run: HasIterations, name: str) -> int:
 def most_accurate(accuracies: Mapping[int, float]) -> int | None:
     """The iteration with the highest dev accuracy, the earliest of equals; None if there is none.
 
-    ``accuracies`` are by iteration, in order. The base takes part: if nothing beats it, it is the
-    best there is.
+    ``accuracies`` are by iteration, in order. The base is included: if nothing beats it, it is the
+    best.
     """
     return max(accuracies, key=lambda n: accuracies[n], default=None)

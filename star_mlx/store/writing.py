@@ -1,9 +1,9 @@
-"""A run folder open for writing: what is journalled is on disk, and what is not is done again.
+"""A run folder open for writing: journalled work is on disk, and any other work is done again.
 
 Its format is public (``docs/run-folder.md``). Rows of attempts are appended and flushed to the
-disk before the journal names their extent in the file; what is behind the last journalled extent is
-a chunk that was cut off. Everything else is written beside its place and renamed into it. Only a
-journalled file is ever cut, and no symbolic link is followed.
+disk before the journal names their extent in the file; rows after the last journalled extent are
+an unfinished chunk. Everything else is written to a temporary name and renamed. Only a journalled
+file is ever cut, and no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _OF_TRAINING = (names.EXAMPLES, names.STEPS)
 class Store:
     """A run folder open for writing; use ``opened``, which holds the lock.
 
-    Every method that writes raises RunError if the folder is gone or cannot be written to; what was
-    finished before is kept.
+    Every method that writes raises RunError if the folder is gone or cannot be written to; finished
+    work is kept.
     """
 
     def __init__(self, path: Path, chunk_rows: int = 0) -> None:
         self.path = path
         self.metrics: list[Metrics] = []
-        self.solved: dict[str, bool] = {}  # problem id -> was its last direct attempt right
+        self.solved: dict[str, bool] = {}  # problem id -> whether its last direct attempt was right
         self._journal = Journal()
-        self._lines: list[bytes] = []  # of metrics.jsonl, as they are
-        self._chunk_rows = chunk_rows  # the most rows of a chunk
+        self._lines: list[bytes] = []  # of metrics.jsonl, as written
+        self._chunk_rows = chunk_rows  # the maximum number of rows of a chunk
         self._identity = _identity(path)
 
     # ----------------------------------------------------------------------- attempts
@@ -72,7 +72,7 @@ class Store:
     def save_chunk(
         self, iteration: int, kind: str, index: int, made: Sequence[Attempt], seconds: float
     ) -> None:
-        """Append a chunk's attempts, then journal it: from then on it counts."""
+        """Append a chunk's attempts, then journal it, which makes it finished."""
         data = rows.attempts(made)
         file = names.attempts(self.path, iteration, kind)
         end = self._end(iteration, file.name)
@@ -96,7 +96,7 @@ class Store:
         self.journal("chunk", **entry)
 
     def verdicts(self, iteration: int, kind: str) -> dict[str, bool]:
-        """Problem id -> solved or not, by the attempts of every finished chunk of a pass.
+        """Problem id -> whether it is solved, from the finished chunks of a pass.
 
         Raises:
             RunError: a chunk is damaged.
@@ -109,7 +109,7 @@ class Store:
         return found
 
     def count(self, iteration: int, kind: str) -> int:
-        """How many attempts the finished chunks of a pass hold."""
+        """The number of attempts in the finished chunks of a pass."""
         return sum(chunk.rows for chunk in self._journal.of_pass(iteration, kind))
 
     def _end(self, iteration: int, name: str) -> int:
@@ -120,7 +120,7 @@ class Store:
     # ----------------------------------------------------------------------- training
 
     def save_examples(self, iteration: int, examples: Sequence[Example]) -> None:
-        """Write the training set, whole or not at all."""
+        """Write the training set, atomically."""
         self._save_rows(iteration, names.EXAMPLES, rows.examples(examples))
 
     def examples(self, iteration: int) -> tuple[Example, ...]:
@@ -133,7 +133,7 @@ class Store:
         return tuple(example for example in every if example.iteration == iteration)
 
     def save_steps(self, iteration: int, steps: Sequence[Step]) -> None:
-        """Write what each optimizer step came to."""
+        """Write the figures of each optimizer step."""
         self._save_rows(iteration, names.STEPS, rows.steps(steps))
 
     def _save_rows(self, iteration: int, name: str, lines: Iterator[bytes]) -> None:
@@ -144,7 +144,7 @@ class Store:
 
     @contextmanager
     def adapter_folder(self, iteration: int) -> Iterator[Path]:
-        """A fresh folder to write an adapter to; it takes its place when the block ends well."""
+        """A fresh folder to write an adapter to; it is moved to its place if the block succeeds."""
         adapter = self.adapter(iteration)
         staging = adapter.with_name(adapter.name + names.PARTIAL)
         with self._writing(staging):
@@ -158,11 +158,11 @@ class Store:
             flush_folder(adapter.parent)
 
     def adapter(self, iteration: int) -> Path:
-        """Where the adapter of an iteration is or will be."""
+        """The folder of an iteration's adapter, whether or not it exists yet."""
         return names.adapter(self.path, iteration)
 
     def save_trained(self, iteration: int, trained: Trained) -> Trained:
-        """Journal that the adapter in its place is whole; the same with its final folder."""
+        """Journal that the adapter is complete, and return ``trained`` with its final folder."""
         trained = dataclasses.replace(trained, adapter=self.adapter(iteration))
         entry = {k: v for k, v in asdict(trained).items() if k != "adapter"}
         self.journal("trained", iteration=iteration, **entry, files=self._training_files(iteration))
@@ -176,7 +176,7 @@ class Store:
         return {f.relative_to(folder).as_posix(): reading.file_sha256(f) for f in files}
 
     def trained(self, iteration: int) -> Trained | None:
-        """What a finished training left, or None.
+        """The result of a finished training, or None.
 
         Raises:
             RunError: its adapter is damaged.
@@ -194,7 +194,7 @@ class Store:
     def finish(self, metrics: Metrics, direct: Sequence[Attempt] = ()) -> None:
         """Journal the verdicts of a finished iteration, then add its line to ``metrics.jsonl``.
 
-        The line is what makes the iteration count.
+        The line makes the iteration finished.
         """
         solved = dict.fromkeys(a.id for a in direct if a.correct)
         failed = dict.fromkeys(a.id for a in direct if a.id not in solved)
@@ -249,11 +249,11 @@ class Store:
         self._replay()
 
     def record(self) -> RunRecord:
-        """What the folder holds now, as its readers see it."""
+        """The current content of the folder, as its readers see it."""
         return RunRecord(self.path, {}, self.metrics, {}, self._journal)
 
     def journal(self, event: str, **fields: Any) -> None:
-        """Append an entry to the journal, flushed to the disk, and take it in."""
+        """Append an entry to the journal, flush it to the disk, and apply it."""
         with self._writing(self.path / names.JOURNAL):
             line = journals.append(self.path, event, fields)
         self._journal.enter(event, line)
@@ -264,34 +264,34 @@ class Store:
         self.solved.update(dict.fromkeys(failed, False))
 
     def _make(self, iteration: int) -> None:
-        """Make an iteration's folder, in the run's folder and nowhere else."""
+        """Make an iteration's folder, which must be inside the run's folder."""
         for folder in (self.path / names.ITERATIONS, names.iteration(self.path, iteration)):
             folder.mkdir(exist_ok=True)
             _refuse_link(folder)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
-        """What goes wrong in this block is one line: the path, and how to go on."""
+        """Turn an OSError in this block into one line: the path, and how to resume the run."""
         if _identity(self.path) != self._identity:
             raise RunError(
                 f"{self.path} was moved or removed while it was in use: nothing more is written; "
-                "move it back and go on with star-mlx loop --run FOLDER"
+                "move it back and resume with star-mlx loop --run FOLDER"
             )
         try:
             yield
         except OSError as error:
             raise RunError(
-                f"{path} cannot be written: {error.strerror or error}; what was finished is kept: "
-                f"mend that and go on with star-mlx loop --run {self.path}"
+                f"{path} cannot be written: {error.strerror or error}; finished work is kept: "
+                f"fix this and resume with star-mlx loop --run {self.path}"
             ) from error
 
     def _replay(self) -> None:
-        """Read the journal, cut off what a crash left behind its extents, and drop half-written
+        """Read the journal, cut off rows that a crash left after its extents, and drop half-written
         files.
 
         Raises:
-            RunError: the journal is missing, damaged or lacks what was finished; a file is shorter
-                than it says, holds more than a crash leaves, or is a symbolic link.
+            RunError: the journal is missing, damaged or lacks finished work; a file is shorter than
+                it says, has more rows than a crash can leave, or is a symbolic link.
         """
         for name in (names.JOURNAL, names.METRICS, names.ITERATIONS):
             _refuse_link(self.path / name)
@@ -317,13 +317,13 @@ class Store:
         path = self.path / names.JOURNAL
         if not self._journal.exists and (finished or any(self.path.glob("iterations/*/*"))):
             raise RunError(
-                f"{path} is missing, so nothing says what of the run is finished; put it back: "
-                f"star-mlx check {self.path} says what still holds"
+                f"{path} is missing, so it is not known which work of the run is finished: put it "
+                f"back; star-mlx check {self.path} says what still holds"
             )
         if lacking := sorted(finished - self._journal.finished.keys()):
             raise RunError(
-                f"{path} lacks iteration {lacking[0]}, which {names.METRICS} calls finished: it "
-                f"was cut short; put it back: star-mlx check {self.path} says what still holds"
+                f"{path} lacks iteration {lacking[0]}, which {names.METRICS} has, so it was cut "
+                f"short: put it back; star-mlx check {self.path} says what still holds"
             )
 
     def _cut_tail(self, number: int, name: str) -> None:
@@ -343,10 +343,10 @@ class Store:
 
 
 def _cut(file: Any, path: Path, end: int, most: int) -> None:
-    """Cut off what is behind ``end``, which a crash left of a chunk of at most so many rows.
+    """Cut off the rows after ``end``, which a crash left of a chunk of at most ``most`` rows.
 
     Raises:
-        RunError: the file is shorter, or there is more than that.
+        RunError: the file is shorter than ``end``, or has more rows than that.
     """
     size = file.seek(0, os.SEEK_END)
     if size < end:
@@ -356,14 +356,14 @@ def _cut(file: Any, path: Path, end: int, most: int) -> None:
     file.seek(end)
     if file.read().count(b"\n") > most:
         raise RunError(
-            f"{path} holds more rows than its journal names: the journal was cut short; put it "
+            f"{path} has more rows than its journal names, so the journal was cut short: put it "
             f"back, or move the file away to have its rows made again"
         )
     file.truncate(end)
 
 
 def _drop_partial_line(path: Path) -> None:
-    """Cut off what is behind the last newline: an entry that a crash cut off."""
+    """Cut off an incomplete last line, which a crash can leave."""
     if path.exists():
         data = path.read_bytes()
         end = data.rfind(b"\n") + 1
@@ -377,7 +377,7 @@ def _refuse_link(path: Path) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a folder from another that takes its place; None if there is none."""
+    """The identity of a folder, which differs if another takes its place; None if there is none."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -386,10 +386,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def check(path: Path) -> bool:
-    """Whether the folder holds a run already; nothing is written.
+    """Whether the folder already holds a run; nothing is written.
 
     Raises:
-        RunError: it cannot become or is not a run folder.
+        RunError: it is not a run folder, and cannot become one.
     """
     try:
         if path.exists() and not path.is_dir():
@@ -410,10 +410,10 @@ def check(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
-    """A run folder, made with this recipe if there is none, locked for as long as the block lasts.
+    """Open a run folder, made with this recipe if there is none, and lock it inside the block.
 
     Raises:
-        RunError: see ``check``; or another process is writing to the run, or began it meanwhile
+        RunError: see ``check``; or another process is writing to the run, or has just started it
             with another recipe; or the run is damaged.
     """
     exists = check(path)
@@ -443,6 +443,6 @@ def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
 
 
 def _chunk_rows(recipe: Mapping[str, Any]) -> int:
-    """The most rows that a recipe's chunks have; 0 where it does not say."""
+    """The maximum number of rows of a recipe's chunks; 0 if the recipe does not say."""
     generate = recipe.get("generate")
     return generate["chunk"] * generate["samples"] if isinstance(generate, Mapping) else 0

@@ -1,4 +1,4 @@
-"""The tasks by name. Adding one is a file here, a line in ``TASKS`` and a folder of prompts.
+"""The tasks by name. To add one: a file here, a line in ``TASKS`` and a folder of prompts.
 
 May import ``answers``, ``data`` and what is below them.
 """
@@ -42,10 +42,11 @@ def names() -> dict[str, str]:
 
 
 def make(name: str, options: Mapping[str, Any]) -> Task:
-    """The task of that name with its options; one of the user's own is found by ``own.find``.
+    """Make a task from its name and options; ``own.find`` finds the user's own ones.
 
     Raises:
-        TaskError: no such task (naming the nearest), an unknown option, or a value out of range.
+        TaskError: no such task (with the nearest names), an unknown option, or a value out of
+            range.
     """
     if own.SEPARATOR in name:
         return own.find(name, options)

@@ -28,14 +28,16 @@ class ArithmeticOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    digits: tuple[int, int] = Field((1, 5), description="fewest and most digits of a number")
-    train: int = Field(50_000, ge=1, description="problems to train on, equal parts by length")
-    held_out: int = Field(100, ge=1, description="dev problems, and test problems, a length")
+    digits: tuple[int, int] = Field((1, 5), description="minimum and maximum digits of a number")
+    train: int = Field(50_000, ge=1, description="training problems, as many of each length")
+    held_out: int = Field(100, ge=1, description="dev problems and test problems per length")
     data_seed: int = Field(0, ge=0, description="seed of the generated problems")
     grow_to: int | None = Field(
-        None, ge=1, description="add one digit whenever the longest length is mastered, up to this"
+        None, ge=1, description="add a digit each time the longest length is mastered, up to this"
     )
-    mastered: float = Field(0.9, gt=0, le=1, description="dev accuracy at which a length counts so")
+    mastered: float = Field(
+        0.9, gt=0, le=1, description="dev accuracy at which a length is mastered"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> ArithmeticOptions:
@@ -83,10 +85,10 @@ class Arithmetic:
         return answer if rationale is None else f"{rationale}\n{answer}"
 
     def zero_shot(self, question: Question) -> str:
-        return self.ask(question)  # the base reads no words
+        return self.ask(question)  # the embedded base cannot read words
 
     def read(self, completion: str, question: Question | None = None) -> str | None:
-        """The last line where it is digits; what stands inside an open scratchpad is no answer."""
+        """The last line, if it is digits; inside an unclosed scratchpad there is no answer."""
         after = completion.rsplit("</scratch>", 1)[-1]
         if "<scratch>" in after:
             return None
@@ -153,9 +155,9 @@ class Arithmetic:
         return self._held_out("test", {p.id for p in self._dev})
 
     def _held_out(self, split: str, taken: set[str]) -> Sequence[Problem]:
-        """``held_out`` different sums a length, but no more than a third of those there are.
+        """``held_out`` distinct sums per length, but at most a third of all sums of that length.
 
-        The lengths take turns, so that the first so many are spread over all of them.
+        The lengths alternate, so that the first n problems are spread over all lengths.
         """
         rng = random.Random(f"arithmetic/{split}/{self.options.data_seed}")
         by_length = []
@@ -171,7 +173,7 @@ class Arithmetic:
 
 
 def _draw(rng: random.Random, digits: int, kept_apart: bool) -> tuple[int, int]:
-    """Two numbers of so many digits, from the held-out sums or from the others."""
+    """Draw two numbers of ``digits`` digits, from the held-out sums or from the others."""
     low = 10 ** (digits - 1) if digits > 1 else 0
     while True:
         a, b = rng.randrange(low, 10**digits), rng.randrange(low, 10**digits)

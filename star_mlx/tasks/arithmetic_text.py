@@ -1,7 +1,7 @@
 """The scratchpad text of the arithmetic task, and nothing else.
 
 The format is that of the paper's arithmetic data (Zelikman et al. 2022, section 4.2, after
-Nye et al. 2021): digits stand apart so that a digit is a token. For 624 + 259::
+Nye et al. 2021): digits are separated by spaces so that each is a token. For 624 + 259::
 
     Input:
     6 2 4 + 2 5 9

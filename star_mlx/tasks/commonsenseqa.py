@@ -53,7 +53,9 @@ class CommonsenseQa(Written):
 
     def pose_row(self, row: Mapping[str, Any]) -> Problem:
         inner = row.get("question")
-        nested = isinstance(inner, Mapping)  # the official file; the Hub has them side by side
+        nested = isinstance(
+            inner, Mapping
+        )  # the official file; on the Hub they are separate fields
         text = question_text(row, "question.stem" if nested else "question")
         raw = data.value_of(row, "question.choices") if nested else row.get("choices")
         choices = data.choices(raw) if raw is not None else ()

@@ -1,4 +1,4 @@
-"""A person's own questions and answers, from a file, with nothing but a recipe.
+"""The user's own questions and answers, from a file, described by a recipe alone.
 
 One problem, of a row ``{"q": "What is 6 times 7?", "a": 42}`` and the options ``path: mine.jsonl``,
 ``fields: {question: q, answer: a}``, ``read: {kind: last-number}``: question "What is 6 times 7?",
@@ -20,8 +20,8 @@ from star_mlx.tasks.jsonl_text import boxed, counted, expression, filled
 from star_mlx.tasks.written import MARK, Written, question_text
 from star_mlx.types import Problem, Question, Split
 
-LONGEST = 20_000  # characters of a completion that a pattern is searched in, from its end
-_TRIED = ("7", "B", "blue", "yes", "3.5", "x=2")  # answers that a pattern is tried with
+LONGEST = 20_000  # characters at the end of a completion in which a pattern is searched
+_TRIED = ("7", "B", "blue", "yes", "3.5", "x=2")  # answers to try a pattern with
 
 _EQUAL: dict[str, Callable[[str, str], bool]] = {
     "number": answers.same_number,
@@ -32,11 +32,11 @@ _EQUAL: dict[str, Callable[[str, str], bool]] = {
 
 
 class Jsonl(Written):
-    """The task on a person's own data.
+    """The task on the user's own data.
 
     Raises:
-        TaskError: options that do not fit together, such as a text that shows an answer in a way
-            that is not read back.
+        TaskError: options that do not fit together, such as a template from which the answer
+            cannot be read back.
     """
 
     name = "jsonl"
@@ -74,7 +74,7 @@ class Jsonl(Written):
 
     @cached_property
     def _pool(self) -> tuple[list[Problem], list[Problem]]:
-        """(for train and dev, the test problems), with no question in both."""
+        """(train and dev problems, test problems), with no question in both."""
         problems = self._path_problems
         test = self.options.test
         rest: list[Problem] = problems
@@ -103,7 +103,7 @@ class Jsonl(Written):
             self._reader.skipped.append(f"{text} {split} problem")
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split; a question stands in one of them only."""
+        """The problems of a split; no question is in two splits."""
         if split != "test":
             return self._train_and_dev[split == "dev"]
         if self.options.test is None:
@@ -119,7 +119,7 @@ class Jsonl(Written):
         return self._posed(row, "gold" if row.get("gold") is not None else None)
 
     def _whole(self, row: Mapping[str, Any]) -> Problem:
-        """The problem of a row of the data files, which must have all that the fields name."""
+        """The problem of a row of the data files, which must have all fields of the options."""
         data.text(row, self.options.fields.question)
         problem = self._posed(row, None)
         if self.options.fields.choices is not None and not problem.question.choices:
@@ -156,10 +156,10 @@ class Jsonl(Written):
         return data.choices(there) if there else ()
 
     def _gold(self, answer: str, choices: Sequence[tuple[str, str]]) -> str:
-        """The right answer of a row as it is compared and shown.
+        """The right answer of a row, in the form in which it is compared and shown.
 
         Raises:
-            TaskError: it is none, as this task reads answers.
+            TaskError: this task cannot read it as an answer.
         """
         if self._compared == "number":
             return answers.gold_number(answer)
@@ -186,7 +186,7 @@ class Jsonl(Written):
         return found[0] if found else answer
 
     def _rationale(self, row: Mapping[str, Any]) -> str | None:
-        """The human rationale, without the "#### N" that GSM8K-like data ends it with."""
+        """The human rationale, without the "#### N" at its end in GSM8K-like data."""
         name = self.options.fields.rationale
         value = None if name is None else data.value_of(row, name)
         if name is None or value is None or value == "":
@@ -253,7 +253,7 @@ class Jsonl(Written):
 
     @property
     def _compared(self) -> str:
-        """By what two answers are compared: number, text, math or choice."""
+        """How two answers are compared: as number, text, math or choice."""
         own = {"last-number": "number", "choice": "choice", "math": "math"}
         return own.get(self.options.kind) or self.options.read.compare or "text"
 
@@ -262,7 +262,7 @@ class Jsonl(Written):
         return self._compared == "math"
 
     def _check_worked(self) -> None:
-        """Refuse a worked example from which its own answer is not read, or that is cut short."""
+        """Refuse a worked example whose own answer cannot be read back, or that is cut short."""
         question = Question("", tuple((k, k * 3) for k in "ABCD"))
         numbers = self._compared in ("number", "math")
         tried = ("7",) if numbers else ("B",) if self._compared == "choice" else _TRIED
@@ -276,13 +276,13 @@ class Jsonl(Written):
             )
         if cut := next((stop for stop in self.stop if stop in texts[0]), None):
             raise TaskError(
-                f"task.options.stop: {cut!r} stands in {texts[0]!r}, which task.options.worked "
-                "makes: an answer would be cut off"
+                f"task.options.stop: {cut!r} is part of {texts[0]!r}, which task.options.worked "
+                "makes, so answers would be cut off: give another stop text"
             )
 
 
 def _optional(row: Mapping[str, Any], name: str | None) -> str:
-    """A field as text; empty where it is blank or not there."""
+    """A field as text; empty if it is blank or missing."""
     value = None if name is None else data.value_of(row, name)
     blank = value is None or (isinstance(value, str) and not value.strip())
     return "" if name is None or blank else data.text(row, name)

@@ -1,4 +1,4 @@
-"""The options of the task ``jsonl``, declared once, and what they must agree in."""
+"""The options of the task ``jsonl``, and the check that they fit together."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MARK_CHOICE = "mark-choice"
 
 
 class Fields(BaseModel):
-    """Which field of a row is what; ``a.b`` is the field ``b`` inside ``a``."""
+    """The names of a row's fields; ``a.b`` is the field ``b`` inside ``a``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: Name = Field(description="the question")
-    answer: Name = Field(description="its right answer")
+    answer: Name = Field(description="the right answer")
     choices: Name | Annotated[tuple[Name, ...], Field(min_length=2, max_length=26)] | None = Field(
         None, description="the choices: a field, or a list of columns; null: none"
     )
     id: Name | None = Field(None, description="an id; null: the number of the row")
     rationale: Name | None = Field(None, description="a human rationale, for few-shot examples")
     class_: Name | None = Field(
-        None, alias="class", description="the class that accuracy is reported by"
+        None, alias="class", description="the class by which accuracy is reported"
     )
 
 
@@ -41,17 +41,17 @@ class Read(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: ReadKind | None = Field(
-        None, description="how it is read; null: choice where there are choices, else marker"
+        None, description="how the answer is read; null: choice if there are choices, else marker"
     )
-    marker: str = Field("The answer is", description="marker, math: what the answer follows")
+    marker: str = Field("The answer is", description="marker, math: the text before the answer")
     pattern: str | None = Field(
-        None, description="regex: a pattern with one group, the answer; the last match counts"
+        None, description="regex: a pattern with one group, the answer; the last match is used"
     )
     compare: Literal["number", "text", "math"] | None = Field(
-        None, description="marker, exact, regex: answers are compared as this; null: text"
+        None, description="marker, exact, regex: how answers are compared; null: as text"
     )
     count_from: Literal[0, 1] | None = Field(
-        None, description="choice: the data's answers are positions, counted from this"
+        None, description="choice: the data's answers are positions, counted from this number"
     )
 
 
@@ -59,21 +59,22 @@ class JsonlOptions(FileOptions):
     """The options of the task jsonl (``task.options`` of a recipe)."""
 
     path: Name = Field(description="the training file: .jsonl, .json, .csv, .tsv or .parquet")
-    fields: Fields = Field(description="which field is what")
+    fields: Fields = Field(description="the names of the fields")
     test: Annotated[StrictInt, Field(ge=1)] | Name | None = Field(
-        None, description="a file, or how many problems of path to hold out; null: no test split"
+        None,
+        description="a file, or the number of problems of path to hold out; null: no test split",
     )
     read: Read = Field(default_factory=lambda: Read(), description="how answers are read")
     hint: str | None = Field(
         None,
         description="answer-after-question, mark-choice, or a text with {question} and {answer}; "
-        "null: by whether there are choices",
+        "null: mark-choice if there are choices, else answer-after-question",
     )
     ask: str | None = Field(
         None, description="the prompt, with {question} and {choices}; null: Q: ... A:"
     )
     worked: str | None = Field(
-        None, description="a completion, with {rationale} and {answer}; null: as read.kind wants it"
+        None, description="a completion, with {rationale} and {answer}; null: one for read.kind"
     )
     stop: tuple[Name, ...] = Field(("\nQ:",), description="texts that end a completion")
 
@@ -98,7 +99,7 @@ def check(options: JsonlOptions) -> None:
     """Refuse options that do not fit together.
 
     Raises:
-        TaskError: naming the option, and what to give.
+        TaskError: naming the option and what to give instead.
     """
     read, kind, has_choices = options.read, options.kind, options.fields.choices is not None
     if kind == "choice" and not has_choices:
@@ -134,11 +135,13 @@ def _check_pattern(options: JsonlOptions) -> None:
     try:
         groups = re.compile(pattern).groups
     except (re.error, OverflowError, RecursionError) as error:
-        raise TaskError(f"task.options.read.pattern {pattern!r} is no pattern: {error}") from None
+        raise TaskError(
+            f"task.options.read.pattern {pattern!r} is not a valid pattern: {error}"
+        ) from None
     if groups != 1:
         raise TaskError(
             f"task.options.read.pattern {pattern!r} has {groups} groups: put one pair of brackets "
-            "around the answer; (?:...) is a bracket that is no group"
+            "around the answer, and use (?:...) for other brackets"
         )
 
 

@@ -1,4 +1,4 @@
-"""The templates of the task ``jsonl``, and answers as its data writes them."""
+"""The templates of the task ``jsonl``, and the forms in which its data writes answers."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ PLACE = re.compile(r"\{(question|choices|answer|rationale)\}")
 
 
 def filled(template: str, **parts: str) -> str:
-    """A template with its places filled, all at once: a part that has a place in it keeps it."""
+    """Fill the placeholders of a template, all at once: those inside a part are left alone."""
     return PLACE.sub(lambda m: parts.get(m[1], m[0]), template)
 
 
 def counted(answer: str, first: int, choices: Sequence[tuple[str, str]]) -> str:
-    """The label of the choice at a position that is counted from ``first``."""
+    """The label of the choice at a position, counted from ``first``."""
     place = int(answer) - first if re.fullmatch(r"[0-9]{1,3}", answer) else -1
     if not 0 <= place < len(choices):
         last = len(choices) - 1 + first
-        raise TaskError(f"its answer {answer[:60]!r} is no whole number from {first} to {last}")
+        raise TaskError(f"its answer {answer[:60]!r} is not a whole number from {first} to {last}")
     return choices[place][0]
 
 
 def boxed(text: str) -> str | None:
-    r"""What the last ``\boxed{...}`` of a text holds."""
+    r"""The content of the last ``\boxed{...}`` of a text."""
     begin = text.rfind("\\boxed{")
     depth = 0
     for place in range(begin + 6, len(text)) if begin >= 0 else ():
@@ -36,5 +36,5 @@ def boxed(text: str) -> str | None:
 
 
 def expression(text: str) -> str:
-    """A mathematical answer without what stands around it."""
+    """A mathematical answer without the delimiters around it."""
     return (boxed(text) or text).strip().removesuffix(".").strip(" $")

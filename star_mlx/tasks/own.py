@@ -1,9 +1,9 @@
-"""Tasks of a user's own: how a recipe names one, and how it is found again.
+"""The user's own tasks: how a recipe names one, and how it is found again.
 
 A recipe names such a task ``module:Class``, or ``task.py:Class`` if the class was defined in a
-notebook or a script: then the run folder keeps its source in ``task.py``, for a person to read.
+notebook or a script: then the run folder keeps its source in ``task.py``, for people to read.
 Recipes and run folders are data and may come from others, so neither makes star-mlx import or run
-code. A task is found only while it is ``offered``: as an object, or as a name that the user gave.
+code. A task is found only while it is ``offered``, as an object or as a name given by the user.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from star_mlx.errors import TaskError
 from star_mlx.types import Problem, Task
 
 SEPARATOR = ":"
-SOURCE = "task.py"  # the file of a run folder, and what stands for the module in a name
+SOURCE = "task.py"  # the file of a run folder, used as the module in a name
 ALLOWED = "STAR_MLX_TASKS"  # environment variable with names that the commands may import
 _NONE: Mapping[str, Task | str] = MappingProxyType({})
 _NEEDED = [*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_"))]
@@ -35,13 +35,13 @@ _offered: ContextVar[Mapping[str, Task | str]] = ContextVar("offered", default=_
 
 @contextmanager
 def offered(*tasks: Task | str) -> Iterator[None]:
-    """Let recipes name these tasks while the block lasts: objects, or ``module:Class`` names.
+    """Let recipes name these tasks inside the block: objects, or ``module:Class`` names.
 
-    A recipe's task is matched by the name of its class, so that a class that has moved from a
-    notebook to a module is found.
+    A recipe's task is matched by the name of its class, so a class that was moved from a notebook
+    to a module is still found.
 
     Raises:
-        TaskError: a class instead of an object of it, or one that is no task.
+        TaskError: a class instead of an object of it, or an object that is not a task.
     """
     by_class = {class_name(task): task for task in tasks}
     before = _offered.set({**_offered.get(), **by_class})
@@ -55,7 +55,7 @@ def class_name(task: Task | str) -> str:
     """The name of a task's class; for a ``module:Class`` name, its last part.
 
     Raises:
-        TaskError: a class instead of an object of it, or one that is no task.
+        TaskError: a class instead of an object of it, or an object that is not a task.
     """
     if isinstance(task, str):
         return task.rpartition(SEPARATOR)[2]
@@ -64,8 +64,8 @@ def class_name(task: Task | str) -> str:
     cls = type(task)
     if lacking := [name for name in _NEEDED if not hasattr(task, name)]:
         raise TaskError(
-            f"{cls.__name__} is no task, it has no {lacking[0]}: subclass star_mlx.SimpleTask, "
-            "which has all that a task needs but its problems"
+            f"{cls.__name__} is not a task, it has no {lacking[0]}: subclass star_mlx.SimpleTask, "
+            "which has everything that a task needs except its problems"
         )
     return cls.__name__
 
@@ -84,7 +84,7 @@ def importable(cls: type) -> bool:
 
 
 def source(cls: type) -> str | None:
-    """The text of a class definition, also of one in a notebook's cell; None if there is none."""
+    """The text of a class definition, in a file or a notebook cell; None if there is none."""
     for made in vars(cls).values():
         if isinstance(made, FunctionType):
             text = "".join(linecache.getlines(made.__code__.co_filename))
@@ -94,7 +94,7 @@ def source(cls: type) -> str | None:
 
 
 def _definition(text: str, name: str, line: int) -> str | None:
-    """The class of that name that a line of a text is in."""
+    """The text of the class ``name`` that contains this line of a text."""
     try:
         nodes = list(ast.walk(ast.parse(text)))
     except SyntaxError:  # a cell with a magic command
@@ -108,10 +108,10 @@ def _definition(text: str, name: str, line: int) -> str | None:
 
 
 def find(name: str, options: Mapping[str, Any]) -> Task:
-    """The task on offer that a recipe names, with its options.
+    """The offered task that a recipe names, with its options.
 
     Raises:
-        TaskError: it is not on offer, cannot be imported, or has other options.
+        TaskError: it is not offered, cannot be imported, or has other options.
     """
     found = _offered.get().get(class_name(name))
     if found is None:
@@ -121,7 +121,7 @@ def find(name: str, options: Mapping[str, Any]) -> Task:
     settings = found.settings()
     if options and _without_places(options) != _without_places(settings):
         raise TaskError(
-            f"the task {name} that was given has the options {dict(settings)}, but the recipe has "
+            f"the given task {name} has the options {dict(settings)}, but the recipe has "
             f"{dict(options)}: give a task with the same options"
         )
     return found
@@ -143,7 +143,7 @@ def _not_offered(name: str) -> str:
 
 
 def _made(name: str, options: Mapping[str, Any]) -> Task:
-    """An object of the class that the user named, which is imported."""
+    """Import the class that the user named, and make an object of it."""
     module, _, last = name.rpartition(SEPARATOR)
     if os.getcwd() not in map(os.path.abspath, sys.path):
         sys.path.append(os.getcwd())  # last, so that no file here hides an installed module
@@ -151,7 +151,7 @@ def _made(name: str, options: Mapping[str, Any]) -> Task:
         cls = getattr(importlib.import_module(module), last, None)
     except ModuleNotFoundError as error:
         if error.name is None or not (module + ".").startswith(error.name + "."):
-            raise  # the module is there, and lacks one of its own
+            raise  # the module exists, but one that it imports does not
         raise TaskError(
             f"the task {name} cannot be imported: there is no module {error.name} in this folder "
             "or on PYTHONPATH"
@@ -170,16 +170,16 @@ def _made(name: str, options: Mapping[str, Any]) -> Task:
 
 
 def _without_places(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without where the data is: its content is compared by hash."""
+    """The options without the data's location: its content is compared by hash."""
     return {key: value for key, value in options.items() if key not in ("data", "path")}
 
 
 def check(task: Task) -> None:
-    """Refuse train and dev problems on which a run would go wrong without a word.
+    """Refuse train and dev problems with which a run would silently go wrong.
 
     Raises:
-        TaskError: none, an id that stands twice, a problem without an answer, or a question that
-            is trained and measured on.
+        TaskError: an empty split, an id used twice, a problem without an answer, or a question in
+            both train and dev.
     """
     splits: dict[str, Sequence[Problem]] = {s: task.problems(s) for s in ("train", "dev")}
     ids: set[str] = set()

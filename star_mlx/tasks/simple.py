@@ -1,4 +1,4 @@
-"""The base of a task of one's own: a class with a method that returns its problems."""
+"""The base class of a user's own task, which needs only a method that returns its problems."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class SimpleTask(WordTask):
     """A task of your own: subclass it and write ``problems``; everything else has a default.
 
     A question is asked as ``Q: ...`` with ``A:`` on the next line, and a completion ends in "The
-    answer is ...", where the answer is compared as a number if it is one, else as text. Override
-    ``ask``, ``worked``, ``read`` or ``equal`` for another form; ``types.Task`` says what each does.
+    answer is ...". The answer is compared as a number if it is one, else as text. Override
+    ``ask``, ``worked``, ``read`` or ``equal`` for another form; see ``types.Task`` for each.
 
     Attributes:
-        name: what the task is called; by default the name of the class in lower case.
+        name: the name of the task; by default the name of the class in lower case.
         few_shot: the worked examples of the prompt, each with a rationale. Without any, give
             ``prompts.file``, or ``prompts.k`` to draw them from the problems' rationales.
 
@@ -56,8 +56,8 @@ class SimpleTask(WordTask):
 
     @abstractmethod
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of ``"train"``, ``"dev"`` or ``"test"``, each with an id of its own, and no
-        question in two splits. It is called often and must return the same ones every time."""
+        """The problems of ``"train"``, ``"dev"`` or ``"test"``, each with a unique id, and no
+        question in two splits. It is called often and must return the same problems every time."""
 
     def settings(self) -> Mapping[str, Any]:
         if not dataclasses.is_dataclass(self):
@@ -66,7 +66,7 @@ class SimpleTask(WordTask):
         return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
 
     def pose(self, text: str) -> Problem:
-        """A question as a person types it; the answer is known if it is a train or dev problem."""
+        """A question as a user types it; the answer is known if it is a train or dev problem."""
         posed = super().pose(text)
         known = (p for split in _LOOKED_UP for p in self.problems(split))
         return next((p for p in known if p.question == posed.question), posed)

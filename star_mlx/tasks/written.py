@@ -1,4 +1,4 @@
-"""What the tasks share whose questions are written in words, and those that come from files.
+"""Base classes of the tasks whose questions are in words, and of those that read files.
 
 A prompt reads ``Q: <question>``, the choices if there are any, and ``A:``; the rationale follows on
 the same line. The hinted twin is built by rule: the right choice is marked, or the answer follows
@@ -22,7 +22,7 @@ from star_mlx.types import Evaluation, Problem, Question, Split
 STEP_BY_STEP = " Let's think step by step."  # Kojima et al. 2022, arXiv 2205.11916
 MARK = " (CORRECT)"
 
-# A rationale that speaks of having been told the answer.
+# Phrases by which a rationale shows that it was given the answer.
 _TOLD = re.compile(
     r"\bhints?\b|\(correct\)|\b(?:marked|labell?ed|given|listed|tagged) as (?:the )?correct\b"
     r"|\b(?:correct|right) (?:answer|choice) (?:is|was) (?:already )?(?:given|marked|provided)\b"
@@ -35,9 +35,9 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class WordTask(ABC):
-    """Base of the tasks whose questions are in words: the text around them.
+    """Base of the tasks whose questions are in words. It has the text of prompts.
 
-    A subclass says which problems there are and how an answer is read.
+    A subclass defines the problems and how an answer is read.
     """
 
     name: str
@@ -55,8 +55,8 @@ class WordTask(ABC):
         return ()
 
     def pose(self, text: str) -> Problem:
-        """A question as a person types it, with choices as ``(A) one (B) another``, if any; its
-        answer is not known."""
+        """A question as a user types it, with choices as ``(A) one (B) another``, if any. Its
+        answer is unknown."""
         asked, *rest = re.split(r"\s*\(([A-Z])\)\s*", text.strip())
         choices = tuple(zip(rest[0::2], rest[1::2], strict=True))
         if len(choices) < 2 or "".join(rest[0::2]) != data.LABELS[: len(choices)]:
@@ -89,31 +89,31 @@ class WordTask(ABC):
         return None
 
     def cites_hint(self, problem: Problem, completion: str) -> bool:
-        """Whether it speaks of having been told, or gives the answer with next to no words."""
+        """Whether it mentions that the answer was given, or has fewer than 3 words besides it."""
         words = _WORD.findall(_CONCLUSION.sub("", completion))
         return len(words) < 3 or _TOLD.search(completion) is not None
 
 
 class FileOptions(BaseModel):
-    """The options that the tasks on files share."""
+    """The options shared by the tasks that read files."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dev: int = Field(200, ge=1, description="problems cut from the training file for the dev split")
-    data_seed: int = Field(0, ge=0, description="seed of that cut")
+    dev: int = Field(200, ge=1, description="problems of the training file to use as the dev split")
+    data_seed: int = Field(0, ge=0, description="seed of that choice")
     on_bad_row: data.OnBadRow = Field(
-        "fail", description="a row that cannot be used: fail, or skip and count it"
+        "fail", description="what to do with a row that cannot be used: fail, or skip and count it"
     )
 
 
 class Written(WordTask):
-    """Base of those that read files. A subclass says where the rows are."""
+    """Base of the tasks that read files. A subclass defines where the rows are."""
 
     options: FileOptions
 
     @abstractmethod
     def train_rows(self) -> Iterable[data.Row]:
-        """The rows that train and dev are made of."""
+        """The rows of the train and dev splits."""
 
     @abstractmethod
     def test_rows(self) -> Iterable[data.Row]:
@@ -139,11 +139,11 @@ class Written(WordTask):
 
     @cached_property
     def _test(self) -> list[Problem]:
-        _ = self._train_and_dev  # so that an id of both files is found out
+        _ = self._train_and_dev  # so that an id in both files is noticed
         return self._reader.problems(self.test_rows(), "test")
 
     def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split; the test file is read only when the test split is asked for."""
+        """The problems of a split; the test file is read only for the test split."""
         if split == "test":
             return self._test
         return self._train_and_dev[split == "dev"]
@@ -159,21 +159,21 @@ def gold(row: Mapping[str, Any], name: str, read: Callable[[str], str] = str) ->
     """The right answer of a row: its ``gold`` field, or else the field ``name``.
 
     Raises:
-        TaskError: neither is there, or ``read`` refuses it.
+        TaskError: the row has neither, or ``read`` refuses it.
     """
     return read(data.text(row, "gold" if row.get("gold") is not None else name))
 
 
 def question_text(row: Mapping[str, Any], name: str) -> str:
-    """The question of a row; empty where there is none, as in rows that are only graded."""
+    """The question of a row; empty if there is none, as in rows that are only graded."""
     return "" if data.value_of(row, name) is None else data.text(row, name)
 
 
 def right_label(answer: str, choices: Sequence[tuple[str, str]]) -> str:
-    """The label of the right choice, as the choices write it.
+    """The label of the right choice, spelled as in the choices.
 
     Raises:
-        TaskError: it is not among them.
+        TaskError: the answer is not among the choices.
     """
     if not choices:
         return answer
