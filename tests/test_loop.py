@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
+from importlib.metadata import version
 
 import pytest
 
@@ -84,7 +86,7 @@ def test_a_run_leaves_the_public_format(tmp_path):
     assert first["valid_steps"]["rationalized"] == {"n": 16, "valid": 16}
     assert first["eval"]["split"] == "dev" and first["eval"]["n"] == 20
     assert first["eval"]["correct"] == 20 and len(first["eval"]["ci95"]) == 2
-    assert set(first["seconds"]) == {"generate", "rationalize", "train", "evaluate"}
+    assert list(first["seconds"]) == ["generate", "rationalize", "train", "evaluate"]
     assert metrics[0]["eval"]["by_class"]["1"] == {"n": 4, "correct": 4}
     assert metrics[0]["eval"]["by_class"]["5"] == {"n": 4, "correct": 0}
     folder = tmp_path / "run/iterations/001"
@@ -149,9 +151,26 @@ def test_events_tell_the_story_in_order(tmp_path):
     ]
     last = {(e.iteration, e.phase): e for e in events if isinstance(e, Progress)}
     assert all(e.done == e.total for e in last.values())
-    assert any(isinstance(e, Sampled) for e in events)
     for event in events:
         json.dumps(event.to_json())
+
+
+def test_the_first_attempt_of_every_chunk_is_shown(tmp_path):
+    events = run(tmp_path / "run", "star.iterations=1")
+    shown = [event for event in events if isinstance(event, Sampled)]
+    problems = {p.id: p for p in opening.open_task(recipe())[0].problems("train")}
+    problems |= {p.id: p for p in opening.open_task(recipe())[0].problems("dev")}
+    wanted = []
+    for name, hinted, iteration in (
+        ("000/eval", False, 0), ("000/zero-shot", False, 0), ("001/attempts", False, 1),
+        ("001/attempts", True, 1), ("001/eval", False, 1),
+    ):  # fmt: skip
+        rows = lines(tmp_path / f"run/iterations/{name}.jsonl")
+        for row in [row for row in rows if row["hinted"] is hinted][::8]:
+            problem = problems[row["id"]]
+            row = {k: v for k, v in row.items() if k not in ("token_ids", "rejected")}
+            wanted.append(Sampled(iteration, problem.question.as_text(" "), problem.answer, row))
+    assert shown == wanted and len(wanted) == 3 + 3 + 3 + 2 + 3
 
 
 class Cut(Exception):
@@ -265,8 +284,16 @@ def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
     assert opening.settled(again, task) == opening.settled(recipe(), task)
     assert again.task.options["mastered"] == 0.9, "the task's defaults are written out"
     provenance = reading.read(tmp_path / "run").provenance
-    assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
-    assert "mlx" in provenance["versions"] and "hash" in provenance["base"]
+    _, prompts = opening.open_task(recipe())
+    known = "".join(
+        f"{split}\0{problem.id}\0{problem.question}\0{problem.answer}\n"
+        for split in ("train", "dev")
+        for problem in task.problems(split)
+    )
+    assert provenance["data_sha256"] == sha256(known.encode()).hexdigest()
+    assert provenance["prompts_sha256"] == prompts.digest()
+    assert provenance["base"] == ScriptedEngine(learner).describe()
+    assert provenance["versions"]["numpy"] == version("numpy")
 
 
 def test_nothing_kept_says_so_and_what_to_try(tmp_path):
