@@ -126,6 +126,30 @@ def test_shown_hints_are_marked(tmp_path):
         assert example["prompt"].endswith("Target:\n") != example["hint_shown"]
 
 
+def test_a_shown_hint_stands_in_the_few_shot_prompt_of_hinted_attempts(tmp_path):
+    more = ["star.p_show_hint_save=1", "star.few_shot_train=true", "star.iterations=1"]
+    run(tmp_path / "run", *more)
+    task, prompts = opening.open_task(recipe(*more))
+    problems = {p.id: p for p in task.problems("train")}
+    examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
+    attempts = lines(tmp_path / "run/iterations/001/attempts.jsonl")
+    kept = {(a["id"], a["hinted"]): a for a in attempts if a["correct"]}
+    for example in examples:
+        hinted = example["source"] == "rationalized"
+        problem, made = problems[example["id"]], kept[example["id"], hinted]
+        prompt = prompts.generation(problem, hinted=True, few_shot=True)
+        assert example == {
+            "id": problem.id,
+            "prompt": prompt if hinted else prompts.training(problem.question, few_shot=True),
+            "completion": made["completion"],
+            "source": "rationalized" if hinted else "direct",
+            "token_ids": made["token_ids"],
+            "iteration": 1,
+            "hint_shown": hinted,
+        }
+    assert {example["source"] for example in examples} == {"direct", "rationalized"}
+
+
 def test_direct_trains_on_every_problem_with_its_answer_alone(tmp_path):
     engine = ScriptedEngine(hopeless)
     run(tmp_path / "run", "star.direct=true", "star.iterations=1", engine=engine)
@@ -133,6 +157,13 @@ def test_direct_trains_on_every_problem_with_its_answer_alone(tmp_path):
     problems = {p.id: p for p in opening.open_task(recipe())[0].problems("train")}
     assert len(examples) == 20
     assert all(e["completion"] == problems[e["id"]].answer for e in examples)
+    for row in lines(tmp_path / "run/iterations/001/attempts.jsonl"):
+        assert row["hinted"] is False  # what is told is in no file of attempts
+    for example in examples:
+        text = problems[example["id"]].answer
+        assert example["token_ids"] == ScriptedEngine(hopeless).encode(text)
+        assert (example["source"], example["iteration"]) == ("rationalized", 1)
+        assert example["hint_shown"] is False
 
 
 def test_events_tell_the_story_in_order(tmp_path):
@@ -297,9 +328,13 @@ def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
 
 
 def test_nothing_kept_says_so_and_what_to_try(tmp_path):
-    with pytest.raises(NothingKept, match="iteration 1 kept no example") as caught:
+    with pytest.raises(NothingKept) as caught:
         run(tmp_path / "run", reply=hopeless)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == (
+        "iteration 1 kept no example: no answer was right, with or without a hint. Try easier "
+        "problems, better few-shot examples (prompts.file), a larger generate.max_tokens, "
+        "star.rationalize=true, or a stronger model"
+    )
 
 
 def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
@@ -308,7 +343,13 @@ def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
     examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
     long = sum(len(e["prompt"]) + len(e["token_ids"]) + 1 > 150 for e in examples)
     assert 0 < long < 20 and (line["too_long"], line["examples"]) == (long, 20)
-    assert [e for e in events if isinstance(e, Notice) and f"{long} of 20" in e.text]
+    assert [e for e in events if isinstance(e, Notice)] == [
+        Notice(
+            "warning",
+            f"iteration 1: {long} of 20 examples were refused, being longer than "
+            "train.max_length=150 tokens",
+        )
+    ]
 
 
 def test_skipping_evaluation(tmp_path):
