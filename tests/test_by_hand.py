@@ -444,7 +444,7 @@ def test_a_step_says_what_it_did(elsewhere):
     events.clear()
     assert steps.train(recipe, e, out, engine=engine, emit=events.append) == {
         "command": "train", "iteration": 1, "examples": 2, "used": 1,
-        "formats": {"prompt-completion": 2}, "steps": 1, "epochs": 1.0, "tokens": 3,
+        "formats": {"prompt/completion": 2}, "steps": 1, "epochs": 1.0, "tokens": 3,
         "first_loss": 1.0, "last_loss": 1.0, "seconds": 0.0,
         "too_long": ("e.jsonl, line 2",), "padding": 0.0, "skipped": [], "out": "adapter",
     }  # fmt: skip
