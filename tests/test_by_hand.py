@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from star_mlx import engine as engines
+from star_mlx import steps
 from star_mlx.cli import main
 from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RecipeError, RunError, StarError, TaskError
+from star_mlx.events import Notice, PhaseStarted
 from star_mlx.recipe import opening
 from star_mlx.recipe.loading import load
-from star_mlx.run import loop
+from star_mlx.run import evaluate, loop
 from star_mlx.store.files import json_line, json_lines
+from star_mlx.tasks.arithmetic_text import scratchpad, spaced
+from star_mlx.types import Amount, Attempt
 from tests.scripts import hopeless, learner, parts
 from tests.test_loop import SMALL
 
@@ -387,3 +392,192 @@ def test_an_adapter_by_hand_is_measured_as_the_runs_own(star, elsewhere, finishe
     assert (pair["with"], pair["better"], pair["worse"]) == ("few-shot", 16, 0)
     out = star("evaluate", *args[:-1], "--max-samples", 10)
     assert out.startswith("adapter-1, dev: 100.0% [72.2-100.0] of n = 10\n")
+
+
+# --------------------------------------------------------------------------- as functions
+
+
+def settled(*more):
+    return load(None, task="arithmetic", overrides=[*SMALL, *more])
+
+
+def counts(path):
+    """What a step says of the attempts in a file of its."""
+    made = rows(path)
+    return {
+        "attempts": len(made),
+        "correct": sum(row["correct"] for row in made),
+        "kept": sum(row["correct"] and not row["rejected"] for row in made),
+        "parse_failures": sum(row["answer"] is None for row in made),
+        "truncated": sum(row["finish"] == "length" for row in made),
+        "tokens": sum(row["tokens"] for row in made),
+        "out": str(path),
+    }
+
+
+def strict(asked):
+    """Some answers are wrong, none, cut off, or right for wrong reasons."""
+    a, b, hinted = parts(asked.prompt)
+    right = f"{scratchpad(a, b)}\n{spaced(a + b)}"
+    wrong = right.replace("C: 0", "C: 1", 1)
+    return [right, right if hinted else "nothing", "1" * 2000, wrong][a % 4]
+
+
+def test_a_step_says_what_it_did(elsewhere):
+    engine, recipe = ScriptedEngine(strict), settled("star.require_valid_steps=true")
+    a, h, e, out = (Path(name) for name in ("a.jsonl", "h.jsonl", "e.jsonl", "adapter"))
+    events = []
+    assert steps.generate(recipe, a, iteration=1, engine=engine, emit=events.append) == {
+        "command": "generate", "iteration": 1, "problems": 20, **counts(a),
+    }  # fmt: skip
+    assert {e.phase for e in events if isinstance(e, PhaseStarted)} == {"generate"}
+    done = counts(a)
+    assert 0 < done["kept"] < done["correct"] and done["truncated"] and done["parse_failures"]
+    failed = 20 - done["correct"]  # right for wrong reasons is no failure
+    events.clear()
+    assert steps.rationalize(recipe, a, h, iteration=1, engine=engine, emit=events.append) == {
+        "command": "rationalize", "iteration": 1, "problems": 20, "failed": failed, **counts(h),
+    }  # fmt: skip
+    assert {e.phase for e in events if isinstance(e, PhaseStarted)} == {"rationalize"}
+    kept = {"prompt": "p", "completion": "c"}
+    e.write_bytes(json_line(kept) + json_line({**kept, "completion": "c" * 2000}))
+    events.clear()
+    assert steps.train(recipe, e, out, engine=engine, emit=events.append) == {
+        "command": "train", "iteration": 1, "examples": 2, "used": 1,
+        "formats": {"prompt/completion": 2}, "steps": 1, "epochs": 1.0, "tokens": 3,
+        "first_loss": 1.0, "last_loss": 1.0, "seconds": 0.0,
+        "too_long": ("e.jsonl, line 2",), "padding": 0.0, "skipped": [], "out": "adapter",
+    }  # fmt: skip
+
+
+def told(events):
+    return [event for event in events if isinstance(event, Notice)]
+
+
+def test_rows_that_are_left_out_of_a_training_are_said(elsewhere):
+    good = json_line({"prompt": "p", "completion": "c"})
+    Path("e.jsonl").write_bytes(good + b"[]\n" + good + b"{\n" + good)
+    engine, events = ScriptedEngine(learner), []
+    found = steps.train(
+        settled(), Path("e.jsonl"), Path("out"), iteration=3, amount=Amount(5),
+        on_bad_row="skip", engine=engine, emit=events.append,
+    )  # fmt: skip
+    assert (found["iteration"], found["steps"], found["examples"], found["used"]) == (3, 5, 3, 3)
+    assert len(found["skipped"]) == 2 and found["skipped"][0].startswith("e.jsonl, line 2")
+    assert told(events) == [Notice("warning", f"2 rows left out; first: {found['skipped'][0]}")]
+    assert sorted(os.listdir()) == ["e.jsonl", "out"]
+    with pytest.raises(StarError, match=r"e\.jsonl, line 2"):
+        steps.train(settled(), Path("e.jsonl"), Path("no"), engine=engine)
+
+
+def test_an_adapters_place_is_free(elsewhere):
+    engine, rows = ScriptedEngine(learner), Path("e.jsonl")
+    rows.write_bytes(json_line({"prompt": "p", "completion": "c"}))
+    Path("mine").mkdir()
+    (Path("mine") / "thesis").touch()
+    Path("empty").mkdir()
+    Path("empty.partial").mkdir()
+    (Path("empty.partial") / "half").touch()
+    for out in (rows, Path("mine")):
+        with pytest.raises(RunError) as caught:
+            steps.train(settled(), rows, out, engine=engine)
+        assert str(caught.value) == (
+            f"{out} exists and is not empty: give another --out, or remove it"
+        )
+    steps.train(settled(), rows, Path("empty"), engine=engine)
+    assert os.listdir("empty") == ["scripted.json"] and not Path("empty.partial").exists()
+
+
+def test_a_step_of_a_recipe_without_rationalization_is_refused(elsewhere):
+    with pytest.raises(RecipeError) as caught:
+        steps.rationalize(
+            settled("star.rationalize=false"), Path("a.jsonl"), Path("h.jsonl"), iteration=1
+        )
+    assert str(caught.value) == (
+        "the recipe has star.rationalize=false: --set star.rationalize=true"
+    )
+
+
+def test_what_differs_from_the_loop_is_said_word_for_word(elsewhere):
+    engine, events = ScriptedEngine(learner), []
+    steps.generate(settled(), Path("a.jsonl"), iteration=2, engine=engine, emit=events.append)
+    assert told(events) == [Notice("warning", "iteration 2 without --adapter: the base generates")]
+    events.clear()
+    steps.rationalize(
+        settled(), Path("a.jsonl"), Path("h.jsonl"), iteration=1, engine=engine, emit=events.append
+    )
+    task, prompts = opening.open_task(settled())
+    ours = [[p.id for p in steps.drawn(task, prompts, settled(), n)] for n in (1, 2)]
+    others = len(set(ours[1]) - set(ours[0]))
+    assert [row["id"] for row in rows(Path("a.jsonl"))] == ours[1] and 0 < others < 20
+    assert told(events) == [
+        Notice(
+            "warning",
+            f"{others} of 20 problems are none that iteration 1 draws: with another --iteration, "
+            "--seed or star.problems than they were attempted with the result is not that of the "
+            "loop",
+        )
+    ]
+    events.clear()
+    steps.rationalize(
+        settled(), Path("a.jsonl"), Path("i.jsonl"), iteration=2, engine=engine, emit=events.append
+    )
+    assert told(events) == [Notice("warning", "iteration 2 without --adapter: the base generates")]
+
+
+def test_problems_are_named_once_in_the_order_they_were_attempted(elsewhere):
+    task, _ = opening.open_task(settled())
+    problems = task.problems("train")
+    made = [
+        Attempt(p.id, False, "", None, False, "stop", ())
+        for p in (problems[5], problems[2], problems[5])
+    ]
+    assert steps.named(task, made, Path("x")) == [problems[5], problems[2]]
+    unknown = [Attempt(name, False, "", None, False, "stop", ()) for name in ("no", "none")]
+    with pytest.raises(TaskError) as caught:
+        steps.named(task, [*made, *unknown], Path("x.jsonl"))
+    assert str(caught.value) == (
+        "x.jsonl: the task arithmetic has no training problem 'no' (2 of 4 are unknown): give the "
+        "task options and the data that the attempts were made with"
+    )
+
+
+def test_an_adapter_in_no_run_is_measured_against_bases_and_others(elsewhere):
+    def trained(name, count):
+        Path(name).mkdir()
+        task, prompts = opening.open_task(settled())
+        long = sorted(task.problems("train"), key=lambda p: len(p.question.as_text(" ")))[-count:]
+        examples = [[p.id, prompts.training(p.question, few_shot=False), ""] for p in long]
+        (Path(name) / "scripted.json").write_text(json.dumps(examples))
+        return Path(name)
+
+    asked = []
+
+    class Kept(ScriptedEngine):
+        def generate(self, prompts, decoding, **more):
+            asked.append((more["prefix"], prompts[0], decoding.temperature, more["adapter"]))
+            return super().generate(prompts, decoding, **more)
+
+    engine, one, all_ = Kept(learner), trained("one", 1), trained("all", 200)
+    recipe, events = settled("star.drop_few_shot_from=3"), []
+    how = evaluate.How("dev", samples=2, temperature=0.7)
+    found = steps.evaluate(
+        recipe, all_, iteration=3, how=how, against=["few-shot", "zero-shot", "one"],
+        engine=engine, emit=events.append,
+    )  # fmt: skip
+    assert (found.of, found.iteration, found.split, found.n) == ("all", 3, "dev", 20)
+    assert (found.samples, found.accuracy, found.run, found.time) == (2, 1.0, "", "")
+    assert [pair.other for pair in found.against] == ["few-shot", "zero-shot", "one"]
+    assert [(pair.n, pair.better, pair.worse) for pair in found.against] == [
+        (20, 16, 0), (20, 16, 0), (20, 12, 0),
+    ]  # fmt: skip
+    assert found.against[0].words.startswith("all is better than few-shot: 16 more")
+    shown = opening.open_task(recipe)[1].few_shot(hinted=False)
+    models = [(prefix, adapter) for prefix, _, _, adapter in asked[::3]]
+    assert models == [("", all_), (shown, None), ("", None), ("", one)]
+    assert {temperature for _, _, temperature, _ in asked[:12]} == {0.7}
+    begun = [(e.iteration, e.total) for e in events if isinstance(e, PhaseStarted)]
+    assert begun == [(3, 40), (0, 40), (0, 40), (3, 40)]
+    single = steps.evaluate(recipe, all_, how=evaluate.How("dev", limit=3), engine=engine)
+    assert (single.n, single.correct, single.iteration, single.against) == (3, 3, 1, [])
+    assert asked[-1][0] == shown, "iteration 1 has the few-shot prompt in front"

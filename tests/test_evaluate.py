@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from star_mlx.measure.accuracy import ci95, counted, evaluation, measured, tally, wilson
-from star_mlx.types import Attempt, Problem, Question
+from star_mlx.store.metrics import ClassCounts, Measured
+from star_mlx.types import Attempt, Evaluation, Problem, Question
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,26 @@ def test_tally_counts_by_class_and_survives_the_journey_through_a_metrics_line()
     entry = measured(tallied)
     assert entry.ci95 == tuple(round(x, 4) for x in wilson(3, 5))
     assert evaluation(entry, tallied.verdicts) == tallied
+
+
+def test_every_problem_has_its_attempt():
+    problems = [Problem(str(i), Question(""), "") for i in range(2)]
+    with pytest.raises(ValueError, match="shorter"):
+        tally("dev", problems, [Attempt("0", False, "", None, True, "stop", ())])
+
+
+def test_a_measurement_in_a_metrics_line_has_its_share_and_interval_rounded():
+    found = measured(Evaluation("test", 3, 1, {"a": (2, 1), "b": (1, 0)}, {}), "letters")
+    assert found == Measured(
+        "test", 3, 1, 0.333333, (0.0615, 0.7923), "letters",
+        {"a": ClassCounts(2, 1), "b": ClassCounts(1, 0)},
+    )  # fmt: skip
+    assert measured(Evaluation("dev", 0, 0, {}, {})).classes == ""
+
+
+def test_wilson_at_another_confidence():
+    assert wilson(15, 148, 0.9) == pytest.approx((0.0676, 0.1493), abs=1e-3)
+    assert wilson(15, 148, 0.95) == wilson(15, 148)
 
 
 def test_counts_in_a_file_are_rounded_in_one_way():

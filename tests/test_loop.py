@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
+from importlib.metadata import version
 
 import pytest
 
@@ -84,7 +86,7 @@ def test_a_run_leaves_the_public_format(tmp_path):
     assert first["valid_steps"]["rationalized"] == {"n": 16, "valid": 16}
     assert first["eval"]["split"] == "dev" and first["eval"]["n"] == 20
     assert first["eval"]["correct"] == 20 and len(first["eval"]["ci95"]) == 2
-    assert set(first["seconds"]) == {"generate", "rationalize", "train", "evaluate"}
+    assert list(first["seconds"]) == ["generate", "rationalize", "train", "evaluate"]
     assert metrics[0]["eval"]["by_class"]["1"] == {"n": 4, "correct": 4}
     assert metrics[0]["eval"]["by_class"]["5"] == {"n": 4, "correct": 0}
     folder = tmp_path / "run/iterations/001"
@@ -124,6 +126,30 @@ def test_shown_hints_are_marked(tmp_path):
         assert example["prompt"].endswith("Target:\n") != example["hint_shown"]
 
 
+def test_a_shown_hint_stands_in_the_few_shot_prompt_of_hinted_attempts(tmp_path):
+    more = ["star.p_show_hint_save=1", "star.few_shot_train=true", "star.iterations=1"]
+    run(tmp_path / "run", *more)
+    task, prompts = opening.open_task(recipe(*more))
+    problems = {p.id: p for p in task.problems("train")}
+    examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
+    attempts = lines(tmp_path / "run/iterations/001/attempts.jsonl")
+    kept = {(a["id"], a["hinted"]): a for a in attempts if a["correct"]}
+    for example in examples:
+        hinted = example["source"] == "rationalized"
+        problem, made = problems[example["id"]], kept[example["id"], hinted]
+        prompt = prompts.generation(problem, hinted=True, few_shot=True)
+        assert example == {
+            "id": problem.id,
+            "prompt": prompt if hinted else prompts.training(problem.question, few_shot=True),
+            "completion": made["completion"],
+            "source": "rationalized" if hinted else "direct",
+            "token_ids": made["token_ids"],
+            "iteration": 1,
+            "hint_shown": hinted,
+        }
+    assert {example["source"] for example in examples} == {"direct", "rationalized"}
+
+
 def test_direct_trains_on_every_problem_with_its_answer_alone(tmp_path):
     engine = ScriptedEngine(hopeless)
     run(tmp_path / "run", "star.direct=true", "star.iterations=1", engine=engine)
@@ -131,6 +157,13 @@ def test_direct_trains_on_every_problem_with_its_answer_alone(tmp_path):
     problems = {p.id: p for p in opening.open_task(recipe())[0].problems("train")}
     assert len(examples) == 20
     assert all(e["completion"] == problems[e["id"]].answer for e in examples)
+    for row in lines(tmp_path / "run/iterations/001/attempts.jsonl"):
+        assert row["hinted"] is False  # what is told is in no file of attempts
+    for example in examples:
+        text = problems[example["id"]].answer
+        assert example["token_ids"] == ScriptedEngine(hopeless).encode(text)
+        assert (example["source"], example["iteration"]) == ("rationalized", 1)
+        assert example["hint_shown"] is False
 
 
 def test_events_tell_the_story_in_order(tmp_path):
@@ -149,9 +182,26 @@ def test_events_tell_the_story_in_order(tmp_path):
     ]
     last = {(e.iteration, e.phase): e for e in events if isinstance(e, Progress)}
     assert all(e.done == e.total for e in last.values())
-    assert any(isinstance(e, Sampled) for e in events)
     for event in events:
         json.dumps(event.to_json())
+
+
+def test_the_first_attempt_of_every_chunk_is_shown(tmp_path):
+    events = run(tmp_path / "run", "star.iterations=1")
+    shown = [event for event in events if isinstance(event, Sampled)]
+    problems = {p.id: p for p in opening.open_task(recipe())[0].problems("train")}
+    problems |= {p.id: p for p in opening.open_task(recipe())[0].problems("dev")}
+    wanted = []
+    for name, hinted, iteration in (
+        ("000/eval", False, 0), ("000/zero-shot", False, 0), ("001/attempts", False, 1),
+        ("001/attempts", True, 1), ("001/eval", False, 1),
+    ):  # fmt: skip
+        rows = lines(tmp_path / f"run/iterations/{name}.jsonl")
+        for row in [row for row in rows if row["hinted"] is hinted][::8]:
+            problem = problems[row["id"]]
+            row = {k: v for k, v in row.items() if k not in ("token_ids", "rejected")}
+            wanted.append(Sampled(iteration, problem.question.as_text(" "), problem.answer, row))
+    assert shown == wanted and len(wanted) == 3 + 3 + 3 + 2 + 3
 
 
 class Cut(Exception):
@@ -265,14 +315,26 @@ def test_the_recipe_can_be_had_back_from_the_run(tmp_path):
     assert opening.settled(again, task) == opening.settled(recipe(), task)
     assert again.task.options["mastered"] == 0.9, "the task's defaults are written out"
     provenance = reading.read(tmp_path / "run").provenance
-    assert len(provenance["data_sha256"]) == len(provenance["prompts_sha256"]) == 64
-    assert "mlx" in provenance["versions"] and "hash" in provenance["base"]
+    _, prompts = opening.open_task(recipe())
+    known = "".join(
+        f"{split}\0{problem.id}\0{problem.question}\0{problem.answer}\n"
+        for split in ("train", "dev")
+        for problem in task.problems(split)
+    )
+    assert provenance["data_sha256"] == sha256(known.encode()).hexdigest()
+    assert provenance["prompts_sha256"] == prompts.digest()
+    assert provenance["base"] == ScriptedEngine(learner).describe()
+    assert provenance["versions"]["numpy"] == version("numpy")
 
 
 def test_nothing_kept_says_so_and_what_to_try(tmp_path):
-    with pytest.raises(NothingKept, match="iteration 1 kept no example") as caught:
+    with pytest.raises(NothingKept) as caught:
         run(tmp_path / "run", reply=hopeless)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == (
+        "iteration 1 kept no example: no answer was right, with or without a hint. Try easier "
+        "problems, better few-shot examples (prompts.file), a larger generate.max_tokens, "
+        "star.rationalize=true, or a stronger model"
+    )
 
 
 def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
@@ -281,7 +343,13 @@ def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
     examples = lines(tmp_path / "run/iterations/001/examples.jsonl")
     long = sum(len(e["prompt"]) + len(e["token_ids"]) + 1 > 150 for e in examples)
     assert 0 < long < 20 and (line["too_long"], line["examples"]) == (long, 20)
-    assert [e for e in events if isinstance(e, Notice) and f"{long} of 20" in e.text]
+    assert [e for e in events if isinstance(e, Notice)] == [
+        Notice(
+            "warning",
+            f"iteration 1: {long} of 20 examples were refused, being longer than "
+            "train.max_length=150 tokens",
+        )
+    ]
 
 
 def test_skipping_evaluation(tmp_path):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from star_mlx import settings
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RunError, TaskError
 from star_mlx.events import PhaseStarted
 from star_mlx.measure import findings
-from star_mlx.recipe import opening
+from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
-from star_mlx.run import baseline, evaluate, loop
+from star_mlx.run import baseline, evaluate, loop, reopen
 from star_mlx.store import reading, results
 from star_mlx.store.files import json_lines
 
@@ -107,6 +110,130 @@ def test_comparison_with_the_base_counts_the_pairs(run, engine):
     assert [pair["with"] for pair in found["against"][1:]] == ["zero-shot", "iteration 1"]
 
 
+@pytest.mark.parametrize(
+    ("how", "zero_shot", "kind"),
+    [
+        (evaluate.How(), False, "dev"),
+        (evaluate.How("test"), True, "zero-shot-test"),
+        (evaluate.How("test", 4, 0.7, 50), False, "test-n50-k4-t0.7"),
+        (evaluate.How("dev", temperature=0.0, limit=0), True, "zero-shot-dev-n0-t0"),
+        (evaluate.How("dev", 2), False, "dev-k2"),
+    ],
+)
+def test_a_measurement_is_kept_under_the_name_of_how_it_was_made(how, zero_shot, kind):
+    assert how.kind(zero_shot) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "file"),
+    [
+        ("2", evaluate.How("test", limit=3), "002/test-n3"),
+        ("0", evaluate.How("test", limit=3), "000/test-n3"),
+        ("zero-shot", evaluate.How("test", limit=3), "000/zero-shot-test-n3"),
+        ("2", evaluate.How("dev", limit=3), "002/dev-n3"),
+        ("zero-shot", evaluate.How("dev", samples=2, temperature=0.7), "000/zero-shot-dev-k2-t0.7"),
+    ],
+)
+def test_a_model_is_asked_as_it_is_named(run, name, how, file):
+    """With its adapter, in its words, and as often and as randomly as is wanted."""
+    asked = []
+
+    class Kept(ScriptedEngine):
+        def generate(self, prompts, decoding, **more):
+            asked.append((prompts, decoding, more["prefix"], more["adapter"]))
+            return super().generate(prompts, decoding, **more)
+
+    found = evaluated(run, name, how=how, engine=Kept(pupil))
+    made = opening.resume_recipe(run)
+    task, prompts = opening.open_task(made)
+    number = int(name) if name.isdecimal() else 0
+    if name == "zero-shot":
+        wanted = asking.zero_shot(made, prompts)
+    else:
+        wanted = asking.measuring(made, prompts, number)
+    if how.temperature is not None:
+        wanted = wanted.at(how.temperature)
+    problems = task.problems(how.split)[: how.limit or 10]
+    prefix, texts = wanted.batch([p for p in problems for _ in range(how.samples)])
+    assert [text for texts, *_ in asked for text in texts] == texts
+    adapter = run / f"iterations/{number:03d}/adapter" if number else None
+    assert {(d, p, a) for _, d, p, a in asked} == {(wanted.decoding, prefix, adapter)}
+    assert len(list(json_lines(run / f"iterations/{file}.jsonl"))) == len(texts)
+    assert found["n"] == len(problems)
+
+
+def test_dev_as_the_loop_measures_it_is_the_loops_whatever_it_is_called(run):
+    def silent(asked):
+        raise AssertionError("asked again")
+
+    for name in ("0", "zero-shot", "2"):
+        limit = opening.resume_recipe(run).evaluate.dev
+        for how in (evaluate.How("dev"), evaluate.How("dev", limit=limit)):
+            found = evaluated(run, name, how=how, engine=ScriptedEngine(silent))
+            assert found["n"] == 10
+
+
+def test_a_result_says_what_was_measured_and_when(run, engine, monkeypatch):
+    clock = SimpleNamespace(now=lambda zone: datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=zone))
+    monkeypatch.setattr(evaluate, "datetime", clock)
+    how = evaluate.How("test", samples=2, temperature=0.7, limit=6)
+    found = evaluated(run, "few-shot", how=how, engine=engine)
+    assert found["time"] == "2026-01-02T03:04:05+00:00" and found["run"] == str(run)
+    assert (found["of"], found["iteration"], found["temperature"]) == ("few-shot", 0, 0.7)
+    assert (found["split"], found["n"], found["samples"]) == ("test", 6, 2)
+    assert (found["rows_left_out"], found["against"], found["test_reads"]) == (0, [], 1)
+    found = evaluated(run, how=evaluate.How("dev"), against=["zero-shot"], engine=engine)
+    assert (found["of"], found["iteration"], found["split"]) == ("iteration 1", 1, "dev")
+    assert "test_reads" not in found and found["temperature"] is None
+    assert found["against"][0]["with"] == "zero-shot"
+
+
+def test_another_runs_best_is_compared_with_on_the_same_problems(run, engine, data, tmp_path):
+    other = tmp_path / "other"
+    loop.run(recipe(data, "star.iterations=1"), other, lambda e: None, engine=engine)
+    before = sorted(p.name for p in (other / "iterations/001").iterdir())
+    events = []
+    how = evaluate.How("test", limit=8)
+    found = evaluated(
+        run, "0", how=how, against=["last", str(other)], emit=events.append, engine=engine
+    )
+    first, second = found["against"]
+    assert (first["with"], second["with"]) == ("iteration 2", f"{other}, iteration 1")
+    assert first["n"] == second["n"] == 8
+    assert (second["both"], second["better"], second["worse"], second["neither"]) == (4, 0, 4, 0)
+    after = sorted(p.name for p in (other / "iterations/001").iterdir())
+    assert after == sorted([*before, "test-n8.jsonl"])
+    begun = [(e.iteration, e.total) for e in events if isinstance(e, PhaseStarted)]
+    assert begun == [(0, 8), (2, 8), (1, 8)]
+    assert not (other / "results").exists(), "the result is that of the first run"
+
+
+def test_iterations_are_measured_together_the_first_against_the_others(run, engine):
+    with reopen.opened(run, lambda event: None, engine) as (task, learner, folder):
+        how = evaluate.How("test", limit=6)
+        one, two, base = evaluate.on(task, learner, folder, how, [1, 2, 1, 0])
+    assert [found.of for found in (one, two, base)] == [
+        "iteration 1", "iteration 2", "iteration 0 (the base)",
+    ]  # fmt: skip
+    assert [pair.other for pair in one.against] == ["iteration 2", "iteration 0 (the base)"]
+    assert (one.against[1].better, one.against[1].worse) == (3, 0) == (3, one.against[0].better)
+    assert two.against == base.against == []
+    assert (one.correct, base.correct, one.n) == (6, 3, 6)
+    assert {found.test_reads for found in (one, two, base)} == {1}
+
+
+def test_as_many_problems_are_measured_as_are_asked_for(run):
+    made = opening.resume_recipe(run).model_copy(update={"evaluate": settings.Evaluate(dev=4)})
+    task, _ = opening.open_task(made)
+    for how, n in (
+        (evaluate.How(), 4),
+        (evaluate.How(limit=7), 7),
+        (evaluate.How("test"), 20),
+        (evaluate.How("test", limit=7), 7),
+    ):
+        assert evaluate.chosen(task, made, how) == task.problems(how.split)[:n]
+
+
 def test_an_interrupted_measurement_goes_on(run):
     asked = []
 
@@ -176,8 +303,13 @@ def test_what_there_is_to_compare_with_is_said(run, engine):
 
 
 def test_a_missing_baseline_says_how_to_make_it(run, engine):
-    with pytest.raises(RunError, match=r"star-mlx baseline .* --kind sft makes it"):
-        evaluate.evaluate_run(run, "1", how=evaluate.How("dev"), against=["sft"], engine=engine)
+    how = evaluate.How("dev")
+    for kind in ("sft", "direct"):
+        with pytest.raises(RunError) as caught:
+            evaluate.evaluate_run(run, "1", how=how, against=[kind], engine=engine)
+        assert str(caught.value) == (
+            f"{run} has no baseline {kind}: star-mlx baseline {run} --kind {kind} makes it"
+        )
 
 
 def made(run, kind, engine, **more):
@@ -228,7 +360,10 @@ def test_direct_trains_on_answers_alone_and_as_long_as_asked(run, engine):
 def test_a_baseline_is_compared_with_like_an_iteration(run, engine):
     made(run, "sft", engine)
     found = evaluated(run, "0", how=evaluate.How("dev"), against=["sft"], engine=engine)
-    assert found["against"][0]["with"] == "sft" and found["against"][0]["better"] == 0
+    [pair], base = found["against"], next(json_lines(run / "metrics.jsonl"))["eval"]["correct"]
+    assert (pair["with"], pair["both"], pair["better"], pair["worse"]) == (
+        "sft", base, 0, 10 - base,
+    )  # fmt: skip
 
 
 def test_no_rationales_no_sft(tmp_path, data):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import NothingKept
-from star_mlx.events import Progress
+from star_mlx.events import PhaseStarted, Progress
+from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, learner, loop, passes
 from star_mlx.run.passes import At, seed
 from star_mlx.store.files import json_lines
+from star_mlx.tasks.arithmetic import Arithmetic
+from star_mlx.types import Attempt, Completion, Problem, Question
 from tests import scripts
 from tests.scripts import parts
 
@@ -169,6 +173,9 @@ class Clocked(ScriptedEngine):
     def memory(self):
         return 3, 4
 
+    def peak_memory(self):
+        return 5
+
 
 def test_progress_inside_a_chunk_goes_on_from_the_chunks_before(monkeypatch):
     events, now = [], [100.0]
@@ -181,6 +188,34 @@ def test_progress_inside_a_chunk_goes_on_from_the_chunks_before(monkeypatch):
         Progress(2, "generate", 9, 20, 56, 8.5, memory=(3, 4)),
         Progress(2, "generate", 11, 20, 70, 8.5, memory=(3, 4)),
     ]
+
+
+def test_progress_of_a_training_is_its_steps_with_the_seconds_since_its_start(
+    tmp_path, monkeypatch
+):
+    class Slow(Clocked):
+        """Every optimizer step takes 2 seconds."""
+
+        def train(self, *args, progress, **more):
+            def later(step):
+                self.now += 2
+                progress(step)
+
+            return super().train(*args, progress=later, **more)
+
+    events, engine = [], Slow(monkeypatch)
+    loop.run(recipe("train.batch_size=8"), tmp_path / "run", events.append, engine=engine)
+    steps = lines(tmp_path / "run/iterations/001/train.jsonl")
+    assert [step["step"] for step in steps] == list(range(1, len(steps) + 1)) and len(steps) > 2
+    [begun] = [e for e in events if e == PhaseStarted(1, "train", len(steps))]
+    told = [e for e in events[events.index(begun) :] if isinstance(e, Progress)][: len(steps)]
+    assert told == [
+        Progress(
+            1, "train", s["step"], len(steps), s["tokens"], 2.0 * s["step"], s["loss"],
+            s["gradient_norm"], (3, 4),
+        )
+        for s in steps
+    ]  # fmt: skip
 
 
 def test_progress_is_told_after_every_row_and_every_chunk(tmp_path, monkeypatch):
@@ -202,6 +237,7 @@ def test_progress_is_told_after_every_row_and_every_chunk(tmp_path, monkeypatch)
 def test_seconds_are_those_of_all_chunks_and_measurements_of_a_phase(tmp_path, monkeypatch):
     loop.run(recipe(), tmp_path / "run", lambda e: None, engine=Clocked(monkeypatch))
     metrics = lines(tmp_path / "run/metrics.jsonl")
+    assert [line["peak_memory_bytes"] for line in metrics] == [5, 5, 5]
     assert metrics[0]["seconds"] == {"evaluate": 60.0}  # with and without examples, 3 chunks each
     first = metrics[1]
     assert first["seconds"] == {
@@ -224,6 +260,60 @@ def test_seconds_of_a_run_that_was_stopped_include_what_was_done_before(
     again, whole = (lines(path / "metrics.jsonl") for path in (run, tmp_path / "whole"))
     assert [line["seconds"] for line in again] == [line["seconds"] for line in whole]
     assert again[1]["generate"] == whole[1]["generate"]
+
+
+# --------------------------------------------------------------------------- asking and judging
+
+
+def test_attempts_are_made_by_the_model_and_in_the_way_that_is_asked():
+    made = recipe()
+    task, prompts = opening.open_task(made)
+    how = asking.generating(made, prompts, few_shot=True)
+    problems = task.problems("train")[:2]
+    seen = {}
+
+    class Kept(ScriptedEngine):
+        def generate(self, prompts, decoding, **more):
+            seen.update(more, prompts=prompts, decoding=decoding)
+            del more["adapter"]
+            return super().generate(prompts, decoding, adapter=None, **more)
+
+    told = []
+    found = passes.attempts(
+        Kept(scripts.hopeless), Path("m"), how, problems, seeds=[3, 4],
+        progress=lambda done, tokens: told.append((done, tokens)),
+    )  # fmt: skip
+    assert [a.id for a in found] == [p.id for p in problems]
+    prefix, asked = how.batch(problems)
+    assert (seen["prefix"], seen["prompts"], seen["decoding"]) == (prefix, asked, how.decoding)
+    assert (seen["adapter"], seen["seeds"]) == (Path("m"), [3, 4])
+    assert told == [(1, len("I do not know")), (2, 2 * len("I do not know"))]
+    passes.attempts(Kept(scripts.hopeless), None, how, problems, seeds=[3, 4])
+    assert seen["adapter"] is None
+
+    class Lazy(Kept):
+        def generate(self, *args, **more):
+            return super().generate(*args, **more)[:1]
+
+    with pytest.raises(ValueError, match="shorter"):
+        passes.attempts(Lazy(scripts.hopeless), None, how, problems, seeds=[3, 4])
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+@pytest.mark.parametrize(
+    ("text", "answer", "correct"),
+    [
+        ("<scratch>\n</scratch>\n1 2", "1 2", True),
+        ("<scratch>\n</scratch>\n2 1", "2 1", False),
+        ("none", None, False),
+    ],
+)
+def test_a_completion_is_judged_by_the_answer_that_is_read_of_it(text, answer, correct, hinted):
+    problem = Problem("p", Question("5 + 7"), "1 2")
+    completion = Completion(text, (1, 2), "length")
+    assert passes.judge(Arithmetic(), problem, completion, hinted=hinted) == Attempt(
+        "p", hinted, text, answer, correct, "length", (1, 2)
+    )
 
 
 # --------------------------------------------------------------------------- filtering

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +11,7 @@ import yaml
 from star_mlx import settings, tasks
 from star_mlx.cli import main
 from star_mlx.errors import RecipeError
+from star_mlx.recipe import layers
 from star_mlx.recipe.loading import differences, from_resolved, load, resolved, shipped
 from star_mlx.recipe.shipped import prompts_dir, recipes_dir
 from star_mlx.star import amount
@@ -116,8 +117,11 @@ def test_a_recipe_extends_another(write):
 
 def test_extending_in_a_circle_is_refused(write):
     write("extends: mine.yaml\n", "other.yaml")
-    with pytest.raises(RecipeError, match=r"mine\.yaml extends itself"):
-        load(write("extends: other.yaml\n"))
+    mine = write("extends: other.yaml\n")
+    other = Path(mine).with_name("other.yaml")
+    assert said_of(mine) == (
+        f"{mine} extends itself ({mine} -> {other} -> {mine}): take one of the extends out"
+    )
 
 
 def test_a_prompt_file_is_found_beside_its_recipe(write, tmp_path):
@@ -125,9 +129,53 @@ def test_a_prompt_file_is_found_beside_its_recipe(write, tmp_path):
     assert recipe.prompts.file == str(tmp_path / "shots.yaml")
 
 
+def test_the_paths_of_a_tasks_options_are_beside_their_recipe_and_no_other_option_is(
+    write, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    options = "{data: rows, path: ../a.jsonl, test: ~/t.jsonl, name: rows, dev: 5}"
+    recipe = load(write(f"task: {{name: mine, options: {options}}}\nprompts: {{k: 3}}\n"))
+    assert recipe.task.options == {
+        "data": str(tmp_path / "rows"),
+        "path": str(tmp_path / "../a.jsonl"),
+        "test": str(tmp_path / "home/t.jsonl"),
+        "name": "rows",
+        "dev": 5,
+    }
+    assert recipe.prompts.file is None and recipe.prompts.k == 3
+
+
+def test_a_group_of_settings_in_python_gives_what_was_set_in_it_as_plain_data():
+    train = settings.Train(rank=8, keys=("q", "k"))
+    layer = layers.assigned("train", train, settings.Recipe)
+    assert layer.values == {"train": {"rank": 8, "keys": ["q", "k"]}}
+    assert layers.assigned("rank", 8, settings.Recipe).values == {"train": {"rank": 8}}
+    assert layers.assigned("star.schedule.start", 3, settings.Recipe) == layers.Layer(
+        "star.schedule.start=3", {"star": {"schedule": {"start": 3}}}
+    )
+    assert layers.assigned("seed", 3, settings.Recipe).values == {"seed": 3}
+
+
+def test_a_value_is_shown_as_yaml_has_it_in_one_line():
+    words = [f"word {n} \u00fc" for n in range(60)]
+    assert layers.shown(words) == f"[{', '.join(words)}]"
+    assert layers.shown({"a": [1, None], "b": {}}) == "{a: [1, null], b: {}}"
+    assert [layers.shown(v) for v in (3, "x", "3", None, True, 0.5)] == [
+        "3", "x", "'3'", "null", "true", "0.5",
+    ]  # fmt: skip
+
+
+def test_the_place_of_a_key_is_its_line_or_that_of_the_group_around_it():
+    layer = layers.Layer("file", {}, {("a",): 2, ("a", "b"): 3})
+    places = [layer.place(key) for key in (("a", "b", "c"), ("a", "c"), ("c",), ())]
+    assert places == ["file, line 3", "file, line 2", "file", "file"]
+
+
 def test_5e_4_is_a_number_as_people_write_it(write):
     assert load(write("task: a\ntrain: {learning_rate: 5e-4}")).train.learning_rate == 0.0005
     assert load(task="a", overrides=["train.learning_rate=1E-5"]).train.learning_rate == 1e-5
+    options = load(task="a", overrides=["task.options={a: 1_0.5e+1, b: -2e3, c: e5, d: 5e}"])
+    assert options.task.options == {"a": 105.0, "b": -2000.0, "c": "e5", "d": "5e"}
 
 
 def test_resolved_has_every_value_and_survives_yaml():
@@ -218,20 +266,89 @@ def test_a_wrong_file_is_one_line_with_file_and_line(write, text, line, message)
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just text\n", "3\n"])
 def test_a_file_that_is_no_mapping_is_refused(write, text):
-    with pytest.raises(RecipeError, match="a recipe is a mapping of keys to values"):
-        load(write(text))
+    path = write(text)
+    assert said_of(path) == (f"{path}: a recipe is a mapping of keys to values, such as `seed: 1`")
+
+
+def said_of(name=None, **more):
+    """What is said of a recipe that cannot be."""
+    with pytest.raises(RecipeError) as caught:
+        load(name, **more)
+    return str(caught.value)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"task: \xe9\n")
-    with pytest.raises(RecipeError, match=r"latin\.yaml cannot be read: it is not UTF-8"):
-        load(str(tmp_path / "latin.yaml"))
-    with pytest.raises(RecipeError, match=r"no recipe 'arithmetik'.*did you mean arithmetic"):
-        load("arithmetik")
-    with pytest.raises(RecipeError, match="is a folder"):
-        load(str(tmp_path))
-    with pytest.raises(RecipeError, match=re.escape("no task: give --task NAME or --recipe FILE")):
-        load()
+    latin = str(tmp_path / "latin.yaml")
+    assert said_of(latin) == f"{latin} cannot be read: it is not UTF-8 text"
+    assert said_of("arithmetik") == (
+        "no recipe 'arithmetik': there is no file arithmetik, and of the shipped recipes did you "
+        "mean arithmetic?"
+    )
+    there_are = f"of the shipped recipes there are: {', '.join(shipped())}"
+    assert said_of(str(tmp_path)) == (
+        f"no recipe {str(tmp_path)!r}: {tmp_path} is a folder, and {there_are}"
+    )
+    with pytest.raises(RecipeError) as caught:
+        layers.read("zzz", tmp_path / "none")
+    assert str(caught.value) == (
+        "no recipe 'zzz': there is no file zzz, and of the shipped recipes there are: none"
+    )
+    assert said_of("./arithmetic").startswith("no recipe './arithmetic': there is no file arith")
+    assert said_of() == (
+        "no task: give --task NAME or --recipe FILE (star-mlx tasks lists the tasks)"
+    )
+
+
+def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkeypatch):
+    write("task: mine\n", "arithmetic")
+    assert load(write("extends: arithmetic\nseed: 3\n")).task.name == "mine"
+    monkeypatch.chdir(tmp_path)
+    assert load("arithmetic").task.name == "mine"
+    monkeypatch.setattr(Path, "read_text", lambda *args, **more: (tmp_path / "none").open())
+    here = Path("arithmetic")
+    assert said_of("arithmetic") == f"{here} cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("override", "words", "about"),
+    [
+        ("seed", "write KEY=VALUE, such as --set star.iterations=3", None),
+        ("=3", "write KEY=VALUE, such as --set star.iterations=3", None),
+        ("star.iterations=many", "star.iterations should be a whole number, but is many",
+         settings.Star.model_fields["iterations"]),
+        ("train.keys=[1]", "train.keys.0 should be text, but is 1",
+         settings.Train.model_fields["keys"]),
+        ("star.rationalize=[ü]", "star.rationalize should be true or false, but is [ü]",
+         settings.Star.model_fields["rationalize"]),
+        ("train.learning_rate=.inf", "train.learning_rate should be a finite number, but is .inf",
+         settings.Train.model_fields["learning_rate"]),
+        ("star=3", f"star should be a group of keys: {', '.join(settings.Star.model_fields)}",
+         None),
+        ("zzz=3", f"unknown key zzz: there are: {', '.join(settings.Recipe.model_fields)}", None),
+        ("star.zzz=3", f"unknown key star.zzz: there are: {', '.join(settings.Star.model_fields)}",
+         None),
+        ("star.rank=3", "unknown key star.rank: did you mean train.rank?", None),
+        ("train.rnk=3", "unknown key train.rnk: did you mean train.rank?", None),
+        ("star.rnk=3", "unknown key star.rnk: did you mean train.rank?", None),
+        ("seed=2024-13-45", "this is no valid YAML: month must be in 1..12", None),
+        ("seed={a: 1, a: 2}", "this is no valid YAML: a stands twice, first in line 1", None),
+        ("seed=a: b: c", "this is no valid YAML: mapping values are not allowed here", None),
+    ],
+)  # fmt: skip
+def test_all_that_is_said_of_an_override_that_cannot_be(override, words, about):
+    more = f" ({about.description})" if about else ""
+    assert said_of("arithmetic", overrides=[override]) == f"--set {override}: {words}{more}"
+
+
+def test_a_mistake_is_laid_to_the_last_layer_that_gives_the_value(write):
+    path = write("task: a\nseed: -1\nstar: {iterations: 2}\n")
+    line = f"{path}, line 2: seed should be"
+    assert said_of(path, overrides=["star.iterations=3"]).startswith(line)
+    assert said_of(path, overrides=["seed=-2"]).startswith("--set seed=-2: seed should be")
+    both = ["star.iterations=3", "star.iterations=0", "star.problems=5"]
+    said = said_of("arithmetic", overrides=both)
+    assert said.startswith("--set star.iterations=0: star.iterations should be greater")
 
 
 def test_an_inherited_mistake_names_the_file_it_is_in(write, tmp_path):

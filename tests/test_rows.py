@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from star_mlx.errors import RunError
 from star_mlx.store import rows
 from star_mlx.store.files import json_line
-from star_mlx.types import Attempt, Example
+from star_mlx.types import Attempt, Example, Step
 
 texts = st.text(max_size=20) | st.sampled_from(
     ['","correct":true', "\ud800", '\\"', "\u2028\n\r\x85"]
@@ -60,6 +60,13 @@ def test_a_row_of_attempts_has_the_fields_in_order_and_its_number_of_tokens():
 def test_an_example_comes_back_as_it_was_written():
     made = Example("a", "p", "c\ud83d", "rationalized", (1, 2), 3, hint_shown=True)
     assert rows.decode(b"".join(rows.examples([made])), Example) == [made]
+
+
+def test_optimizer_steps_come_back_as_they_were_written():
+    made = [Step(n, 2, 2.5 / n, 0.75, 1e-4, 300 * n) for n in (1, 2)]
+    data = b"".join(rows.steps(made))
+    assert rows.decode(data, Step) == made
+    assert [json.loads(line) for line in data.splitlines()] == [asdict(step) for step in made]
 
 
 @pytest.mark.parametrize(
@@ -121,3 +128,38 @@ def test_a_file_is_read_whole_block_by_block(tmp_path, monkeypatch):
     file.write_bytes(b"")
     assert list(rows.read(file, rows.Outcome)) == []
     assert list(rows.read(tmp_path / "none.jsonl", rows.Outcome)) == []
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(RunError) as caught:
+        list(rows.read(tmp_path, Attempt))
+    assert str(caught.value) == f"{tmp_path} cannot be read: Is a directory"
+
+
+def test_the_lone_half_of_a_pair_is_read_and_what_is_wrong_behind_it_is_named_in_one_line():
+    half = json_line(row(completion="\ud83d"))
+    assert [a.completion for a in rows.decode(half + json_line(row()), Attempt)] == ["\ud83d", "c"]
+    wrong = half.replace(b"true", b"1")
+    with pytest.raises(rows.Damaged) as caught:
+        rows.decode(json_line(row()) + wrong, Attempt)
+    assert (caught.value.line, caught.value.why) == (
+        2, "Expected `bool`, got `int` - at `$.correct`",
+    )  # fmt: skip
+    assert str(caught.value) == f"row 2 is damaged: {caught.value.why}"
+    with pytest.raises(rows.Damaged) as caught:
+        rows.decode(half + b"\n", Attempt)
+    assert caught.value.line == 2 and caught.value.why.startswith(
+        "Expecting value: line 1 column 1"
+    )
+
+
+def test_an_attempt_that_is_parsed_already_is_checked_like_a_row():
+    made = rows.attempt({**row("a"), "token_ids": [0, 7], "tokens": 2})
+    assert made == Attempt("a", False, "c", "1", True, "stop", (0, 7))
+    for more, why in (
+        ({"token_ids": [3, -1]}, "its token_ids should be token numbers"),
+        ({"hinted": 1}, "Expected `bool`, got `int` - at `$.hinted`"),
+    ):
+        with pytest.raises(rows.Damaged) as caught:
+            rows.attempt({**row("a"), **more})
+        assert (caught.value.line, caught.value.why) == (1, why)
