@@ -1,4 +1,4 @@
-"""Language models on MLX: the only package, with ``export``, that imports mlx.
+"""Language models on MLX; only here, in ``gguf`` and in ``export`` mlx is imported.
 
 Importing it imports nothing heavy; ``open_engine`` does.
 

@@ -1,4 +1,4 @@
 """The run folder: file names, typed rows and metrics, one writer and one reader of each.
 
-May import ``types``, ``events``, ``settings`` and ``errors``.
+May import ``types``, ``formatting``, ``settings`` and ``errors``.
 """
