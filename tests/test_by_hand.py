@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 
 from star_mlx import engine as engines
 from star_mlx import steps
@@ -15,9 +18,10 @@ from star_mlx.cli import main
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RecipeError, RunError, StarError, TaskError
 from star_mlx.events import Notice, PhaseStarted
-from star_mlx.recipe import opening
+from star_mlx.recipe import opening, provenance
 from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, loop
+from star_mlx.steps import step_files
 from star_mlx.store.files import json_line, json_lines
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 from star_mlx.types import Amount, Attempt
@@ -523,6 +527,80 @@ def test_what_differs_from_the_loop_is_said_word_for_word(elsewhere):
         settled(), Path("a.jsonl"), Path("i.jsonl"), iteration=2, engine=engine, emit=events.append
     )
     assert told(events) == [Notice("warning", "iteration 2 without --adapter: the base generates")]
+
+
+def test_rows_of_the_data_that_are_left_out_are_said(elsewhere):
+    good = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in range(9)]
+    bad = [{"question": f"And {n}?"} for n in range(4)]
+    for name in ("train.jsonl", "test.jsonl"):
+        Path(name).write_bytes(b"".join(map(json_line, [*good, *bad])))
+    settings = [*SMALL[2:], "task.options.dev=2", "task.options.on_bad_row=skip"]
+    recipe = load("gsm8k", data=".", model="tiny", overrides=[*settings, "train.max_length=9000"])
+    events = []
+    engine = ScriptedEngine(lambda asked: "#### 1")
+    steps.generate(recipe, Path("a.jsonl"), iteration=1, engine=engine, emit=events.append)
+    task, _ = opening.open_task(recipe)
+    task.problems("train")
+    assert len(task.skipped()) == 4
+    [said] = told(events)
+    assert said == Notice("warning", f"4 rows left out: {'; '.join(task.skipped()[:3])}")
+    assert all(f"train.jsonl, line {n}" in said.text for n in (10, 11, 12))
+
+
+def test_a_step_writes_over_nothing_unless_it_is_told_to(elsewhere):
+    engine = ScriptedEngine(learner)
+    a, h = Path("a.jsonl"), Path("h.jsonl")
+    for out, act in ((a, partial(steps.generate, settled(), a)),
+                     (h, partial(steps.rationalize, settled(), a, h))):  # fmt: skip
+        step = partial(act, iteration=1, engine=engine)
+        step()
+        made = out.read_bytes()
+        out.write_bytes(b"mine")
+        with pytest.raises(RunError) as caught:
+            step()
+        assert str(caught.value) == (
+            f"{out} exists: give another --out, or --force to write over it"
+        )
+        assert out.read_bytes() == b"mine"
+        step(force=True)
+        assert out.read_bytes() == made
+
+
+def test_a_step_that_was_stopped_says_what_its_result_depends_on(elsewhere):
+    class Dies(ScriptedEngine):
+        def generate(self, *args, **more):
+            raise KeyboardInterrupt
+
+    recipe = settled()
+    steps.generate(recipe, Path("a.jsonl"), iteration=1, engine=ScriptedEngine(learner))
+    Path("m").mkdir()
+    Path("m/scripted.json").write_text("[]")
+    engine = Dies(learner)
+    for act, step in (
+        (lambda out, **more: steps.generate(recipe, out, **more), {"command": "generate"}),
+        (
+            lambda out, **more: steps.rationalize(recipe, Path("a.jsonl"), out, **more),
+            {
+                "command": "rationalize",
+                "attempts": sha256(Path("a.jsonl").read_bytes()).hexdigest(),
+            },
+        ),
+    ):
+        for adapter, number in ((None, 1), (Path("m"), 2)):
+            out = Path(f"{step['command']}-{number}.jsonl")
+            with pytest.raises(KeyboardInterrupt):
+                act(out, iteration=number, adapter=adapter, engine=engine)
+            [left] = Path().glob(f"{out}.*")
+            assert left.name == f"{out}.unfinished" and not out.exists()
+            values = yaml.safe_load((left / "recipe.yaml").read_text(encoding="utf-8"))
+            task, prompts = opening.open_task(recipe)
+            assert values.pop("step") == {
+                **step,
+                "iteration": number,
+                "adapter": adapter and step_files.content(adapter),
+            }
+            made_from = provenance.provenance(task, prompts, engine)
+            assert values == {**opening.settled(recipe, task), "provenance": made_from}
 
 
 def test_problems_are_named_once_in_the_order_they_were_attempted(elsewhere):

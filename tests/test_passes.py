@@ -15,6 +15,7 @@ from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, learner, loop, passes
 from star_mlx.run.passes import At, seed
+from star_mlx.store import writing
 from star_mlx.store.files import json_lines
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.types import Attempt, Completion, Problem, Question
@@ -297,6 +298,27 @@ def test_attempts_are_made_by_the_model_and_in_the_way_that_is_asked():
 
     with pytest.raises(ValueError, match="shorter"):
         passes.attempts(Lazy(scripts.hopeless), None, how, problems, seeds=[3, 4])
+
+
+def test_a_model_is_measured_with_or_without_the_few_shot_prompt_as_it_is_asked(tmp_path):
+    made = recipe("star.drop_few_shot_from=2")
+    task, prompts = opening.open_task(made)
+    prefixes = []
+
+    class Kept(ScriptedEngine):
+        def generate(self, *args, prefix, **more):
+            prefixes.append(prefix)
+            return super().generate(*args, prefix=prefix, **more)
+
+    with writing.opened(tmp_path / "run", {}) as folder:
+        model = learner.Learner(
+            made, task, prompts, Kept(scripts.learner), folder, lambda event: None
+        )
+        for iteration, few_shot in ((1, False), (2, True)):
+            found = model.evaluate(None, iteration=iteration, few_shot=few_shot)
+            assert (found.split, found.n, found.correct) == ("dev", 20, 4)
+            assert len(found.verdicts) == 20 and found.by_class["1"] == (4, 4)
+    assert prefixes == [""] * 3 + [prompts.few_shot(hinted=False)] * 3
 
 
 @pytest.mark.parametrize("hinted", [False, True])

@@ -171,6 +171,7 @@ def test_what_a_run_journals(tmp_path):
         run.finish(Metrics(1), [one, replaced(one, correct=False), replaced(two, correct=False)])
         assert run.solved == {"a": True, "b": False}
         kept = run.save_result(result("dev"))
+        assert run.record().journal == journal.read(path)
     recipe = (path / "recipe.yaml").read_bytes()
     assert recipe == b"task:\n  name: arithmetic\nseed: 0\n"
     file = (path / "iterations/001/attempts.jsonl").read_bytes()
@@ -229,12 +230,36 @@ def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
             )
             file.parent.unlink()
             (path / "away").rename(file.parent)
-        (path / "metrics.jsonl").mkdir()
-        with pytest.raises(RunError) as caught:
-            run.finish(Metrics(0))
+        folder = path / "iterations/001"
+        with pytest.raises(RunError) as caught, run.adapter_folder(1):
+            (folder / "adapter").touch()  # a file in its place
         assert str(caught.value) == (
-            f"{path / 'metrics.jsonl'} cannot be written: Is a directory; what was finished is "
-            f"kept: {goes_on}"
+            f"{folder / 'adapter'} cannot be written: Not a directory; what was finished is kept: "
+            f"{goes_on}"
+        )
+        (folder / "adapter").unlink()
+        for file, write in (
+            (path / "metrics.jsonl", lambda: run.finish(Metrics(0))),
+            (folder / "examples.jsonl", lambda: run.save_examples(1, [])),
+            (folder / "train.jsonl", lambda: run.save_steps(1, [])),
+            (path / "journal.jsonl", lambda: run.journal("note")),
+        ):
+            kept = file.exists() and file.rename(path / "away")
+            file.mkdir()
+            with pytest.raises(RunError) as caught:
+                write()
+            assert str(caught.value) == (
+                f"{file} cannot be written: Is a directory; what was finished is kept: {goes_on}"
+            )
+            file.rmdir()
+            if kept:
+                kept.rename(file)
+        (path / "results").touch()
+        with pytest.raises(RunError) as caught:
+            run.save_result(result("dev"))
+        assert str(caught.value) == (
+            f"{path / 'results'} cannot be written: File exists; what was finished is kept: "
+            f"{goes_on}"
         )
         path.rename(tmp_path / "moved")
         path.mkdir()  # another folder in its place
@@ -277,13 +302,17 @@ def test_a_staging_folder_that_is_a_link_is_left_alone(tmp_path):
         assert staging.is_symlink() and (tmp_path / "mine/notes").read_text() == "mine"
 
 
-def test_iterations_of_another_run_are_taken_over_up_to_the_last_that_is_wanted(tmp_path):
+def test_iterations_of_another_run_are_taken_over_up_to_the_last_that_is_wanted(
+    tmp_path, monkeypatch
+):
     first = trained_run(tmp_path / "first")
     with writing.opened(first, RECIPE) as run:
         for number in (1, 2):
             run.save_chunk(number, "direct", 0, rows("a"), 1.5)
         run.finish(Metrics(2), rows("a", "z"))
         run.save_result(result("dev"))
+    clock = SimpleNamespace(now=lambda zone: datetime(2030, 1, 2, tzinfo=zone))
+    monkeypatch.setattr(journal, "datetime", clock)
     second = tmp_path / "second"
     with writing.opened(second, RECIPE) as run:
         run.take_over(reading.read(first), 1)
@@ -298,7 +327,9 @@ def test_iterations_of_another_run_are_taken_over_up_to_the_last_that_is_wanted(
         for name in ("attempts.jsonl", "examples.jsonl", "train.jsonl", "adapter/weights")
     }
     assert (second / "metrics.jsonl").read_bytes() == (first / "metrics.jsonl").read_bytes()
-    events = [line["event"] for line in json_lines(second / "journal.jsonl")]
+    entries = list(json_lines(second / "journal.jsonl"))
+    assert {entry["time"] for entry in entries} == {"2030-01-02T00:00:00+00:00"}
+    events = [entry["event"] for entry in entries]
     assert events == ["created", "iteration", "trained", "iteration", "chunk", "iteration"]
     with writing.opened(second, RECIPE) as run:
         assert [line.iteration for line in run.metrics] == [0, 1, 2]
@@ -581,8 +612,10 @@ def test_from_the_first_checksum_on_every_line_has_one(tmp_path):
     cut_off = journal_of(tmp_path, old, summed[:-1])
     assert not cut_off.verified and cut_off.chunks == journal_of(tmp_path, old).chunks
     (tmp_path / "journal.jsonl").write_bytes(old + entry("iteration", iteration="1"))
-    with pytest.raises(RunError, match=r"line 2 is damaged: Expected `int`, got `str`"):
+    with pytest.raises(RunError) as caught:
         list(journal.verdicts(tmp_path))
+    why = "Expected `int`, got `str` - at `$.iteration`"
+    assert str(caught.value) == (f"{tmp_path / 'journal.jsonl'}, line 2 is damaged: {why}; {says}")
 
 
 def test_no_journal_is_an_empty_one_and_one_that_cannot_be_read_is_named(tmp_path):

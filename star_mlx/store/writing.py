@@ -257,7 +257,7 @@ class Store:
         with self._writing(self.path / names.JOURNAL):
             line = journals.append(self.path, event, fields)
         self._journal.enter(event, line)
-        self._journal.exists = True
+        self._journal.exists = self._journal.verified = True
 
     def _enter(self, solved: Sequence[str], failed: Sequence[str]) -> None:
         self.solved.update(dict.fromkeys(solved, True))
