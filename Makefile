@@ -7,7 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # a process for every processor; a file's tests stay together, and the longest files come first
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
+  --no-loadscope-reorder
+unexport PYTHONDONTWRITEBYTECODE  # or each process compiles every file anew
 
 .PHONY: demo test check lint mutants results clean
 

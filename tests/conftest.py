@@ -1,7 +1,7 @@
-"""Settings and fixtures of the whole suite: threads, processes, what costs time and proves nothing.
+"""Settings and fixtures of the whole suite.
 
-``make test`` runs the tests in as many processes as there are processors. A file's tests go to one
-process, so that a module's fixtures are made once; see ``pytest_collection_modifyitems``.
+``make test`` runs the tests in as many processes as there are processors. The tests of a file run
+in one process, so that a module's fixtures are made once.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = "1"
 
 # The files that take longest come first, so that no process is left with one of them at the end.
-LONGEST: tuple[str, ...] = ()
+LONGEST = (
+    *("push", "export_gguf", "kill", "report", "export", "benchmarks", "push_xet", "export_peft"),
+    *("engine_form", "engine_shared", "hub", "engine_generate", "gguf_smollm2", "report_page"),
+    *("by_hand", "trackers", "old_runs", "tiny", "growth", "engine_train", "loop", "damage"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together in one process, and begin with the longest files."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    place = {name: number for number, name in enumerate(LONGEST)}
+    """Begin with the longest files."""
+    place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
@@ -73,8 +74,8 @@ def small_run(shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def reports(shared_folder: Path) -> Any:
     """Scripted runs and the pages of their reports; whoever writes to them copies them first."""
     from tests import report_pages
 
-    return report_pages.reports(tmp_path_factory.mktemp("reports"))
+    return report_pages.made(shared_folder)

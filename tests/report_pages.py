@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from filelock import FileLock
+
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.run import loop
 from tests import hostile
@@ -13,6 +15,7 @@ from tests.scripts import learner
 from tests.test_loop import recipe
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
+HOSTILE = "<script>alert(2)<script> $a$ _b"  # the name of a run
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,24 @@ def make(path, *overrides, reply=learner):
     return path
 
 
-def reports(folder: Path) -> Reports:
-    """Make all of them in a folder."""
+def made(shared: Path) -> Reports:
+    """All of them, made in a folder that the processes share."""
     from star_mlx.report import write_report
 
-    (folder / "evil").mkdir()
-    runs, pages = folder / "runs", folder / "reports"
-    make(runs / "with")
-    make(runs / "without", "star.rationalize=false")
-    evil = hostile.make(folder / "evil", "<script>alert(2)<script> $a$ _b")
-    given = {"one": [runs / "with"], "two": [runs / "with", runs / "without"], "evil": [evil]}
-    for name, of in given.items():
-        write_report.write(of, pages / name, MADE)
-    return Reports(runs, evil, pages)
+    folder = shared / "reports"
+    runs, evil, pages = folder / "runs", folder / "evil", folder / "pages"
+    with FileLock(shared / "reports.lock"):
+        if not (folder / "done").exists():
+            evil.mkdir(parents=True)
+            make(runs / "with")
+            make(runs / "without", "star.rationalize=false")
+            run = hostile.make(evil, HOSTILE)
+            given = {
+                "one": [runs / "with"],
+                "two": [runs / "with", runs / "without"],
+                "evil": [run],
+            }
+            for name, of in given.items():
+                write_report.write(of, pages / name, MADE)
+            (folder / "done").touch()
+    return Reports(runs, evil / HOSTILE, pages)

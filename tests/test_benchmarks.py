@@ -113,6 +113,7 @@ def measured(bench, tmp_path_factory):
     return folder, where
 
 
+@pytest.mark.slow
 def test_star_is_measured_on_tiny(bench, measured):
     folder, _ = measured
     data = json.loads((folder / "out/results.json").read_text("utf-8"))
@@ -132,6 +133,7 @@ def test_star_is_measured_on_tiny(bench, measured):
     assert "## One STaR iteration, tiny" in page and str(folder) not in page
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_run_again(bench, measured, monkeypatch):
     folder, where = measured
     before = (folder / "out/results.json").read_bytes()
@@ -146,6 +148,7 @@ def test_what_is_there_is_not_run_again(bench, measured, monkeypatch):
         bench.run.main([*ARGUMENTS, *where, "--tiny-problems", "3", "--out", str(folder / "more")])
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_is_reported_and_tried_again_later(bench, tmp_path, monkeypatch):
     calls = []
 

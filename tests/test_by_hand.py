@@ -100,6 +100,7 @@ def same(elsewhere, n, weights):
 # --------------------------------------------------------------------------- equal to the loop
 
 
+@pytest.mark.slow
 def test_two_iterations_by_hand_equal_the_loops(star, elsewhere):
     """On the embedded model, with its few-shot prompt dropped in between."""
     recipe = load(None, task="arithmetic", overrides=TINY)

@@ -28,6 +28,8 @@ from star_mlx.store.results import Vote
 from star_mlx.types import Question
 from tests import hub_writing
 
+pytestmark = pytest.mark.slow
+
 MIT = License("mit")
 NASTY = (
     "```\n</details><script>alert(1)</script>\n````` \n---\n# Heading | [link](javascript:x) "

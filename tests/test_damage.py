@@ -295,6 +295,7 @@ def covered(run):
     return sorted(p for p in files if p.name not in left_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_no_flipped_bit_passes_the_check_and_none_is_a_traceback(made, run, seed, capsys):
     rng = random.Random(f"flip/{seed}")

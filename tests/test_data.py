@@ -238,6 +238,7 @@ def test_a_dotted_path_reaches_inside_but_a_whole_name_comes_first():
         data.text({"q": {"stem": "x"}}, "q.none")
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x:
        st.lists(x) | st.dictionaries(st.text(), x)))  # fmt: skip
 def test_any_value_is_choices_or_a_task_error(value):

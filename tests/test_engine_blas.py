@@ -49,6 +49,7 @@ def test_the_shipped_shims_export_three_functions_and_need_no_library(
     assert b"libc.so" not in path.read_bytes()
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_the_source_builds_the_same_shim(tmp_path: Path) -> None:
@@ -150,6 +151,7 @@ def test_shim_is_loadable_by_itself_only_after_openblas() -> None:
     assert hasattr(ctypes, "RTLD_GLOBAL")
 
 
+@pytest.mark.slow
 def test_the_doctor_names_what_it_measured() -> None:
     checks = {check.name: check for check in examine()}
     assert list(checks) == [

@@ -13,6 +13,8 @@ import pytest
 
 from star_mlx.engine import blas
 
+pytestmark = pytest.mark.slow
+
 blas.load()  # before mlx is imported
 
 SETTINGS: dict[str, Any] = {  # every architecture takes those it knows

@@ -13,6 +13,8 @@ from star_mlx.errors import ModelError
 from star_mlx.types import Completion, Decoding
 from tests import tiny_random
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "Input: 1 2\nTarget: ab\n\n"
 PROMPTS = ["Input: 3\n", "Input: 14 + 15 and more\n", "x", "Input: 9 9 9 9\nTarget:", "é1 1"]
 GREEDY = Decoding(max_tokens=24, stop=(), batch_size=2)

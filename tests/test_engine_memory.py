@@ -37,6 +37,7 @@ def complete(engine: Any) -> tuple[list[str], int]:
     return [c.text for c in found], engine.peak_memory()
 
 
+@pytest.mark.slow
 def test_a_bound_makes_batches_smaller_and_changes_no_answer(folder: str) -> None:
     import mlx.core as mx
 

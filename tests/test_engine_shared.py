@@ -16,6 +16,8 @@ from star_mlx.types import Completion, Decoding
 from tests import tiny_random
 from tests.test_engine_generate import complete
 
+pytestmark = pytest.mark.slow
+
 blas.load()  # before mlx is imported
 
 PREFIX = "Input: 1 2\nTarget: ab\n\n"

@@ -27,6 +27,8 @@ from star_mlx.settings import Recipe
 from tests import tiny_random
 from tests.export_runs import alter, scripted
 
+pytestmark = pytest.mark.slow
+
 ALL = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj",
        "self_attn.k_proj", "self_attn.o_proj", "self_attn.q_proj", "self_attn.v_proj"]  # fmt: skip
 

@@ -35,6 +35,8 @@ from tests.test_gguf import loaded, pieces, same_bits, sentencepiece_metadata  #
 from tests.test_gguf import write as write_gguf
 from tests.test_gguf_smollm2 import strings
 
+pytestmark = pytest.mark.slow
+
 reader = pytest.importorskip("gguf")
 
 DIGITS_THEN_WORDS = {  # as SmolLM's own tokenizer.json has it

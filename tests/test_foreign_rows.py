@@ -229,6 +229,7 @@ def train(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_rows_of_every_format_train_the_embedded_model(train, tmp_path):
     rows = [
         {"prompt": "2 + 2 = ", "completion": "4"},

@@ -163,12 +163,14 @@ def test_growth_measures_a_process_and_stops_at_its_failure(benchmark):
         growth.process(["-c", "raise SystemExit(3)"])
 
 
+@pytest.mark.slow
 def test_growth_draws_its_figures(benchmark, tmp_path):
     pytest.importorskip("matplotlib")
     files = benchmark("growth_pictures").draw(figures(), tmp_path)
     assert len(files) == 6 and all(file.stat().st_size > 1000 for file in files)
 
 
+@pytest.mark.slow
 def test_a_scripted_iteration_has_its_phases(benchmark, tmp_path):
     found = benchmark("scripted_loop").phases(30, tmp_path / "run")
     assert list(found) == ["generate", "rationalize and keep", "train and finish"]
@@ -240,6 +242,7 @@ def test_the_profile_sums_up_what_is_outside_the_model(benchmark):
     assert json.loads(json.dumps(found)) == found
 
 
+@pytest.mark.slow
 def test_the_profile_times_a_real_iteration(benchmark, tmp_path):
     from star_mlx import engine
 

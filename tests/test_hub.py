@@ -15,6 +15,8 @@ from star_mlx.engine import resolve
 from tests import tiny_random
 from tests.hub import COMMIT, Hub, client_environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 CALL = """
 import json, sys, time

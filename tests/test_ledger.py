@@ -163,6 +163,7 @@ def test_what_looks_like_token_ids_in_a_completion_hides_nothing(tmp_path):
     assert ledger.read(path).of("hinted") == ["a"]
 
 
+@pytest.mark.slow
 def test_a_run_opens_quicker_than_its_rows_are_parsed(tmp_path):
     ids = tuple(range(100))
     attempts = [Attempt(str(i), False, "step " * 40, "1", True, "stop", ids) for i in range(10_000)]

@@ -17,6 +17,8 @@ from star_mlx.store import check, journal
 from star_mlx.store.files import json_lines
 from tests.scripts import learner
 
+pytestmark = pytest.mark.slow
+
 STORED = Path(__file__).parent / "data/run-0.1"
 
 

@@ -21,6 +21,8 @@ from tests.hub_worker import Worker
 from tests.small_run import SMALL
 from tests.test_hub import closed
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_" + "SecretOfTheTest"
 NAME = "user/sums"
 

@@ -19,6 +19,8 @@ from tests.hub_writing import LARGE
 from tests.test_hub import closed
 from tests.test_push import NAME, TOKEN, commits, once, push, tree
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("hf_xet")
 XET = {
     "HF_HUB_DISABLE_XET": "0",

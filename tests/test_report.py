@@ -35,7 +35,7 @@ from tests.test_loop import recipe
 
 pytest.importorskip("matplotlib")
 
-pytestmark = pytest.mark.xdist_group("report")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("report"),
     pytest.mark.skipif(
         not (CHROMIUM and DRIVER),
         reason="chromium and chromedriver are missing (apt-get install chromium chromium-driver)",

@@ -46,6 +46,7 @@ def test_a_digit_is_a_token(tokenizer):
     assert len(tokenizer.encode("6 2 4 + 2 5 9", add_special_tokens=False)) == 7
 
 
+@pytest.mark.slow
 def test_prompt_and_problem_are_no_longer_than_what_it_was_trained_on(tokenizer):
     task, prompts = opening.open_task(load(task="arithmetic"))
     longest = max(
@@ -61,6 +62,7 @@ def test_prompt_and_problem_are_no_longer_than_what_it_was_trained_on(tokenizer)
     assert longest <= mixture_phase.length
 
 
+@pytest.mark.slow
 def test_it_is_right_on_short_sums_less_so_on_longer_ones_and_with_the_hint_on_all():
     recipe = load(task="arithmetic")
     task, prompts = opening.open_task(recipe)

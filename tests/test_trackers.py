@@ -287,6 +287,7 @@ def test_an_interruption_in_a_tracker_is_one(tmp_path, it, monkeypatch):
     assert it.all("finish") == [(False,)]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_one_warning(tmp_path, monkeypatch):
     import wandb
 
@@ -301,6 +302,7 @@ def test_a_server_that_is_away_is_one_warning(tmp_path, monkeypatch):
     assert isinstance(events[-1], RunFinished)
 
 
+@pytest.mark.slow
 def test_usage_reports_are_off_where_the_user_did_not_turn_them_on(resumed, monkeypatch):
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["WANDB_ERROR_REPORTING"] == "false"
@@ -369,6 +371,7 @@ def test_the_environment_is_the_default_and_the_option_goes_before_it(star, it, 
     assert it.told == [] and bool(other.told) == (given[-1] == "other")
 
 
+@pytest.mark.slow
 def test_standard_output_stays_json_with_every_tracker(star):
     options = ["--track", "tensorboard,mlflow", "--track", "wandb", "--track", "trackio"]
     code, out, err = star(
@@ -409,6 +412,7 @@ def kept(run, name):
     return json.loads((run / "trackers.json").read_text())[name]
 
 
+@pytest.mark.slow
 def test_every_tracker_was_told_of_all(resumed):
     for name in ALL:
         assert (kept(resumed, name)["iteration"], kept(resumed, name)["step"]) == (3, 15)
@@ -425,6 +429,7 @@ def scalars(found, tag):
     return [(event.step, event.value) for event in found.Scalars(tag)]
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_back(resumed):
     found = tensorboard(resumed)
     assert scalars(found, "step/loss") == losses(resumed)
@@ -441,6 +446,7 @@ def test_tensorboard_reads_back(resumed):
     assert "    pass: hinted" in shown and all(line.startswith("    ") for line in shown)
 
 
+@pytest.mark.slow
 def test_steps_that_were_written_but_do_not_count_are_not_doubled_in_tensorboard(tmp_path):
     track(tmp_path / "run", ("tensorboard",), stop=in_training)
     file = tmp_path / "run/trackers.json"
@@ -454,6 +460,7 @@ def test_steps_that_were_written_but_do_not_count_are_not_doubled_in_tensorboard
     assert scalars(found, "eval/accuracy") == accuracies(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_mlflow_reads_back(resumed):
     from mlflow import MlflowClient
 
@@ -508,6 +515,7 @@ def leveldb_log(data):
             parts = b""
 
 
+@pytest.mark.slow
 def test_wandb_reads_back(resumed):
     folders = list(wandb_records(resumed))
     assert len(folders) == 2
@@ -546,6 +554,7 @@ def test_wandb_reads_back(resumed):
     assert not starts[0].git.commit and not starts[0].git.remote_url
 
 
+@pytest.mark.slow
 def test_trackio_reads_back(resumed):
     from trackio.sqlite_storage import SQLiteStorage
 

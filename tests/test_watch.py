@@ -231,6 +231,7 @@ def test_a_baseline_is_a_run_to_be_watched_too(tmp_path):
 # --------------------------------------------------------------------------- on the screens
 
 
+@pytest.mark.slow
 def test_plain_lines_are_those_of_the_loop(tmp_path):
     path, out, direct = tmp_path / "run", io.StringIO(), io.StringIO()
     watching, looping = tui.PlainScreen(out), tui.PlainScreen(direct)
