@@ -41,6 +41,7 @@ def copy(files: list[str], tests: list[str]) -> None:
         # Workers are forked from a process that has run no test: mlx's threads survive no fork.
         "process_isolation": "forkserver",
         "use_git_change_detection": False,
+        "timeout_constant": 4.0,  # for a busy machine: 15 times this and the tests' own time
     }
     with (COPY / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write("\n[tool.mutmut]\n")

@@ -239,6 +239,25 @@ def test_what_stands_before_an_answer_is_skipped(filler):
     assert final_number(f"#### he has 9\n#### {filler} 18 or 7") == "18"
 
 
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        "n/a", "N/A", "None", "no answer", "no solution", "unknown", "undefined", "impossible",
+        "cannot be told", "can't be told", "can not be told", "not enough", "not possible",
+        "not known", "not given", "not sure", "not clear", "insufficient", "indeterminate",
+        "**unknown**", "_unknown_",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["#### {} 7", "\\boxed{{{} 7}}", "The answer is {} from 7"])
+def test_an_answer_that_is_said_to_be_unknown_is_none(form, unknown):
+    assert final_number("So 18. " + form.format(unknown)) is None
+
+
+@pytest.mark.parametrize("known", ["nonetheless", "not really", "no more than", "cannons:"])
+def test_an_answer_that_only_begins_so_is_one(known):
+    assert final_number(f"The answer is {known} 18") == "18"
+
+
 @pytest.mark.parametrize("word", NUMBER_WORDS)
 def test_numbers_in_words(word):
     assert final_number(f"Of 7, the answer is {word}.") == str(NUMBER_WORDS[word])
