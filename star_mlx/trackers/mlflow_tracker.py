@@ -1,4 +1,4 @@
-"""MLflow: the server MLFLOW_TRACKING_URI names, else a SQLite database beside the runs."""
+"""MLflow: the server of MLFLOW_TRACKING_URI, else a SQLite database beside the runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from star_mlx.trackers import flat
 from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
-DEFAULTS = {  # for what the user has not set
+DEFAULTS = {  # for variables that the user has not set
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; a server that is away shall not hold up a run
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; an unreachable server must not delay a run
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
-BATCH = 1000  # metrics a request, at most
-PARAMS = 100  # parameters a request, at most
-LENGTH = 500  # characters of a parameter's value
+BATCH = 1000  # maximum metrics per request
+PARAMS = 100  # maximum parameters per request
+LENGTH = 500  # maximum characters of a parameter's value
 
 
 class MlflowTracker:
@@ -68,7 +68,7 @@ class MlflowTracker:
         self._client.set_terminated(self._id, "FINISHED" if done else "KILLED")
 
     def _experiment(self, home: Path) -> str:
-        """The experiment's id; where the database is ours its artifacts lie beside it."""
+        """The experiment's id; if the database is ours, its artifacts are beside it."""
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if found := self._client.get_experiment_by_name(name):
             return found.experiment_id
@@ -85,5 +85,5 @@ class MlflowTracker:
 
 
 def _home(run: Path) -> Path:
-    """The folder the run lies in; that of a baseline is its run's, so that they are compared."""
+    """The folder that contains the run; a baseline uses its run's, so that they are compared."""
     return run.parents[2] if run.parent.name == "baselines" else run.parent
