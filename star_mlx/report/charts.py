@@ -18,8 +18,8 @@ from star_mlx.report.gather import Grid, Run
 from star_mlx.report.parts import Chart, Table, label, measured, share, whole
 from star_mlx.store.metrics import ClassCounts, Measured
 
-CLASSES = 8  # so many lines are drawn in a panel
-ROWS = 1000  # so many problems are drawn one a line
+CLASSES = 8  # maximum number of lines in a panel
+ROWS = 1000  # maximum number of problems drawn, one per line
 
 STATES = ("not attempted", "not solved", "solved by hint", "solved directly")
 # From dark to light, so that the order is seen in grey too.
@@ -27,7 +27,7 @@ STATE_COLORS = ((1.0, 1.0, 1.0, 0.0), *map(to_rgba, (drawing.YELLOW, drawing.ORA
 
 
 def accuracy(runs: Sequence[Run]) -> Chart | None:
-    """Dev accuracy over the iterations, a line a run, with what it is measured against."""
+    """Dev accuracy over the iterations, one line per run, with the baselines."""
     if not any(run.measured for run in runs):
         return None
     figure = Figure(figsize=(9, 5.2))
@@ -65,7 +65,7 @@ def accuracy(runs: Sequence[Run]) -> Chart | None:
 def _line(
     axes: Axes, x: list[float], entries: Sequence[ClassCounts | Measured], text: str, looks: Any
 ) -> list[float]:
-    """Draw accuracies in per cent; where their intervals end."""
+    """Draw accuracies in per cent, and return the ends of their intervals."""
     y = [100 * entry.correct / entry.n if entry.n else 0.0 for entry in entries]
     ends = [wilson(entry.correct, entry.n) for entry in entries]
     low, high = ([100 * end[i] for end in ends] for i in (0, 1))
@@ -74,7 +74,7 @@ def _line(
 
 
 def _level(axes: Axes, x: float, entry: Measured, text: str, index: int) -> list[float]:
-    """Draw an accuracy across the picture, with its interval at the right; where that ends."""
+    """Draw an accuracy across the picture, with its interval at the right, and return its ends."""
     looks = drawing.look(index + 3)
     y = 100 * entry.correct / entry.n
     low, high = (100 * end for end in wilson(entry.correct, entry.n))
@@ -87,7 +87,7 @@ def _level(axes: Axes, x: float, entry: Measured, text: str, index: int) -> list
 
 
 def _against(runs: Sequence[Run]) -> list[tuple[str, Measured]]:
-    """The baselines of the runs; one that is the same for all is named once."""
+    """The baselines of the runs; one that all runs share is named once."""
     found: dict[tuple[str, int, int], list[str]] = {}
     entries: dict[tuple[str, int, int], Measured] = {}
     for run in runs:
@@ -104,7 +104,7 @@ def _against(runs: Sequence[Run]) -> list[tuple[str, Measured]]:
 
 
 def classes(runs: Sequence[Run]) -> Chart | None:
-    """Dev accuracy by class, a panel a run: the paper's figure of the sums."""
+    """Dev accuracy by class, one panel per run: the paper's figure of the sums."""
     drawn = [run for run in runs if any(_names([run]))]
     names = _names(drawn)
     if not names:
@@ -140,7 +140,7 @@ def classes(runs: Sequence[Run]) -> Chart | None:
 
 
 def _columns(names: Sequence[str]) -> int:
-    """How many names there is room for beside each other in a legend."""
+    """The number of names that fit side by side in a legend."""
     return max(1, min(len(names), 80 // (max(map(len, names)) + 8)))
 
 
@@ -159,7 +159,7 @@ def _class_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """The classes there are; none where there is only the one without a name."""
+    """The classes; none if there is only one without a name."""
     names = {k for run in runs for _, dev in run.measured for k in dev.by_class}
     return sorted(names - {""}, key=class_order)
 
@@ -171,7 +171,7 @@ def _size(runs: Sequence[Run], group: str) -> int:
 
 
 def yields(runs: Sequence[Run]) -> Chart | None:
-    """What became of the problems of each iteration, and what was kept."""
+    """The results of the problems of each iteration, and the number of kept examples."""
     drawn = [run for run in runs if run.grid is not None and run.iterations]
     if not drawn:
         return None
@@ -217,7 +217,7 @@ def yields(runs: Sequence[Run]) -> Chart | None:
 
 
 def _changes(axes: Axes, run: Run) -> None:
-    """How many problems were newly solved and forgotten."""
+    """The numbers of newly solved and forgotten problems."""
     x = [line.iteration for line in run.iterations]
     new = [line.newly_solved or 0 for line in run.iterations]
     lost = [line.forgotten or 0 for line in run.iterations]

@@ -1,4 +1,4 @@
-"""The charts of the work: training curves, seconds and tokens, and the quality of what is kept."""
+"""The charts of the work: training curves, seconds and tokens, quality of the kept rationales."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from star_mlx.report.parts import Chart, Table, decimal, label, share, whole
 from star_mlx.store.metrics import Generated, Metrics, Training
 from star_mlx.types import Phase
 
-CURVES = 8  # so many iterations are drawn in a panel
+CURVES = 8  # maximum number of iterations in a panel
 
 PHASES: tuple[tuple[Phase, str, str], ...] = (
     ("generate", drawing.BLUE, ""),
@@ -26,7 +26,7 @@ PHASES: tuple[tuple[Phase, str, str], ...] = (
 
 
 def losses(runs: Sequence[Run]) -> Chart | None:
-    """The training loss by optimizer step, a line an iteration."""
+    """The training loss by optimizer step, one line per iteration."""
     table = _loss_table(runs)
     if not table.rows:
         return None
@@ -46,7 +46,7 @@ def losses(runs: Sequence[Run]) -> Chart | None:
 
 
 def gradients(runs: Sequence[Run]) -> Chart | None:
-    """The gradient's norm by optimizer step, a line an iteration."""
+    """The gradient's norm by optimizer step, one line per iteration."""
     if not any(run.curves for run in runs):
         return None
     figure, some = _curves(runs, lambda curve: [p[2] for p in curve.points], "gradient norm")
@@ -71,7 +71,7 @@ def gradients(runs: Sequence[Run]) -> Chart | None:
 def _curves(
     runs: Sequence[Run], values: Callable[[Curve], list[float]], text: str
 ) -> tuple[Any, str]:
-    """A panel a run; and what the caption says where not all iterations are drawn."""
+    """One panel per run, and a sentence for the caption if not all iterations are drawn."""
     drawn = [run for run in runs if run.curves]
     figure, panels = drawing.panels(drawn)
     for axes, run in zip(panels, drawn, strict=True):
@@ -96,7 +96,7 @@ def _curves(
 
 
 def _spread(curves: Sequence[Curve]) -> list[Curve]:
-    """So many of them as are drawn, evenly, the first and the last among them."""
+    """The curves to draw: evenly spread, including the first and the last."""
     if len(curves) <= CURVES:
         return list(curves)
     last = len(curves) - 1
@@ -104,7 +104,7 @@ def _spread(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def _ends(runs: Sequence[Run]) -> Any:
-    """First and last loss of each iteration, where the steps themselves were not kept."""
+    """First and last loss of each iteration, if the steps themselves were not kept."""
     drawn = [run for run in runs if _trained(run)]
     figure, panels = drawing.panels(drawn)
     for axes, run in zip(panels, drawn, strict=True):
@@ -143,7 +143,7 @@ def _loss_table(runs: Sequence[Run]) -> Table:
 
 
 def work(runs: Sequence[Run]) -> Chart | None:
-    """Seconds by phase, and tokens a second."""
+    """Seconds by phase, and tokens per second."""
     drawn = [run for run in runs if any(line.seconds for line in run.metrics)]
     if not drawn:
         return None
@@ -173,7 +173,7 @@ def work(runs: Sequence[Run]) -> Chart | None:
 
 
 def _tokens(part: Generated | Training | None) -> tuple[str, str]:
-    """Tokens, and tokens a second."""
+    """Tokens, and tokens per second."""
     return (whole(part.tokens), decimal(part.tokens_per_second, 0)) if part else ("", "")
 
 
@@ -213,7 +213,7 @@ QUALITY = (
 
 
 def quality(runs: Sequence[Run]) -> Chart | None:
-    """Step validity of what was kept, and what went wrong in attempts."""
+    """Valid steps of the kept rationales, and the faults of attempts."""
     drawn = [run for run in runs if any(line.parse_failures is not None for line in run.iterations)]
     if not drawn:
         return None
@@ -246,7 +246,7 @@ def quality(runs: Sequence[Run]) -> Chart | None:
 
 
 def _faults(axes: Axes, run: Run) -> None:
-    """How many attempts had each of the faults of ``QUALITY``."""
+    """The number of attempts with each of the faults of ``QUALITY``."""
     x = [line.iteration for line in run.iterations]
     found = {text: [_count(line, key) for line in run.iterations] for key, text in QUALITY}
     if not any(map(any, found.values())):

@@ -1,4 +1,4 @@
-"""Run folders -> what their report speaks of, as plain data. Nothing is locked, nothing written."""
+"""Read the data of a report from run folders. Nothing is locked or written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAINED = ("direct", "sft")  # the baselines with an adapter of their own
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a run is measured against: its ``eval`` entry and who was right on dev."""
+    """A baseline of a run: its ``eval`` entry and its dev verdicts."""
 
     name: str
     eval: Measured
@@ -32,8 +32,8 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The ledger as a picture: ``states`` has a row a problem, sorted by when it was first solved,
-    and a column an iteration; uint8 (problems, iterations). ``totals`` is the ledger's."""
+    """The ledger as a picture: ``states`` is uint8 (problems, iterations), with the problems sorted
+    by when they were first solved. ``totals`` is the ledger's."""
 
     ids: tuple[str, ...]
     iterations: tuple[int, ...]
@@ -43,7 +43,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What the optimizer steps of an iteration came to: (step, loss, gradient norm)."""
+    """The optimizer steps of an iteration: (step, loss, gradient norm)."""
 
     iteration: int
     points: tuple[tuple[float, float, float], ...]
@@ -51,8 +51,8 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All that is shown of a run but its texts. ``metrics`` are in order; ``verdicts`` are of dev,
-    by iteration; ``grid`` is None for a baseline; ``notes`` say what could not be read."""
+    """The data of a run to show, without texts. ``metrics`` are in order; ``verdicts`` are of dev,
+    by iteration; ``grid`` is None for a baseline; ``notes`` name what could not be read."""
 
     record: RunRecord
     label: str
@@ -151,7 +151,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Recipe key -> its value in each run, for what is not the same in all, without provenance."""
+    """Recipe key -> its value in each run, for keys whose values differ, without provenance."""
     flat = [leaves(one.recipe) for one in records]
     keys = dict.fromkeys(key for values in flat for key in values)
     rows = {key: [shown(v[key]) if key in v else "(not set)" for v in flat] for key in keys}
@@ -162,7 +162,7 @@ def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ...]:
-    """The base without examples, and those of RUN/baselines that are measured."""
+    """The base without examples, and the measured ones of RUN/baselines."""
     found = []
     for line in metrics:
         if entry := line.zero_shot:
@@ -179,7 +179,7 @@ def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ..
 
 
 def _curve(one: RunRecord, number: int) -> Curve:
-    """The optimizer steps of an iteration, averaged over neighbours where they are many."""
+    """The optimizer steps of an iteration, averaged over neighbours if there are many."""
     rows = [(float(row.step), row.loss, row.gradient_norm) for row in one.steps(number)]
     size = max(1, -(-len(rows) // POINTS))
     groups = [rows[first : first + size] for first in range(0, len(rows), size)]
@@ -226,11 +226,11 @@ _RESULT = {
 
 
 def _results(one: RunRecord) -> tuple[tuple[tuple[str, Mapping[str, Any]], ...], list[str]]:
-    """The files of RUN/results in order of time, and what is to be said of others there."""
+    """The files of RUN/results in order of time, and notes about other files there."""
     found, notes = [], []
     for file, result in one.results():
         if result is not None and result.keys() >= _RESULT:
             found.append((file.name, result))
         else:
-            notes.append(f"results/{file.name} is no result of star-mlx evaluate: left out")
+            notes.append(f"results/{file.name} is not a result of star-mlx evaluate: left out")
     return tuple(found), notes

@@ -1,4 +1,4 @@
-"""What a report says in sentences and tables beside its charts."""
+"""The sentences and tables of a report."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ BASE = "iteration 0 (the base)"
 
 
 def sentences(run: Run) -> list[str]:
-    """What came of a run: what it is measured against, its best and last iteration, and how these
-    compare."""
+    """The results of a run: its baselines, its best and last iteration, and their comparisons."""
     lines = [
         f"{one.name}: {measured(one.eval)} of n = {whole(one.eval.n)} on dev"
         for one in run.baselines
@@ -38,7 +37,7 @@ def sentences(run: Run) -> list[str]:
 
 
 def _compared(run: Run, number: int) -> list[str]:
-    """An iteration with the base, the one before, the best before it, and the baselines."""
+    """Compare an iteration with the base, the one before, the best before, and the baselines."""
     if number == 0 or number not in run.verdicts:
         return []
     new = run.verdicts[number]
@@ -50,7 +49,7 @@ def _compared(run: Run, number: int) -> list[str]:
 
 
 def against(run: Run, number: int) -> list[int]:
-    """The iterations that one is compared with: the base, the one before it, the best before it."""
+    """The iterations to compare one with: the base, the one before it, the best before it."""
     earlier = {n: dev.accuracy for n, dev in run.measured if n < number and n in run.verdicts}
     best = most_accurate(earlier)
     if best is None:
@@ -99,7 +98,7 @@ def between(runs: Sequence[Run], known: Sequence[Known]) -> list[str]:
 
 
 def results(run: Run) -> list[tuple[str, list[str]]]:
-    """The measurements of a run, each the name of its file and what it found."""
+    """The measurements of a run, each the name of its file and its findings."""
     return [
         (name, [*findings.report({**result, "against": []}), *_worded(result)])
         for name, result in run.results
@@ -111,7 +110,7 @@ def _worded(result: Mapping[str, Any]) -> list[str]:
 
 
 def summary(run: Run) -> Table:
-    """A run in one table, a row an iteration."""
+    """A run in one table, with a row per iteration."""
     keys = ("problems", "solved", "rationalized", "examples")
     rows = []
     for line in run.metrics:
@@ -126,7 +125,7 @@ def summary(run: Run) -> Table:
 
 
 def recipe_differences(runs: Sequence[Run]) -> Table | None:
-    """What is not the same in the recipes of the runs."""
+    """The differences of the runs' recipes."""
     found = differences([run.record for run in runs])
     if not found:
         return None
@@ -136,7 +135,7 @@ def recipe_differences(runs: Sequence[Run]) -> Table | None:
 
 
 def provenance(runs: Sequence[Run]) -> Table | None:
-    """Versions and hashes, a column a run."""
+    """Versions and hashes, with a column per run."""
     flat = [leaves(run.record.provenance) for run in runs]
     keys = dict.fromkeys(key for values in flat for key in values)
     rows = tuple(
@@ -147,7 +146,7 @@ def provenance(runs: Sequence[Run]) -> Table | None:
 
 
 def lacking(run: Run, known: Known) -> list[str]:
-    """What the report could not have."""
+    """The information that is missing in the report."""
     lines = list(run.notes)
     if known.why_not:
         lines.append(
