@@ -463,7 +463,7 @@ def test_a_report_is_a_page_or_a_folder(run, other, monkeypatch):
     assert run.report("there/page", beside=["other"]) == Path("there/page/index.html")
     assert reported == [["run", "other"], ["run"], ["run", "other"]]
     Path("notes.html").write_text("mine", encoding="utf-8")
-    with pytest.raises(sx.RunError, match=r"notes\.html exists and is no report"):
+    with pytest.raises(sx.RunError, match=r"notes\.html exists and is not a report"):
         run.report("notes.html")
     assert Path("notes.html").read_text(encoding="utf-8") == "mine"
 

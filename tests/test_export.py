@@ -275,7 +275,7 @@ def renamed(arrays: dict[str, Any]) -> dict[str, Any]:
         (half, "model.layers.1.mlp.up_proj has no lora_b"),
         (odd, "model.layers.1.mlp.up_proj has an unknown part bias"),
         (lambda arrays: {}, "is empty"),
-        (renamed, "changes model.layers.0.mlp.w3, which no weight of tiny is called"),
+        (renamed, "changes model.layers.0.mlp.w3, but no weight of tiny has that name"),
     ],
 )
 def test_peft_refuses_by_name_what_it_has_no_place_for(
@@ -299,7 +299,7 @@ def test_peft_refuses_an_adapted_embedding(tmp_path: Path) -> None:
     [
         ({"fine_tune_type": "full"}, "no adapter but 'full' weights"),
         ({"fine_tune_type": "lora"}, "lacks lora_parameters"),
-        ([], "no JSON object"),
+        ([], "not a JSON object"),
     ],
 )
 def test_a_config_that_says_otherwise_is_refused(
@@ -446,7 +446,7 @@ def test_two_bits_do_not_pass_the_gate(trained: Path, tmp_path: Path) -> None:
         export(trained, "1", "fused", tmp_path / "out", quantize=2, gate_problems=40)
     text = str(refused.value)
     assert "quantized again to 2 bits it does not pass" in text
-    assert "of 40 greedy outputs changed, where 10% may" in text
+    assert "of 40 greedy outputs changed, but only 10% may" in text
     assert "--format fused without --quantize" in text and "--format mlx" in text
     assert names(tmp_path) == []
     done = export(trained, "1", "fused", tmp_path / "out", quantize=2, gate_problems=40, force=True)

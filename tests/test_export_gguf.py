@@ -398,7 +398,7 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
         ({"rope_traditional": True}, "rotary embedding is 'traditional'"),
         (
             {"layer_types": ["full_attention"] + ["sliding_attention"] * 2, "sliding_window": 8},
-            "in sliding windows",
+            "has sliding windows",
         ),
         ({"max_position_embeddings": None}, "names no max_position_embeddings"),
     ],

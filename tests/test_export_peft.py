@@ -95,7 +95,7 @@ def test_what_peft_computes_otherwise_is_refused(
         return {**made, "layers_to_transform": [1, 2]}
 
     monkeypatch.setattr(peft_format, "config", bad)
-    says = {"alpha": "what PEFT makes of the adapter differs", "layers": "PEFT reads the adapter"}
+    says = {"alpha": "the adapter in PEFT differs", "layers": "PEFT reads the adapter"}
     with pytest.raises(ModelError, match=says[wrong]):
         export(run, "1", "peft", tmp_path / "out", verify=True)
     assert names(tmp_path) == ["run"]

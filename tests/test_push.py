@@ -202,7 +202,7 @@ def test_what_is_wrong_here_is_one_line_and_nothing_is_asked(star, hub, run):
 def test_a_license_that_the_hub_does_not_know_is_refused_before_anything_is_sent(star, hub, run):
     line = push(star, run, "--license", "nonesuch").line
     assert "Invalid metadata in README.md" in line and '"license" must be one of' in line
-    assert line.endswith("the repository is as it was")
+    assert line.endswith("the repository is unchanged")
     assert commits(hub) == []
 
 
@@ -308,7 +308,7 @@ def test_a_lost_pull_request_is_not_opened_twice_and_found_again(star, hub, run)
     push(star, run, "--format", "mlx")
     hub.lose("/commit/", times=1)
     line = push(star, run, "--pr").line
-    assert "whether the commit was made cannot be seen: push again" in line
+    assert "it is not known whether the commit was made: push again" in line
     assert "is open with this already" in push(star, run, "--pr").out
     assert len(hub.repos["model", NAME].requests) == 1
 
@@ -324,7 +324,7 @@ def test_a_connection_cut_in_the_weights_is_gone_on_with(star, hub, run):
     before = set(hub.blobs)
     hub.cut(f"/lfs-store/{weights}", after=1000, method="PUT")
     done = push(star, run)
-    assert "Error while uploading" in done.line and "push again to go on" in done.line
+    assert "Error while uploading" in done.line and "push again to continue" in done.line
     assert commits(hub) == [] and weights not in hub.blobs
     assert set(hub.blobs) > before, "the other form is whole, and kept"
     hub.mend()
@@ -438,7 +438,7 @@ def test_what_is_pulled_is_what_was_pushed_and_try_answers_the_same(star, hub, r
         own, pulled = star("try", run, *asked), star("try", out, *asked)
         assert pulled.code == 0, pulled.err
         assert json.loads(pulled.out) == json.loads(own.out)
-    assert "holds iteration 2 alone" in star("try", out, "1 + 1", "--iteration", "1").line
+    assert "has only iteration 2" in star("try", out, "1 + 1", "--iteration", "1").line
     assert "is not a sum" in star("try", out, "hello").line
 
 

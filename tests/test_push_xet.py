@@ -193,7 +193,7 @@ def test_a_store_that_fails_or_refuses_is_one_line_and_leaves_the_repository(
     hub.fail(where, status, body=body.encode())
     line = push(star, run).line
     assert "the Hub's Xet store refused or failed (" in line and says in line
-    assert "with HF_HUB_DISABLE_XET=1 if that does not help; the repository is as it was" in line
+    assert "with HF_HUB_DISABLE_XET=1 if that does not help; the repository is unchanged" in line
     assert tree(hub) == before and len(commits(hub)) == 1
     assert_the_next_push_succeeds(star, hub, run)
 

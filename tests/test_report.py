@@ -535,7 +535,7 @@ def test_measurements_of_a_run_are_in_its_report(runs, tmp_path, undrawn):
     (tmp_path / "run/results/other.json").write_text("[1]")
     text = written(tmp_path, tmp_path / "run")
     assert "iteration 2, dev: 100.0% [83.9-100.0] of n = 20" in text
-    assert "results/other.json is no result of star-mlx evaluate: left out" in text
+    assert "results/other.json is not a result of star-mlx evaluate: left out" in text
 
 
 def test_a_run_in_use_can_be_reported_on_and_is_left_as_it_is(runs, tmp_path, undrawn):
@@ -564,7 +564,7 @@ def test_an_earlier_report_is_replaced_and_nothing_else_is(runs, tmp_path, monke
     report.write([runs / "with"], out, MADE)
     assert (out / "charts/work.svg").read_text() == "new"
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"holds something else than a report \(notes\.txt\)"):
+    with pytest.raises(RunError, match=r"has other files than a report \(notes\.txt\)"):
         report.write([runs / "with"], out, MADE)
     assert (out / "notes.txt").read_text() == "mine" and (out / "index.html").exists()
     assert [f.name for f in tmp_path.iterdir()] == ["out"]

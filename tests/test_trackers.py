@@ -334,7 +334,7 @@ def star(tmp_path, monkeypatch, capfd):
     [
         (["wanbd"], "--track wanbd: there is no such tracker (did you mean wandb?); there are"),
         (["tensorboard,x"], "there are wandb, trackio, tensorboard, mlflow, none"),
-        (["none", "tensorboard"], "none goes with no other tracker"),
+        (["none", "tensorboard"], "give none alone"),
         (["mlflow"], "--track mlflow needs the mlflow package: pip install 'star-mlx[mlflow]'"),
     ],
 )

@@ -1,6 +1,6 @@
 """Language models on MLX; only here, in ``gguf`` and in ``export`` mlx is imported.
 
-Importing it imports nothing heavy; ``open_engine`` does.
+Importing it loads nothing heavy; ``open_engine`` does.
 
 May import ``recipe``, ``data`` and what is below them; ``scripted`` needs no mlx.
 """
@@ -23,9 +23,9 @@ def open_engine(
     trust_remote_code: bool = False,
     max_memory: float | None = None,
 ) -> MlxEngine:
-    """Load a base model; see ``resolve.find`` for what ``path`` may be.
+    """Load a base model; see ``resolve.find`` for ``path``.
 
-    With ``max_memory`` (GiB of mlx's arrays) batches are made as small as that demands.
+    With ``max_memory`` (GiB of mlx's arrays), batches are made small enough to fit.
 
     Raises:
         ModelError: it cannot be found, fetched or loaded; the text says why and what to do.

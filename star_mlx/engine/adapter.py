@@ -1,4 +1,4 @@
-"""LoRA layers on a base and off again, in mlx-lm's own layers and adapter format."""
+"""Put LoRA layers on a base and remove them, with mlx-lm's own layers and adapter format."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ class Switch:
     """Puts one adapter at a time on a base, keeping the last one on until another is wanted.
 
     Args:
-        fold: whether an adapter that changes so many bytes of weights is added into copies of
-            them, which then multiply as fast as the base's own.
+        fold: whether to add an adapter that changes this many bytes of weights into copies of
+            them, which are as fast as the base's own.
     """
 
     def __init__(self, model: nn.Module, fold: Callable[[int], bool]) -> None:
         self._model, self._fold = model, fold
         self._on: Hashable = None
-        self._own: list[tuple[str, nn.Module]] = []  # what folded layers stand in for
+        self._own: list[tuple[str, nn.Module]] = []  # the layers that folded ones replace
 
     def use(self, folder: Path | None) -> Hashable:
-        """Put the adapter of a folder on, or none; returns what identifies its weights.
+        """Put the adapter of a folder on, or none, and return the identity of its weights.
 
         Raises:
-            ModelError: the folder holds no adapter that fits this base.
+            ModelError: the folder has no adapter that fits this base.
         """
         wanted = identity(folder)
         if wanted != self._on:
             self.off()
-            self._on = "unknown"  # should loading be interrupted
+            self._on = "unknown"  # in case loading is interrupted
             if folder is not None:
                 _load(self._model, folder)
                 self._own = fold(self._model, self._fold)
@@ -56,7 +56,7 @@ class Switch:
         return wanted
 
     def off(self) -> None:
-        """Leave the bare base."""
+        """Remove the adapter, which leaves the bare base."""
         if self._own:
             self._model.update_modules(tree_unflatten(self._own))
             self._own = []
@@ -65,7 +65,7 @@ class Switch:
 
 
 def identity(folder: Path | None) -> Hashable:
-    """What tells an adapter's weights from others, also where a folder was written anew."""
+    """The identity of an adapter's weights, which changes if the folder is written again."""
     if folder is None:
         return None
     try:
@@ -88,25 +88,25 @@ def _load(model: nn.Module, folder: Path) -> None:
 
 @contextmanager
 def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
-    """A base with new LoRA layers, the only trainable parameters; afterwards the bare base.
+    """Put new LoRA layers on a base, as its only trainable parameters, inside the block.
 
     ``lora_a`` is uniform in +-1/sqrt(inputs) (as mlx-lm draws it) from a key of the seed and the
-    layer's name, ``lora_b`` zero: the adapter begins as no change at all.
+    layer's name, ``lora_b`` zero, so a new adapter changes nothing.
 
     Raises:
-        ModelError: ``train.keys`` names what the model does not have or what cannot be adapted.
+        ModelError: ``train.keys`` names a module that the model lacks or that cannot be adapted.
     """
     _check_keys(model, settings)
     try:
         model.freeze()
         try:
             linear_to_lora_layers(model, max(settings.layers, 0), parameters(settings))
-        except ValueError as error:  # of a module that is no linear one
+        except ValueError as error:  # a module that is not linear
             raise ModelError(f"train.keys={list(settings.keys or ())}: {error}") from None
         if not layers(model):
             raise ModelError(
-                f"no module named by train.keys is in the last {settings.layers} layers, which "
-                "train.layers names: there is nothing to adapt"
+                f"no module of train.keys is in the last {settings.layers} layers, so there is "
+                "nothing to adapt: give a larger train.layers, or -1 for all"
             )
         for name, layer in layers(model):
             a = layer["lora_a"]
@@ -123,7 +123,7 @@ def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
 
 
 def _check_keys(model: nn.Module, settings: Train) -> None:
-    """Refuse ``train.keys`` that the model does not have."""
+    """Refuse ``train.keys`` that the model lacks."""
     if settings.keys is None:
         return
     linear = (nn.Linear, nn.QuantizedLinear)
@@ -139,7 +139,7 @@ def _check_keys(model: nn.Module, settings: Train) -> None:
 
 @contextmanager
 def _checkpointed(model: nn.Module) -> Iterator[None]:
-    """Meanwhile the model's blocks keep nothing for the backward pass but their inputs."""
+    """Inside the block, the model's layers keep only their inputs for the backward pass."""
     kinds = {type(block) for block in model.layers}
     plain = {kind: kind.__call__ for kind in kinds}
     try:
@@ -152,23 +152,23 @@ def _checkpointed(model: nn.Module) -> Iterator[None]:
 
 
 def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The adapter's layers on a model, with their names."""
+    """The layers of the adapter on a model, with their names."""
     kinds = (LoRALinear, LoRAEmbedding, LoRASwitchLinear, DoRALinear, DoRAEmbedding)
     return [(name, m) for name, m in model.named_modules() if isinstance(m, kinds)]
 
 
 def remove(model: nn.Module) -> None:
-    """Put the base's own layers back, in place: the very arrays that were there before."""
+    """Put the base's own layers back in place, with the same arrays as before."""
     own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in layers(model)]
     if own:
         model.update_modules(tree_unflatten(own))
 
 
 def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.Module]]:
-    """Put layers with the adapter's product added to their weights in its layers' places.
+    """Replace the adapter's layers by layers whose weights include the adapter's product.
 
     Returns:
-        The names and the base's own layers that were replaced, whose weights are as they were.
+        The names and the replaced layers of the base, with unchanged weights.
     """
     adapted = layers(model)
     own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in adapted]
@@ -188,7 +188,7 @@ def parameters(settings: Train) -> dict[str, object]:
 
 
 def save(model: nn.Module, settings: Train, out: Path) -> None:
-    """Write the adapter on a model to a folder, durably and as ``mlx_lm`` itself loads it.
+    """Write the adapter on a model to a folder, flushed to the disk, in the format of ``mlx_lm``.
 
     Raises:
         RunError: it cannot be written.
@@ -207,8 +207,8 @@ def save(model: nn.Module, settings: Train, out: Path) -> None:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         flush_folder(out)
-    except (OSError, RuntimeError) as error:  # mlx has a RuntimeError for a full disk
+    except (OSError, RuntimeError) as error:  # mlx raises RuntimeError for a full disk
         raise RunError(
-            f"{out} cannot be written: {' '.join(str(error).split())}; what was finished before is "
-            "kept: mend that and give the same command again"
+            f"{out} cannot be written: {' '.join(str(error).split())}; finished work is kept: fix "
+            "this and give the same command again"
         ) from error

@@ -1,4 +1,4 @@
-"""Attention of many rows behind one shared prefix, and caches that keep that prefix once.
+"""Attention of many rows with one shared prefix, and caches that keep that prefix once.
 
 The rows of a batch begin with the same few-shot prompt. Its keys and values are kept as one row;
 all rows attend to them in one matrix product, and each row to its own tokens, and the two results
@@ -21,26 +21,26 @@ import numpy as np
 from star_mlx.engine import vector
 from star_mlx.engine.device import on_cpu
 
-CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26  # scores at a time: what a CPU's cache holds
-WORTH_NUMPY = 1 << 16  # scores from which on leaving mlx for their exponential is worth it
-GROW = 64  # columns that the rows' buffers grow by
-_LOW = -1e30  # a score that is not attended to; finite, so that a row of nothing else is no NaN
+CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26  # scores computed at a time, to fit the CPU's cache
+WORTH_NUMPY = 1 << 16  # scores from which it is faster to compute their exponential outside mlx
+GROW = 64  # columns by which the rows' buffers grow
+_LOW = -1e30  # a masked score; finite, so that a row of masked scores does not become NaN
 
 Part = tuple[mx.array, mx.array, mx.array]  # weighted values, largest score, sum of the weights
 
 
-Cache = list[Any]  # one cache a layer
+Cache = list[Any]  # one cache per layer
 
 
 class NotOrdinary(Exception):
-    """The model's attention is of a kind that these caches do not have."""
+    """The model's attention is of a kind that these caches do not support."""
 
 
 class Columns:
-    """Which columns of the rows' buffers hold which tokens; one for the caches of all layers.
+    """The columns of the rows' buffers that hold tokens; one object for the caches of all layers.
 
-    Row b owns the columns ``pads[b]`` up to ``stop``: rows end together and begin apart. A pass
-    reads tokens into ``start`` up to ``stop``.
+    Row b owns the columns ``pads[b]`` up to ``stop``: rows end at the same column and begin at
+    different ones. A pass reads tokens into ``start`` up to ``stop``.
     """
 
     def __init__(self, pads: Sequence[int], prefix: int) -> None:
@@ -50,13 +50,13 @@ class Columns:
         self.offset: mx.array | None = None
 
     def advance(self, tokens: int) -> None:
-        """Begin a pass that reads so many tokens of every row."""
+        """Begin a pass that reads ``tokens`` tokens of every row."""
         self.start, self.stop = self.stop, self.stop + tokens
         self._pads = mx.array(self.pads)
         self.offset = self.prefix + self.start - self._pads  # (B,) positions of the first tokens
 
     def mask(self) -> mx.array | None:
-        """Which columns (1, S) or (L, S) each row's new tokens see, (B, 1, L, S); None for all."""
+        """The columns, (1, S) or (L, S), that new tokens of each row see, (B, 1, L, S); or None."""
         new, old = mx.arange(self.start, self.stop), mx.arange(self.stop)
         if self.stop - self.start == 1 and not any(self.pads):
             return None
@@ -67,7 +67,7 @@ class Columns:
 class SharedCache:
     """A layer's keys and values: the prefix as one row, the rows' own tokens (B, G, S, D).
 
-    It stands where mlx-lm's own caches stand in a call of a model.
+    It is passed to a model in place of mlx-lm's own caches.
     """
 
     def __init__(self, columns: Columns, prefix: tuple[mx.array, mx.array] | None) -> None:
@@ -75,7 +75,7 @@ class SharedCache:
         self.prefix = prefix  # (G, P, D) each
         self.keys: mx.array | None = None
         self.values: mx.array | None = None
-        self.attended = False  # whether ``attend`` was asked since the last update
+        self.attended = False  # whether ``attend`` was called since the last update
 
     @property
     def offset(self) -> mx.array:
@@ -92,7 +92,7 @@ class SharedCache:
         return self.columns.mask()
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Take new tokens' keys and values (B, G, L, D); all of the rows' own so far."""
+        """Add new tokens' keys and values (B, G, L, D); return all of the rows' own so far."""
         start, stop = self.columns.start, self.columns.stop
         self.attended = False
         if self.keys is None or self.values is None:
@@ -119,7 +119,7 @@ class SharedCache:
         self.values = self.values[index, :, first:stop]
 
     def put(self, row: int, other: SharedCache, source: int) -> None:
-        """Put one row of another batch into a row of this, so that it ends where all do."""
+        """Copy one row of another batch into a row of this one, aligned to end where all end."""
         assert other.keys is not None and other.values is not None
         begin, end = other.columns.pads[source], other.columns.stop
         stop = self.columns.stop
@@ -132,7 +132,7 @@ class SharedCache:
 
     @property
     def state(self) -> list[mx.array]:
-        """The arrays, to be evaluated."""
+        """The arrays to evaluate."""
         return [a for a in (self.keys, self.values) if a is not None]
 
 
@@ -156,7 +156,7 @@ def attend(
         keys, values: (B, G, S, D), the rows' own tokens.
         cache: holds the prefix.
         scale: factor of the scores.
-        mask: (B, 1, L, S), True where attended; None for everywhere.
+        mask: (B, 1, L, S), True where attended; None: everywhere.
 
     Returns:
         (B, H, L, D).
@@ -196,7 +196,7 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float)
         last = min(first + size, length)
         seen = s - length + last
         rows = q[:, :, :, first:last]
-        if done:  # one block after the other, so that each finds its scores in the CPU's cache
+        if done:  # one block after the other, so that the scores stay in the CPU's cache
             rows = mx.depends([rows], [done[-1]])[0]
         here = mx.arange(seen - (last - first), seen)[:, None] >= mx.arange(seen)[None]
         weighted, _, total = _part(
@@ -211,7 +211,7 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float)
 def dense(
     queries: mx.array, keys: mx.array, values: mx.array, *, scale: float, mask: mx.array | None
 ) -> mx.array:
-    """Attention with a gradient, float32; ``mask`` (..., L, S) is added or says where, or None.
+    """Attention with a gradient, float32; ``mask`` (..., L, S) is additive, boolean or None.
 
     Shapes: queries (B, H, L, D), keys and values (B, G, S, D).
     """
@@ -233,7 +233,7 @@ def dense(
 
 
 def block() -> int:
-    """How many scores to compute at a time."""
+    """The number of scores to compute at a time."""
     return CPU_BLOCK if on_cpu() else GPU_BLOCK
 
 
@@ -249,7 +249,7 @@ def _part(
     mask: mx.array | None = None,
     length: int = 1,
 ) -> Part:
-    """Attention of scaled queries (..., G, M, D), unnormalized; M is heads a group times L."""
+    """Attention of scaled queries (..., G, M, D), unnormalized; M is heads per group times L."""
     scores = _masked((q @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
     if scores.size >= WORTH_NUMPY and on_cpu():
         weights, top, total = _weights_in_place(scores)
@@ -269,9 +269,9 @@ def _masked(scores: mx.array, mask: mx.array | None, length: int) -> mx.array:
 
 
 def _weights_in_place(scores: mx.array) -> Part:
-    """exp(scores - largest), largest, sum: by numpy, five times as quick here as mlx's passes.
+    """exp(scores - largest), largest, sum: by numpy, five times as fast here as mlx's passes.
 
-    The scores are no one else's, so that numpy may write where they stand.
+    Nothing else uses the scores, so numpy may overwrite them.
     """
     mx.eval(scores)
     s = np.array(scores, copy=False)
@@ -306,7 +306,7 @@ def _merge(one: Part, other: Part) -> mx.array:
 
 
 def caches(prefix: Sequence[Any] | None, layers: int, columns: Columns) -> list[SharedCache]:
-    """Empty caches of all layers behind a prefix that mlx-lm's own caches have read."""
+    """Empty caches of all layers after a prefix that was read with mlx-lm's own caches."""
     if prefix is None:
         return [SharedCache(columns, None) for _ in range(layers)]
     pairs = [c.keys_and_values() for c in prefix]

@@ -1,8 +1,8 @@
-"""Rows decoded together behind one shared prefix: they join, end and are replaced at any step.
+"""Decode rows together after one shared prefix: they join, end and are replaced at any step.
 
-A lane's rows stand in slots of its caches. A slot whose row has ended is given to the next prompt
-at once; when no prompt is left, slots are closed up. The next step is always under way while the
-last one's tokens are looked at.
+A lane's rows are in slots of its caches. A slot whose row has ended is given to the next prompt at
+once; when no prompt is left, empty slots are removed. The next step is always in progress while the
+last one's tokens are examined.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.sampling import Draws
 
-PASS = 512  # padded tokens that are read at a time: an interruption waits for them
-LINGER = 8  # an eighth of the slots may stand empty before they are closed up, which copies caches
+PASS = 512  # padded tokens to read at a time: an interruption waits for them
+LINGER = 8  # an eighth of the slots may be empty before they are removed, which copies caches
 
 
 def prefill(model: nn.Module, tokens: Sequence[int], reading: int = PASS) -> Cache:
-    """The caches of a model that has read one row of tokens, so many at a time."""
+    """The caches of a model after reading one row of tokens, ``reading`` at a time."""
     cache: Cache = make_prompt_cache(model)
     for start in range(0, len(tokens), reading):
         model(mx.array([tokens[start : start + reading]]), cache=cache)
@@ -34,7 +34,7 @@ def prefill(model: nn.Module, tokens: Sequence[int], reading: int = PASS) -> Cac
 
 
 class _Predictor:
-    """The model behind the prefix, and how its next tokens are chosen."""
+    """The model after the prefix, and how its next tokens are chosen."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class _Predictor:
     ) -> None:
         self._model, self._form, self._prefix = model, form, prefix
         self._length, self._draws = prefix_length, draws
-        self._count = len(make_prompt_cache(model))  # not always one a layer
+        self._count = len(make_prompt_cache(model))  # not always one per layer
 
     def caches(self, pads: Sequence[int]) -> list[SharedCache]:
-        """Empty caches behind the prefix."""
+        """Empty caches after the prefix."""
         return caches(self._prefix, self._count, Columns(pads, self._length))
 
     def next_tokens(
         self, tokens: mx.array, cached: list[SharedCache], rows: Sequence[int | None]
     ) -> mx.array:
-        """Read tokens (B, L) and choose each row's next, (B,); None stands for no row."""
+        """Read tokens (B, L) and choose each row's next, (B,); None means no row."""
         b, length = tokens.shape
         cached[0].columns.advance(length)
         last = mx.arange(1, b + 1) * length - 1
@@ -66,15 +66,15 @@ class _Predictor:
 
 
 class SharedBatch:
-    """Rows being decoded together, at most ``size`` at once. For one thread.
+    """Rows that are decoded together, at most ``size`` at once. For one thread.
 
     Args:
-        prefix: caches of the tokens that all rows begin with, or None where they share none.
-        prefix_length: how many tokens those are.
+        prefix: caches of the tokens that all rows begin with, or None if they share none.
+        prefix_length: the number of those tokens.
         prompts: the rows' remaining token ids, at least one each, the longest first: a later one
             is read into the place of an earlier one.
         draws: how the rows' tokens are drawn, or None to decode greedily.
-        reading: the most padded tokens of new prompts to read in one pass.
+        reading: the maximum padded tokens of new prompts to read in one pass.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SharedBatch:
         self._queue, self._size = deque(enumerate(prompts)), size
         self._slots: list[int | None] = []  # the row in each slot
         self._caches: list[SharedCache] = []
-        self._next: mx.array | None = None  # each slot's next token, on its way
+        self._next: mx.array | None = None  # each slot's next token, being computed
         self._cpu = on_cpu()
 
     def __enter__(self) -> SharedBatch:
@@ -110,13 +110,13 @@ class SharedBatch:
         while self._queue or any(row is not None for row in self._slots):
             while self._queue and (not self._slots or None in self._slots):
                 self._admit()
-                yield []  # so that an interruption gets through
+                yield []  # so that an interruption is noticed
             if not self._queue:
                 self._shrink()
             yield self._step()
 
     def remove(self, rows: Sequence[int]) -> None:
-        """End rows; others take their places."""
+        """End rows; waiting ones take their places."""
         ended = set(rows)
         self._slots = [None if row in ended else row for row in self._slots]
 
@@ -127,13 +127,13 @@ class SharedBatch:
         if not self._cpu:
             mx.async_eval(after)
         tokens: Any = self._next.tolist()  # waits
-        if self._cpu:  # only now: earlier, the last step still read the caches, and writing to them
-            mx.async_eval(after)  # would have copied them
+        if self._cpu:  # only now: before, the last step was still reading the caches, and writing
+            mx.async_eval(after)  # to them would have copied them
         self._next = after
         return [(row, t) for row, t in zip(self._slots, tokens, strict=True) if row is not None]
 
     def _admit(self) -> None:
-        """Read the next prompts, as many as have a slot and fit a pass, into their slots."""
+        """Read the next prompts into free slots, as many as fit a pass."""
         if not self._slots or all(row is None for row in self._slots):
             self._begin()
         free = [i for i, row in enumerate(self._slots) if row is None]
@@ -159,7 +159,7 @@ class SharedBatch:
             self._next[slot] = first[i]
 
     def _begin(self) -> None:
-        """Empty slots, wide enough for the longest prompt that waits."""
+        """Make empty slots, wide enough for the longest waiting prompt."""
         n = min(self._size, len(self._queue))
         longest = max(len(prompt) for _, prompt in self._queue)
         self._slots = [None] * n
@@ -168,14 +168,14 @@ class SharedBatch:
         self._next = mx.zeros((n,), mx.uint32)
 
     def _shrink(self) -> None:
-        """Close up empty slots, once there are enough of them to be worth a copy of the caches."""
+        """Remove empty slots once there are enough of them to justify copying the caches."""
         kept = [i for i, row in enumerate(self._slots) if row is not None]
         if (len(self._slots) - len(kept)) * LINGER <= len(self._slots):
             return
         self._keep(kept)
 
     def _room(self) -> None:
-        """Before the caches grow, drop the columns that no row owns any more."""
+        """Before the caches grow, drop the columns that no row uses any more."""
         columns = self._caches[0].columns
         pads = [p for p, row in zip(columns.pads, self._slots, strict=True) if row is not None]
         if self._caches[0].full and min(pads) > 0:

@@ -1,8 +1,8 @@
-"""Rows decoded together by mlx-lm's own machinery, the shared prefix copied into every one.
+"""Decode rows together with mlx-lm's own batches, with the shared prefix copied into every row.
 
-For models whose layers keep more than keys and values (sliding windows, recurrent states), behind
-which ``batch`` cannot stand. What star-mlx uses of mlx-lm's ``BatchGenerator`` is here and nowhere
-else. Where a row ends is decided by the caller, so mlx-lm is given no stop of its own.
+For models whose layers keep more than keys and values (sliding windows, recurrent states), which
+``batch`` does not support. Only this module uses mlx-lm's ``BatchGenerator``. The caller decides
+where a row ends, so mlx-lm gets no stop tokens.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mlx_lm.generate import BatchGenerator
 from star_mlx.engine.attention import Cache
 from star_mlx.engine.sampling import Draws
 
-PREFILL_STEP = 512  # tokens a row in one evaluation, so that an interrupt gets through
+PREFILL_STEP = 512  # tokens per row in one evaluation, so that an interrupt is noticed
 NEVER = 1 << 30
-LINGER = 16  # a 16th of the rows may have ended before they are taken out
+LINGER = 16  # a 16th of the rows may have ended before they are removed
 
 
 def greedy(logprobs: mx.array) -> mx.array:
@@ -32,10 +32,10 @@ def _drawn(draws: Draws, row: int, logprobs: mx.array) -> mx.array:
 
 
 class CopiedBatch:
-    """Rows being decoded together, at most ``size`` at once.
+    """Rows that are decoded together, at most ``size`` at once.
 
     Args:
-        prefix: cache of the tokens that all rows begin with, or None where they share none.
+        prefix: cache of the tokens that all rows begin with, or None if they share none.
         prompts: the rows' remaining token ids, at least one each, in the order they start.
         draws: how the rows' tokens are drawn, or None to decode greedily.
     """
@@ -67,7 +67,7 @@ class CopiedBatch:
         )
         self._row = {uid: i for i, uid in enumerate(self._uids)}
         self._size, self._left = size, len(self._uids)
-        self._ended: set[int] = set()  # rows that still take part, unheard
+        self._ended: set[int] = set()  # rows that are still decoded but ignored
 
     def __enter__(self) -> CopiedBatch:
         return self
@@ -84,7 +84,8 @@ class CopiedBatch:
             yield [(row, token) for row, token in pairs if row not in self._ended]
 
     def remove(self, rows: Sequence[int]) -> None:
-        """End rows; others take their places once several have ended, since it copies the cache."""
+        """End rows; waiting ones take their places once several have ended, as that copies the
+        cache."""
         self._ended.update(rows)
         self._left -= len(rows)
         if len(self._ended) * LINGER > self._size or not self._left:

@@ -1,4 +1,4 @@
-"""Examples -> rows of token ids -> batches. Pure: no mlx, no model, randomness from a seed."""
+"""From examples to rows of token ids to batches. Pure: no mlx, no model, randomness from a seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from star_mlx.types import Example
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """One example as it is trained on: the loss is on ``tokens[start:]`` and nothing else.
+    """One example as token ids; only ``tokens[start:]`` counts in the loss.
 
     ``tokens[:start]`` is the prompt, ``tokens[start:]`` the completion's own ids and the end token.
     """
@@ -25,9 +25,9 @@ class TrainingRow:
 def rows(
     examples: Sequence[Example], text: Text, max_length: int
 ) -> tuple[list[TrainingRow], tuple[str, ...]]:
-    """The rows of all examples, and the ids of those refused for being over ``max_length`` tokens.
+    """The rows of all examples, and the ids of those left out because they exceed ``max_length``.
 
-    The completion is trained on as the very ids that were generated; nothing is cut.
+    The completion is trained on with exactly the token ids that were generated; nothing is cut.
     """
     fitting: list[TrainingRow] = []
     too_long: list[str] = []
@@ -42,9 +42,9 @@ def rows(
 
 
 def epochs(n: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Batches of row numbers without end: every row once an epoch, in an order of its own.
+    """Endless batches of row numbers: every row once per epoch, shuffled anew in each.
 
-    An epoch has ``ceil(n / batch_size)`` batches; its last one is smaller where n does not divide.
+    An epoch has ``ceil(n / batch_size)`` batches; the last is smaller if n is not a multiple.
     """
     epoch = 0
     while True:
@@ -55,7 +55,7 @@ def epochs(n: int, batch_size: int, seed: int) -> Iterator[list[int]]:
 
 
 def micro(lengths: Sequence[int], batch: Sequence[int], budget: int) -> list[list[int]]:
-    """Split a batch into parts of like length whose padded size stays within ``budget`` tokens.
+    """Split a batch into parts of similar length whose padded size is at most ``budget`` tokens.
 
     The gradient of the batch is the sum over its parts, so this saves padding and memory and
     changes nothing else. A row longer than the budget is a part by itself.

@@ -33,9 +33,9 @@ BlasKind = Literal["shim", "system", "bundled", "accelerate"]
 
 @dataclass(frozen=True, slots=True)
 class Blas:
-    """Which BLAS mlx multiplies with on the CPU. ``threads`` 0: not ours to set.
+    """The BLAS that mlx uses on the CPU. ``threads`` is 0 if the number cannot be set.
 
-    ``problem`` says why a better one was not taken, or is empty.
+    ``problem`` is why a better one was not used, or empty.
     """
 
     name: str
@@ -50,7 +50,7 @@ _set_threads: Callable[[int], object] | None = None
 
 
 def load() -> Blas:
-    """Load the best BLAS there is, once a process; call it before mlx is imported."""
+    """Load the best available BLAS, once per process; call it before mlx is imported."""
     global _loaded
     if _loaded is None:
         _loaded = _load()
@@ -58,9 +58,9 @@ def load() -> Blas:
 
 
 def processors() -> int:
-    """How many threads may multiply at once: ``OPENBLAS_NUM_THREADS`` or all; 1 if not ours to set.
+    """The threads a product may use: ``OPENBLAS_NUM_THREADS`` or all; 1 if it cannot be set.
 
-    The number depends on the machine alone, so that runs are repeatable.
+    The number depends only on the machine, so that runs are repeatable.
     """
     load()
     if _set_threads is None:
@@ -70,7 +70,7 @@ def processors() -> int:
 
 
 def use_threads(threads: int) -> Blas:
-    """Let one product use so many threads from now on, where they are ours to set."""
+    """Set the number of threads that one product uses, if it can be set."""
     global _loaded
     blas = load()
     if _set_threads is None:
@@ -81,7 +81,7 @@ def use_threads(threads: int) -> Blas:
 
 
 def cpus() -> int:
-    """Processors this process may use."""
+    """The number of processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

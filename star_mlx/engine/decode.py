@@ -1,4 +1,4 @@
-"""Completing prompts: their shared prefix read once, rows decoded together till their stops."""
+"""Complete prompts: read their shared prefix once, and decode rows together up to their stops."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class Prefixes:
     def get(
         self, model: nn.Module, adapter: Hashable, tokens: Sequence[int], reading: int
     ) -> Cache | None:
-        """The cache of ``tokens`` as the model with this adapter reads them, so many at a time;
-        None for none."""
+        """The cache of ``tokens``, read by the model with this adapter, ``reading`` at a time; None
+        if there are no tokens."""
         if not tokens:
             return None
         key = (adapter, tuple(tokens))
         cache = self._known.pop(key, None) or prefill(model, tokens, reading)
-        self._known[key] = cache  # the last used stands last
+        self._known[key] = cache  # the last used is last
         while len(self._known) > KEPT_PREFIXES:
             del self._known[next(iter(self._known))]
         return cache
 
 
 def shared(rows: Sequence[Sequence[int]], prefix: Sequence[int]) -> int:
-    """How many tokens of ``prefix`` all rows begin with, leaving every row at least one."""
+    """The number of tokens of ``prefix`` that all rows begin with, leaving each at least one."""
     n = min([len(prefix), *(len(row) - 1 for row in rows)])
     for row in rows:
         n = next((i for i in range(n) if row[i] != prefix[i]), n)
@@ -53,7 +53,7 @@ def shared(rows: Sequence[Sequence[int]], prefix: Sequence[int]) -> int:
 
 @dataclass(slots=True)
 class _Pending:
-    """A row while it is decoded; ``limit`` is the most tokens it may take."""
+    """A row while it is decoded; ``limit`` is its maximum number of new tokens."""
 
     limit: int
     ids: list[int] = field(default_factory=list)
@@ -78,10 +78,10 @@ def generate(
 ) -> list[Completion]:
     """Complete ``prefix + prompts[i]`` for every i, in order; see ``types.Engine.generate``.
 
-    Longer prompts start first, so that rows of one length run together.
+    Longer prompts start first, so that rows of the same length run together.
 
     Raises:
-        ModelError: a prompt leaves no room in the model's ``context`` (tokens).
+        ModelError: a prompt fills the model's ``context`` (tokens).
     """
     if not prompts:
         return []
@@ -135,7 +135,7 @@ def generate(
         if news[0]:
             progress(done, total)
 
-    # Which rows a lane takes is settled beforehand, so that a run does not depend on its timing.
+    # The rows of a lane are fixed in advance, so that a run does not depend on its timing.
     shares = [order[i::lane_count] for i in range(lane_count)]
     if form.unshared and not form.copied:
         batch_size = 1
@@ -151,7 +151,7 @@ def _run(
     decoding: Decoding,
     report: Callable[[tuple[int, int]], None],
 ) -> None:
-    """Decode until all rows are complete; report how many ended and tokens came, step by step."""
+    """Decode until all rows are complete; report the ended rows and new tokens of each step."""
     stops = Stops(text, decoding.stop)
     circles = decoding.stop_repeats and decoding.temperature == 0
     for step in batch.steps():
@@ -169,7 +169,7 @@ def _run(
 def _advance(
     row: _Pending, token: int, text: Text, stops: Stops, circles: bool = False
 ) -> Completion | None:
-    """Take a row's next token; its completion where it ends there."""
+    """Add a row's next token; return its completion if it ends there."""
     if token in text.eos:
         return Completion(text.decode(row.ids), tuple(row.ids), "stop")
     row.ids.append(token)
@@ -182,9 +182,9 @@ def _advance(
 
 
 def circling(ids: Sequence[int]) -> bool:
-    """Whether the last 64 tokens or more are one phrase, of at most 32 tokens, again and again.
+    """Whether the last 64 tokens or more repeat one phrase of at most 32 tokens.
 
-    At least four times in a row: looked for once in 16 tokens.
+    It must repeat at least four times in a row; checked every 16 tokens.
     """
     if len(ids) < CIRCLE or len(ids) % 16:
         return False

@@ -1,4 +1,4 @@
-"""What mlx computes on."""
+"""The device that mlx computes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine gives star-mlx, measured, and what to do where something is wrong."""
+"""Check whether this machine can run star-mlx, and say what to do if something is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ mx.eval(f(x))
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. ``ok`` None: neither good nor bad. ``advice`` is empty where none is needed."""
+    """One finding. ``ok`` None: neither good nor bad. ``advice`` is empty if none is needed."""
 
     name: str
     ok: bool | None
@@ -37,7 +37,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Every check, in the order a person reads them; takes a few seconds and raises nothing."""
+    """Run every check, in the order of display; takes a few seconds and raises nothing."""
     checks = [Check("python", sys.version_info >= (3, 10), platform.python_version())]
     checks += list(_versions())
     if importlib.util.find_spec("mlx") is None:
@@ -144,7 +144,7 @@ def _tiny() -> Check:
 
 
 class _compiling:
-    """Runs ``mx.compile`` in a process of its own while the other checks go on."""
+    """Runs ``mx.compile`` in another process during the other checks."""
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", COMPILE]
@@ -156,7 +156,7 @@ class _compiling:
     def __exit__(self, *exception: object) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stderr:  # not read to its end: a compiler it started may hold it open
+        if self._process.stderr:  # not read to its end: a compiler that it started may keep it open
             self._process.stderr.close()
 
 
@@ -172,5 +172,5 @@ def _compile(process: subprocess.Popen[bytes]) -> Check:
     if process.returncode == 0:
         return Check("compile", True, f"mx.compile works{note}")
     last = (errors.decode(errors="replace").strip().splitlines() or ["it crashed"])[-1]
-    advice = "" if unused else "set MLX_DISABLE_COMPILE=1, or mend the compiler it names"
+    advice = "" if unused else "set MLX_DISABLE_COMPILE=1, or fix the compiler it names"
     return Check("compile", None if unused else False, f"mx.compile fails: {last}{note}", advice)

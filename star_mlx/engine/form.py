@@ -1,7 +1,7 @@
-"""What a model's form allows: a head computed where it is needed, a prefix kept once.
+"""Find out what a model supports: a head computed only where needed, a prefix kept once.
 
-Both are found by trying them on a few tokens, so they hold for every architecture of mlx-lm that
-behaves so, and for no other.
+Both are tried on a few tokens, so they are used for every architecture of mlx-lm that gives the
+same results with them, and for no other.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from star_mlx.engine.sampling import Draws
 @dataclass(frozen=True, slots=True)
 class Form:
     """``head``: logits are exactly head(body(tokens)). ``unshared``: why a prefix cannot be kept
-    once for all rows, or empty. ``copied``: rows of several lengths in one of mlx-lm's batches come
-    out as they do alone."""
+    once for all rows, or empty. ``copied``: rows of several lengths give the same results in one of
+    mlx-lm's batches as alone."""
 
     head: bool
     unshared: str
@@ -56,7 +56,7 @@ def _has_head(model: nn.Module) -> bool:
     try:
         apart = _head(model, model.model(tokens, cache=None))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, IndexError):
-        return False  # no such parts, or not of these shapes
+        return False  # no such parts, or other shapes
     whole = model(tokens, cache=None)
     return apart.shape == whole.shape and _close(apart, whole, 1e-5)
 
@@ -110,7 +110,7 @@ class _Heard(Draws):
 
 
 def _batches(model: nn.Module) -> bool:
-    """Whether mlx-lm's batches of rows of several lengths give what the rows alone give."""
+    """Whether mlx-lm's batches of rows of several lengths give the same results as single rows."""
     from star_mlx.engine import batch_copied
 
     rows: list[list[int]] = [[1, 2, 3, 4, 5, 6], [9, 8], [7, 6, 5]]

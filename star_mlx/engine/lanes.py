@@ -1,9 +1,9 @@
-"""Doing several things at once on a CPU: a thread and a stream of mlx for each processor.
+"""Parallel work on a CPU: a thread and a stream of mlx for each processor.
 
 mlx runs the operations of a stream one after the other, and all but the matrix products on one
-thread. With a stream a processor, each taking its share of the rows, no processor waits. (What one
-thread evaluates on two streams hardly runs at once: mlx lets few operations be under way.) On other
-devices there is one lane, and the work is done where it is asked for.
+thread. With one stream per processor, each taking its share of the rows, no processor waits. (Two
+streams evaluated by one thread hardly run in parallel: mlx limits the operations in progress.) On
+other devices there is one lane, and the work is done in the calling thread.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import mlx.core as mx
 from star_mlx.engine import blas
 from star_mlx.engine.device import on_cpu
 
-NARROW = 192  # hidden size below which one product is quicker on one thread than on two (measured)
-ROWS = 8  # rows that a lane is worth: every lane reads all weights
+NARROW = 192  # hidden size below which one product is faster on one thread than on two (measured)
+ROWS = 8  # rows that justify a lane: every lane reads all weights
 
 
 class Stopped(Exception):
-    """Another lane failed, or the work was given up."""
+    """Another lane failed, or the work was cancelled."""
 
 
 class Lanes:
-    """The threads that a model's work is spread over.
+    """The threads among which a model's work is divided.
 
     Args:
         hidden_size: the model's width, on which the use of threads by one product depends.
@@ -43,15 +43,15 @@ class Lanes:
         self._use(1)
 
     def count(self, rows: int) -> int:
-        """How many lanes to decode so many rows on; a narrow model spends its time elsewhere."""
+        """The number of lanes for decoding ``rows`` rows; a narrow model gains nothing by more."""
         return 1 if self._narrow else max(1, min(self.width, rows // ROWS))
 
     def run(
         self, jobs: Sequence[Callable[[Callable[[Any], None]], None]], hear: Callable[[Any], None]
     ) -> None:
-        """Do jobs side by side, each on a lane of its own, and hear here what they report.
+        """Run jobs in parallel, each on its own lane, and receive their reports in this thread.
 
-        A job calls its argument to report; the call raises ``Stopped`` once the work is given up.
+        A job calls its argument to report; the call raises ``Stopped`` if the work is cancelled.
         The first exception of a job, or of ``hear``, is raised when all lanes have stopped.
         """
         if len(jobs) == 1:
@@ -102,6 +102,6 @@ class Lanes:
         return self._here.stream
 
     def _use(self, lanes: int) -> None:
-        """Share the processors between so many lanes."""
+        """Divide the processors among ``lanes`` lanes."""
         if self._cpu:
             blas.use_threads(1 if self._narrow else max(1, self.width // lanes))

@@ -1,4 +1,4 @@
-"""A model's folder -> a model and a tokenizer in memory, in the form this device computes best."""
+"""Load a model and a tokenizer from a folder, in the form that is fastest on this device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
 from star_mlx.errors import ModelError
 
-CACHE_LIMIT = 2 << 30  # bytes mlx may keep for reuse; unlimited, batches of many shapes pile up
+CACHE_LIMIT = (
+    2 << 30
+)  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,10 @@ class Base:
 
 
 def load(found: Found, *, trust_remote_code: bool = False) -> Base:
-    """Load any architecture mlx-lm has.
+    """Load a base of any architecture that mlx-lm supports.
 
     On a CPU the base is computed in float32: a quantized one is dequantized in memory (the same
-    values), half precision is widened. Elsewhere it stays as stored.
+    values), half precision is widened. On other devices it stays as stored.
 
     Raises:
         ModelError: mlx-lm does not know the architecture, or the files do not fit it.
@@ -47,7 +49,7 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
     mx.set_cache_limit(CACHE_LIMIT)
     if on_cpu():
         # As fast as compiled (measured), and the result does not depend on a C++ compiler, whose
-        # first use costs half a second a kernel and which raises where it is broken.
+        # first use costs half a second per kernel, and which may be broken.
         mx.disable_compile()
     model, tokenizer, config = _read(folder, trust_remote_code)
     parameters = int(get_total_parameters(model))
@@ -70,7 +72,7 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
 
 
 def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """What mlx-lm makes of a folder. Wrong values in config.json make it raise any of these."""
+    """Load a folder with mlx-lm. Wrong values in config.json can make it raise any of these."""
     trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
     try:
         model, config = load_model(folder, lazy=True, **trusted)

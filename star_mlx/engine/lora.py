@@ -1,4 +1,4 @@
-"""Training a fresh LoRA adapter on a frozen base: the whole loop."""
+"""Train a fresh LoRA adapter on a frozen base: the training loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
 
 CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
-SHARE = 128  # tokens a lane is worth
+SHARE = 128  # tokens that justify a lane
 
 
 def train(
@@ -43,10 +43,10 @@ def train(
     too_long: tuple[str, ...],
     progress: Callable[[Step], None],
 ) -> Trained:
-    """Train on ``rows`` and write the adapter to ``out``; the base is left as it was.
+    """Train on ``rows`` and write the adapter to ``out``; the base is unchanged.
 
     The loss of a batch is the mean over its supervised tokens; its gradient is summed over parts
-    of like length. AdamW with bias correction; the gradient's norm is clipped.
+    of similar length. AdamW with bias correction; the gradient's norm is clipped.
 
     Raises:
         NothingKept: there is no row.
@@ -62,13 +62,15 @@ def train(
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
     width = lanes.width
-    if settings.dropout > 0:  # nn.Dropout draws from the state of the thread it is in
+    if settings.dropout > 0:  # nn.Dropout draws from the random state of its thread
         mx.random.seed(seed % (1 << 64))
         width = 1
     with adapter.fresh(model, settings, seed):
         optimizer = optim.AdamW(0.0, weight_decay=settings.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
-        mx.eval(model.trainable_parameters(), optimizer.state)  # lanes read what is there
+        mx.eval(
+            model.trainable_parameters(), optimizer.state
+        )  # evaluated, as the lanes only read them
         order = epochs(len(rows), settings.batch_size, seed)
         for step in range(steps):
             batch = next(order)
@@ -99,7 +101,7 @@ def train(
 
 
 def learning_rate(settings: Train, step: int, steps: int) -> float:
-    """The rate of a step (from 0): linear warm-up from above 0, then the decay towards 0."""
+    """The learning rate of a step (from 0): linear warm-up from above 0, then decay towards 0."""
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / settings.warmup
     done = (step - settings.warmup) / max(1, steps - settings.warmup)
@@ -112,9 +114,9 @@ def learning_rate(settings: Train, step: int, steps: int) -> float:
 
 
 def padded(part: Sequence[TrainingRow]) -> tuple[mx.array, mx.array, mx.array]:
-    """Rows as arrays: inputs (B, T), where in B*T the supervised tokens are predicted, and those.
+    """Rows as arrays: inputs (B, T), the places in B*T that predict supervised tokens, and those.
 
-    Rows are padded at the end, which causal attention never looks at from a real token.
+    Rows are padded at the end, which causal attention never sees from a real token.
     """
     width = max(len(row.tokens) for row in part) - 1
     inputs = [list(row.tokens[:-1]) + [0] * (width + 1 - len(row.tokens)) for row in part]
@@ -148,14 +150,14 @@ def _step(
     """One optimizer step over the parts of a batch: its mean loss, and the norm of its gradient.
 
     At most ``width`` lanes take the parts in turn, and their sums are added in the order of the
-    lanes, so that the result does not depend on which is done first.
+    lanes, so that the result does not depend on which one finishes first.
     """
     value_and_grad = nn.value_and_grad(model, loss_sum)
     parameters = model.trainable_parameters()
     count = sum(len(row.tokens) - row.start for part in parts for row in part)
     n = min(width, len(parts))
     sums: list[Any] = [None] * n
-    building = threading.Lock()  # value_and_grad puts its own arrays into the model meanwhile
+    building = threading.Lock()  # value_and_grad puts its own arrays into the model while it builds
 
     def job(lane: int) -> Callable[[Callable[[None], None]], None]:
         def run(report: Callable[[None], None]) -> None:

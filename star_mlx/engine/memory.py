@@ -1,7 +1,7 @@
-"""Keeping mlx within a stated number of bytes, by smaller batches.
+"""Keep mlx within a memory limit by making batches smaller.
 
-What a batch takes is estimated from the model's shape; the estimates were held against mlx's own
-peaks (SmolLM2-135M: 2.65 MB a token of training where 2.6 are estimated).
+The memory of a batch is estimated from the model's shape. The estimates were compared with mlx's
+own peaks (SmolLM2-135M: 2.65 MB per token of training; estimated: 2.6).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import mlx.core as mx
 from star_mlx.errors import ModelError
 
 GIB = 1 << 30
-MARGIN = 0.95  # of the bound: what the estimates may be wrong by
+MARGIN = 0.95  # of the limit is used, as the estimates are not exact
 FEWEST, MOST = 64, 512  # tokens of a pass
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a model, from its config.json; what is not there is taken as of a usual model."""
+    """Sizes of a model, from its config.json; missing ones are assumed to be typical."""
 
     layers: int
     hidden: int
@@ -34,7 +34,7 @@ class Shape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], itemsize: int) -> Shape:
-        """The shape that a config.json tells."""
+        """The shape in a config.json."""
         c = config.get("text_config") or config
         hidden = int(c.get("hidden_size") or c.get("d_model") or c.get("n_embd") or 1024)
         heads = int(c.get("num_attention_heads") or c.get("n_head") or 16)
@@ -51,11 +51,11 @@ class Shape:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of keys and values that a token leaves in the caches."""
+        """Bytes of keys and values in the caches per token."""
         return 2 * self.layers * self.groups * self.head * self.itemsize
 
     def reading_bytes(self, seen: int) -> int:
-        """Bytes at work on a token that is read and sees so many: activations and scores."""
+        """Bytes of activations and scores for reading a token that sees ``seen`` others."""
         return 4 * self._activations + 16 * self.heads * seen
 
     @property
@@ -63,17 +63,17 @@ class Shape:
         return (12 * self.hidden + 6 * self.inner) * self.itemsize
 
     def training_bytes(self, length: int) -> int:
-        """Bytes that a token holds until the backward pass, in a row of so many tokens."""
+        """Bytes kept per token until the backward pass, in a row of ``length`` tokens."""
         return self.layers * (self._activations + 3 * self.heads * length * self.itemsize) + 12 * (
             self.vocabulary
         )
 
 
 class Memory:
-    """A bound on what mlx holds, or none.
+    """A limit on the memory of mlx, or none.
 
     Args:
-        gib: the bound in GiB (2^30 bytes), weights included; None for no bound.
+        gib: the limit in GiB (2^30 bytes), weights included; None for no limit.
     """
 
     def __init__(self, gib: float | None, shape: Shape) -> None:
@@ -82,7 +82,7 @@ class Memory:
             mx.set_memory_limit(int(gib * GIB))
 
     def reading(self, prefix: int) -> int:
-        """How many tokens of so long a prefix to read in a pass."""
+        """The tokens to read in a pass, of a prefix of ``prefix`` tokens."""
         if self._gib is None:
             return MOST
         return min(MOST, max(FEWEST, self._free() // 2 // self._shape.reading_bytes(prefix)))
@@ -90,12 +90,12 @@ class Memory:
     def decoding(
         self, rows: int, lanes: int, *, prefix: int, longest: int, tokens: int
     ) -> tuple[int, int, int]:
-        """Rows at once, lanes, and tokens that a lane reads in a pass, as wanted or fewer.
+        """Rows at once, lanes, and tokens that a lane reads in a pass: as wanted, or fewer.
 
         Args:
             prefix: tokens that all rows share.
-            longest: tokens of the longest prompt behind the prefix.
-            tokens: of the longest row behind the prefix, new ones included.
+            longest: tokens of the longest prompt after the prefix.
+            tokens: tokens of the longest row after the prefix, including new ones.
 
         Raises:
             ModelError: not even one row fits.
@@ -118,10 +118,10 @@ class Memory:
             lanes -= 1
 
     def training(self, budget: int, longest: int, lanes: int) -> int:
-        """How many padded tokens each lane may train on in a pass.
+        """The number of padded tokens on which each lane may train in a pass.
 
         Raises:
-            ModelError: not even the longest row.
+            ModelError: the longest row does not fit.
         """
         if self._gib is None:
             return budget
@@ -132,7 +132,7 @@ class Memory:
         return min(budget, fit)
 
     def spare(self, size: int) -> bool:
-        """Whether so many bytes more leave at least as much for the work itself."""
+        """Whether ``size`` more bytes would leave at least as many for the work itself."""
         return self._gib is None or self._free() > 2 * size
 
     def _free(self) -> int:
@@ -142,6 +142,6 @@ class Memory:
     def _refusal(self, what: str, needed: int) -> ModelError:
         held = mx.get_active_memory()
         return ModelError(
-            f"max_memory={self._gib:g} (GiB) leaves no room to {what}: {held / GIB:.2g} GiB are "
-            f"taken by the model and its prompt, about {needed / GIB:.2g} more are needed"
+            f"max_memory={self._gib:g} (GiB) is too small to {what}: {held / GIB:.2g} GiB are in "
+            f"use by the model and its prompt, and about {needed / GIB:.2g} more are needed"
         )

@@ -20,7 +20,7 @@ from star_mlx.types import Amount, Completion, Decoding, Example, Step, Trained
 
 
 class MlxEngine:
-    """A base in memory, and at most ``max_memory`` GiB with it. Not for several threads."""
+    """A base in memory, limited to ``max_memory`` GiB in all. Not thread-safe."""
 
     def __init__(self, base: Base, max_memory: float | None = None) -> None:
         self._base = base
@@ -48,7 +48,7 @@ class MlxEngine:
         }
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text as it would follow a prompt: no special tokens added."""
+        """The token ids of a text that follows a prompt: no special tokens are added."""
         return self._text.encode(text)
 
     def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
@@ -114,11 +114,11 @@ class MlxEngine:
         return on_cpu() and self._memory.spare(size)  # elsewhere the base is quantized: no folding
 
     def memory(self) -> tuple[int, int]:
-        """Bytes mlx has in use now, and the most since the last call of ``peak_memory``."""
+        """Bytes in use by mlx now, and the peak since the last call of ``peak_memory``."""
         return int(mx.get_active_memory()), int(mx.get_peak_memory())
 
     def peak_memory(self) -> int:
-        """Bytes, the most mlx had in use since the last call of this method."""
+        """The peak of bytes in use by mlx since the last call of this method."""
         peak = int(mx.get_peak_memory())
         mx.reset_peak_memory()
         return peak

@@ -1,9 +1,9 @@
-"""What star-mlx replaces in mlx-lm, and nothing else does: two functions of its model files.
+"""The only functions of mlx-lm that star-mlx replaces: two functions of its model files.
 
 mlx-lm's models call ``scaled_dot_product_attention`` and ``swiglu`` by names in their own modules.
-There, functions are put that know ``attention.SharedCache``, and on an x86-64 CPU compute the
-exponential in vectorized passes; all else goes to mlx-lm's function as before. Tested with mlx-lm
-0.31.3 and 0.32.2.
+These are replaced by functions that support ``attention.SharedCache``, and that compute the
+exponential in vectorized passes on an x86-64 CPU; all other calls go to mlx-lm's function. Tested
+with mlx-lm 0.31.3 and 0.32.2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From what the user calls a model to a folder that holds one. Imports no mlx."""
+"""Find the folder of a model that the user named. Imports no mlx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TINY = Path(__file__).parents[1] / "models" / "tiny"
 WANTED = (
     "*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja",
 )  # fmt: skip
-CODE = ("*.py",)  # of the model's own: nothing of it is even fetched where it is not trusted
+CODE = ("*.py",)  # the model's own code, which is not even fetched unless it is trusted
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 HASHED = ("*.json", "*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,7 +27,7 @@ WITHOUT_NETWORK = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A folder with a model: what the user called it, where it is, and its Hub commit if any."""
+    """A folder with a model: the name given by the user, the folder, and its Hub commit if any."""
 
     name: str
     folder: Path
@@ -35,9 +35,9 @@ class Found:
 
 
 def find(path: str, revision: str | None = None, *, trust_remote_code: bool = False) -> Found:
-    """The folder of a model: ``tiny`` (shipped), a folder, or ``org/name[@revision]`` of the Hub.
+    """Find a model's folder: ``tiny`` (shipped), a folder, or ``org/name[@revision]`` on the Hub.
 
-    ``revision`` is a branch, tag or commit, for a Hub id that names none itself.
+    ``revision`` is a branch, tag or commit, for a Hub id that does not contain one.
 
     Raises:
         ModelError: there is no such folder or repository, the Hub cannot be reached, or the
@@ -57,9 +57,9 @@ def find(path: str, revision: str | None = None, *, trust_remote_code: bool = Fa
 
 
 def check(folder: Path) -> None:
-    """Whether a folder holds what every model needs; a ModelError says what is missing."""
+    """Check that a folder has the files every model needs; a ModelError says what is missing."""
     if not folder.is_dir():
-        raise ModelError(f"no folder {folder}: is the installation whole?")
+        raise ModelError(f"there is no folder {folder}: reinstall star-mlx")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds no config.json: it is not a model's folder")
     try:
@@ -117,7 +117,7 @@ def _download(name: str, revision: str | None, *, code: bool) -> Found:
             name,
             revision=revision,
             allow_patterns=wanted,
-            ignore_patterns=["*/*"],  # subfolders hold the model in other formats
+            ignore_patterns=["*/*"],  # subfolders have the model in other formats
         )
         folder = Path(snapshot)
     commit = folder.name if folder.parent.name == "snapshots" else revision

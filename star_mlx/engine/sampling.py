@@ -1,4 +1,4 @@
-"""Drawing tokens: temperature, then the nucleus of ``top_p`` (Holtzman et al. 2020)."""
+"""Draw tokens: temperature, then the nucleus of ``top_p`` (Holtzman et al. 2020)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from star_mlx.types import Decoding
 
 
 class Draws:
-    """The draws of rows, each from a key of its own.
+    """The draws of rows, each from its own key.
 
-    A row's key is split at every token, so that what it draws depends on its seed and its logits
-    alone, not on the rows beside it.
+    A row's key is split at every token, so its draws depend only on its seed and its logits, not
+    on the other rows.
     """
 
     def __init__(self, decoding: Decoding, seeds: Sequence[int]) -> None:
@@ -28,16 +28,16 @@ class Draws:
             return logits
         p = mx.softmax(logits, axis=-1)
         ranked = -mx.sort(-p, axis=-1)
-        above = mx.cumsum(ranked, axis=-1) - ranked  # probability of what ranks higher
+        above = mx.cumsum(ranked, axis=-1) - ranked  # probability of the tokens ranked higher
         least = mx.min(mx.where(above < self._top_p, ranked, mx.inf), axis=-1, keepdims=True)
         return mx.where(p >= least, logits, -mx.inf)
 
     def draw(self, rows: Sequence[int | None], logits: mx.array) -> mx.array:
-        """The rows' next tokens, (B,), by their logits (B, V) as ``nucleus`` leaves them; where
-        None stands for a row, any token.
+        """The rows' next tokens, (B,), by their logits (B, V) from ``nucleus``; any token if a row
+        is None.
 
-        The inverse of the cumulative distribution, for all rows at once: the last token with
-        a probability before which no more than a uniform number of it has been passed.
+        The inverse of the cumulative distribution, for all rows at once: the last possible token
+        at which the probability of the tokens before it is at most a uniform random number.
         """
         place = mx.array([len(self._keys) - 1 if row is None else row for row in rows])
         keys = mx.vmap(mx.random.split)(self._keys[place])

@@ -1,7 +1,7 @@
-"""An engine without a model: a function answers. For tests, and for those who write tasks.
+"""An engine without a model: a function answers. For tests, and for writing tasks.
 
-It is deterministic and quick, keeps to the ``types.Engine`` protocol, and remembers in each
-"adapter" what it was trained on, so that a script can learn.
+It is deterministic and fast, follows the ``types.Engine`` protocol, and records in each "adapter"
+the rows it was trained on, so that a script can learn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from star_mlx.types import Amount, Completion, Decoding, Example, Finish, Step, 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the script is asked: a prompt, the few-shot text before it, a seed, and the rows
+    """The input of the script: a prompt, the few-shot text before it, a seed, and the rows
     (id, prompt, completion) that the current adapter was trained on, none for the base.
 
     >>> Asked("Half of 6?", prefix="", seed=0, trained_on=()).prompt

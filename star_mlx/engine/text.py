@@ -1,4 +1,4 @@
-"""Between text and token ids: prompts, completions, and where a stop string begins."""
+"""Convert between text and token ids, and find where a stop string begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from star_mlx.errors import ModelError
 
 
 class Text:
-    """A tokenizer as generation and training both need it, so that their boundaries agree."""
+    """A tokenizer for both generation and training, so that their token boundaries agree."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -22,16 +22,16 @@ class Text:
         marked = [int(i) for i in tokenizer.encode("a")]
         starts = range(len(marked) - len(plain) + 1)
         at = next((i for i in starts if marked[i : i + len(plain)] == plain), 0)
-        self._front = marked[:at]  # what the tokenizer puts before a text: a BOS, or nothing
+        self._front = marked[:at]  # the tokens before a text: a BOS, or none
 
     def encode(self, text: str) -> list[int]:
-        """Token ids without any special token added."""
+        """Token ids, without special tokens."""
         return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
 
     def prompt(self, text: str) -> list[int]:
-        """Token ids of a text that begins a sequence, at generation and in training alike.
+        """Token ids of a text at the start of a sequence, for both generation and training.
 
-        A chat template may have written the start token itself.
+        A chat template may already have written the start token.
         """
         ids = self.encode(text)
         return ids if ids[: len(self._front)] == self._front else self._front + ids
@@ -40,7 +40,7 @@ class Text:
         """Turns in the chat template, as text.
 
         Raises:
-            ModelError: there is none, or it refuses the turns.
+            ModelError: the model has none, or it refuses the turns.
         """
         messages = [{"role": role, "content": content} for role, content in turns]
         if not getattr(self._tokenizer, "chat_template", None):
@@ -57,7 +57,7 @@ class Text:
             raise ModelError(f"the model's chat template refuses the prompt: {error}") from None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens and spaces included as they stand."""
+        """The text of token ids, including special tokens, with spaces unchanged."""
         return str(
             self._tokenizer.decode(
                 list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -67,8 +67,8 @@ class Text:
     def before(self, ids: Sequence[int], end: int) -> list[int]:
         """Token ids of the first ``end`` characters of the text of ``ids``.
 
-        Whole tokens are kept as they were generated; a token that straddles the end is encoded
-        anew for the part that is kept.
+        Whole tokens are kept as they were generated; the kept part of a token that straddles the
+        end is encoded again.
         """
         text = self.decode(ids)[:end]
         n = len(ids)
@@ -79,10 +79,10 @@ class Text:
 
 
 class Stops:
-    """Finds stop strings in what is being generated, also those merged into a longer token.
+    """Finds stop strings in generated text, including those merged into a longer token.
 
-    A stop can only end in a token whose own text holds its last character (or is a part of a
-    character), so the text is looked at only there.
+    A stop can only end in a token whose own text contains its last character (or is a part of a
+    character), so the text is only searched there.
     """
 
     def __init__(self, text: Text, stops: Iterable[str]) -> None:
@@ -93,7 +93,7 @@ class Stops:
         self._may_end: dict[int, bool] = {}
 
     def find(self, ids: Sequence[int]) -> int | None:
-        """Where the earliest stop begins in the text of ``ids``, given a new last token."""
+        """The start of the earliest stop in the text of ``ids``, after a new last token."""
         if not self._stops or not self._candidate(ids[-1]):
             return None
         tail = self._text.decode(ids[-self._tail :])

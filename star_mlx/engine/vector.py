@@ -1,4 +1,4 @@
-"""The exponential and what is made of it, in passes that a CPU vectorizes.
+"""The exponential and functions based on it, in passes that a CPU vectorizes.
 
 mlx computes ``exp`` one number at a time on x86-64 (about 11 ns each), and with it softmax, SiLU
 and cross-entropy, which then take longer than the matrix products of a small model. Additions and
@@ -6,7 +6,7 @@ multiplications are vectorized, so here 2^x is a shift of the exponent bits and 
 2 ns). The error is 3e-7 of the value, and 6e-8 more for each unit of x, since x log2(e) is rounded;
 that of ``mx.exp`` is 1e-7.
 
-The functions are exact replacements elsewhere too, but only slower there: see ``wanted``.
+The functions are exact replacements on other devices too, but slower there: see ``wanted``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Function = Callable[[mx.array], mx.array]
 LOG2_E = 1.4426950408889634
 # Minimax polynomial of 2^f for f in [-1/2, 1/2], relative error 7.7e-8 (Remez exchange, float64).
 _POWERS = (1.0000001, 0.6931469440, 0.2402211428, 0.0555070974, 0.0096757580, 0.0013277939)
-FEW = 4096  # numbers whose exponentials take mlx less time than a dozen operations
+FEW = 4096  # up to this many exponentials take mlx less time than a dozen operations
 _ROUND = 1.5 * 2.0**23  # added to a float32, it leaves the nearest integer in the low bits
 _LOWEST, _HIGHEST = -126.0, 127.0  # exponents of normal float32 numbers
 
@@ -53,7 +53,7 @@ def exp2(x: mx.array) -> mx.array:
 
 
 def exp(x: mx.array) -> mx.array:
-    """e^x of numbers below 88, the quickest way here; no gradient."""
+    """e^x of numbers below 88, in the fastest way on this machine; no gradient."""
     return exp2(x * LOG2_E) if x.size > FEW and wanted() else mx.exp(x)
 
 

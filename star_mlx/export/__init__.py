@@ -1,6 +1,6 @@
-"""Adapters in the forms that other programs load, each with what shows that it is the same.
+"""Write adapters in the formats of other programs, and check that they compute the same.
 
-Importing it imports nothing heavy; ``export`` does.
+Importing it loads nothing heavy; ``export`` does.
 
 May import ``run``, ``gguf``, ``engine`` and what is below them; not ``share``.
 """
@@ -26,8 +26,8 @@ GATE_PROBLEMS, GATE_CHANGED = 100, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export left: ``files`` of ``folder`` by name, what to know of them (``notes``), and
-    where they were made the content of ``parity.json`` and ``gate.json``."""
+    """The result of an export: the ``files`` of ``folder`` by name, ``notes`` about them, and the
+    content of ``parity.json`` and ``gate.json`` if they were made."""
 
     format: Format
     run: str
@@ -59,7 +59,7 @@ def export(
     trust_remote_code: bool = False,
     emit: Emit = lambda event: None,
 ) -> Exported:
-    """Write the model of a run's iteration to the new folder ``out``, whole or not at all.
+    """Write the model of a run's iteration to the new folder ``out``, atomically.
 
     Args:
         run: the run folder, or one that was pulled.
@@ -67,19 +67,19 @@ def export(
         format: see ``docs/export.md``.
         out: a folder that does not exist or is empty.
         verify: compare with torch (and PEFT), which must be installed; ``peft`` and ``fused`` only.
-        force: write also what differs by more than is allowed.
-        quantize: bits a weight of ``fused``; None for float32.
-        kind: the type of the matrices of ``gguf``, of ``GGUF_KINDS``.
-        with_base: write the base beside a ``gguf-lora`` too, as a GGUF file of that ``kind``.
-        gate_problems: how many dev problems a quantized ``fused`` is tried on.
+        force: write the model even if it differs by more than allowed.
+        quantize: bits per weight of ``fused``; None for float32.
+        kind: the type of the matrices of ``gguf``, one of ``GGUF_KINDS``.
+        with_base: also write the base beside a ``gguf-lora``, as a GGUF file of that ``kind``.
+        gate_problems: the number of dev problems on which a quantized ``fused`` is tested.
         gate_share: the share of its greedy outputs that may differ from the adapter's.
-        model: where the base of a pulled folder is, for one that is not on the Hub.
+        model: the base of a pulled folder, if it is not on the Hub.
         trust_remote_code: whether code that comes with such a base may be run.
         emit: called with every event.
 
     Raises:
-        StarError: no such run or iteration, an adapter the format has no place for, a model that
-            differs by too much from what was trained, or a folder that cannot be written.
+        StarError: no such run or iteration, an adapter that the format does not support, a model
+            that differs by too much from the trained one, or a folder that cannot be written.
     """
     from star_mlx.store.files import partial_folder, whole_folder
 
@@ -106,7 +106,7 @@ def export(
         else:
             written = _plain(format, found, partial, kind, with_base)
         write_json(partial / "prompt.json", prompt.as_json(found, setup))
-        if format == "mlx":  # `star-mlx try` asks such a folder, as one that was pulled
+        if format == "mlx":  # `star-mlx try` accepts such a folder, like a pulled one
             from star_mlx.export import run_record
 
             run_record.carry(run, str(found.iteration), partial)
@@ -120,7 +120,7 @@ def export(
 def _plain(
     format: Format, found: ExportSource, folder: Path, kind: str, with_base: bool
 ) -> WrittenFormat:
-    """The formats that compare nothing."""
+    """Write one of the formats without a comparison."""
     from star_mlx.export import mlx_format
     from star_mlx.export.source import WrittenFormat
 

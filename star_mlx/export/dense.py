@@ -1,4 +1,4 @@
-"""A base in float32: opened, and written as mlx-lm and transformers load it."""
+"""Open a base in float32, and write it in the form that mlx-lm and transformers load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUANTIZATION = ("quantization", "quantization_config")  # config.json's keys for
 
 @contextmanager
 def in_float32(base: Found, trust_remote_code: bool) -> Iterator[nn.Module]:
-    """A model on the CPU, which is float32 there whatever it is stored in."""
+    """Open a model on the CPU, where it is float32 however it is stored."""
     with mx.stream(mx.cpu):
         yield load(base, trust_remote_code=trust_remote_code).model
 
@@ -39,8 +39,8 @@ def save(source: ExportSource, model: nn.Module, folder: Path) -> None:
 
 
 def plain_config(config: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """The base's config.json without quantization; what mlx-lm and transformers have different
-    defaults for is said."""
+    """The base's config.json without quantization, and with explicit values where mlx-lm and
+    transformers have different defaults."""
     kept = {key: value for key, value in config.items() if key not in QUANTIZATION}
     if isinstance(inner := kept.get("text_config"), dict):
         kept["text_config"] = {k: v for k, v in inner.items() if k not in QUANTIZATION}

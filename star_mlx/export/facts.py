@@ -1,4 +1,4 @@
-"""What a run's card says, read from the run folder: no text of the card is made here."""
+"""Read the facts for a run's card from the run folder; the text is made elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from star_mlx.store.rows import AttemptText
 from star_mlx.types import Problem, Question, Task
 
 SAMPLES = 3  # right answers shown, and as many wrong ones
-# The data set on the Hub that a task's problems are from.
+# The data set on the Hub from which a task's problems come.
 DATASETS = {"gsm8k": "openai/gsm8k", "commonsenseqa": "tau/commonsense_qa"}
 PATHS = (  # of a recipe's keys, those that may name files of the machine it ran on
     ("model", "path"),
@@ -35,7 +35,7 @@ PATHS = (  # of a recipe's keys, those that may name files of the machine it ran
 
 @dataclass(frozen=True, slots=True)
 class BaseFacts:
-    """The base model. ``id`` is its name on the Hub, None where it is none of the Hub's."""
+    """The base model. ``id`` is its name on the Hub, None if it is not from the Hub."""
 
     name: str
     id: str | None
@@ -47,7 +47,7 @@ class BaseFacts:
 
     @property
     def tiny(self) -> bool:
-        """Whether it is the one that comes with star-mlx."""
+        """Whether it is the base that comes with star-mlx."""
         return self.name == "tiny"
 
 
@@ -55,10 +55,9 @@ class BaseFacts:
 class PromptFacts:
     """How the iteration's model is asked, shown with one question.
 
-    ``few_shot`` is the text in front of a question, ``turns`` the (role, content) turns in front of
-    it where the chat template is used; ``asked`` is the question ``posed`` (``question`` in words)
-    as it is put, all in all; ``max_tokens``, ``temperature``, ``top_p`` and ``stop`` are how it is
-    decoded.
+    ``few_shot`` is the text in front of a question, or ``turns`` the (role, content) turns if the
+    chat template is used; ``asked`` is the whole prompt of the question ``posed`` (``question`` in
+    words); ``max_tokens``, ``temperature``, ``top_p`` and ``stop`` are the decoding.
     """
 
     posed: Question
@@ -75,7 +74,7 @@ class PromptFacts:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An answer to a dev problem; ``question`` and ``gold`` are None where the data is gone."""
+    """An answer to a dev problem; ``question`` and ``gold`` are None if the data is gone."""
 
     id: str
     question: str | None
@@ -88,18 +87,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """What became of the dev problems: ``n`` in all, by how an answer failed."""
+    """The failed answers to the ``n`` dev problems, by kind of failure."""
 
     n: int
     right: int
-    wrong: int  # ended by itself, in another answer
-    unread: int  # ended by itself, in no answer that can be read
+    wrong: int  # finished, with a wrong answer
+    unread: int  # finished, without a readable answer
     cut: int  # not right, and cut off by the length limit
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A run's iteration as its card tells it."""
+    """The facts of a run's iteration for its card."""
 
     iteration: int
     recipe: Mapping[str, Any]  # as published: without the machine's paths
@@ -120,18 +119,18 @@ class Facts:
 
     @property
     def dataset(self) -> str | None:
-        """The data set on the Hub that the problems are from."""
+        """The data set on the Hub from which the problems come."""
         return DATASETS.get(self.recipe["task"]["name"])
 
 
 def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
-    """Read what there is to say of an iteration of a run: a number, ``best`` or ``last``.
+    """Read the facts of an iteration of a run: a number, ``best`` or ``last``.
 
-    With ``samples`` a few dev problems with the model's answers are among it.
+    With ``samples``, they include a few dev problems with the model's answers.
 
     Raises:
         RunError: no run, no such iteration, or it is the base.
-        StarError: the run's task or prompts cannot be had, or have changed.
+        StarError: the run's task or prompts cannot be loaded, or have changed.
     """
     record = reading.read(run)
     number = which.number(record, iteration)
@@ -140,7 +139,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         raise RunError(f"{run}: iteration {number} is the base, which has no adapter to share")
     recipe = opening.resume_recipe(run)
     if recipe.baseline:
-        raise RunError(f"{run} is a baseline ({recipe.baseline}), and a card tells of a STaR run")
+        raise RunError(f"{run} is a baseline ({recipe.baseline}): give the folder of a STaR run")
     task, prompts = opening.open_task(recipe)
     made = record.provenance
     if not recipe.prompts.chat and prompts.digest() != made.get("prompts_sha256"):
@@ -164,7 +163,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
 
 
 def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's recipe without what it tells of the machine: of paths the last name stays."""
+    """A run's recipe without information about the machine: only the last part of paths is kept."""
     values: dict[str, Any] = json.loads(json.dumps(recipe))
     hub = values.get("provenance", {}).get("base", {}).get("revision")
     for path in PATHS:
@@ -180,7 +179,7 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(how: Asking, samples: Sequence[Sample]) -> PromptFacts:
-    """How a model is asked, shown with a sample's question or an example's."""
+    """How a model is asked, shown with the question of a sample or an example."""
     prompts, decoding = how.prompts, how.decoding
     problem = next(
         (prompts.task.pose(s.question) for s in samples if s.right and s.question),
@@ -235,7 +234,7 @@ def _results(record: reading.RunRecord, number: int) -> tuple[Result, ...]:
 
 
 def _baselines(record: reading.RunRecord) -> dict[str, Measured]:
-    """What the iteration is measured against, as far as it was measured on dev."""
+    """The baselines of the iteration that were measured on dev."""
     found: dict[str, Measured] = {}
     zero = next((line for line in record.metrics if line.iteration == 0), Metrics(0))
     if zero.dev:
@@ -264,7 +263,7 @@ def _samples(task: Task, rows: Sequence[AttemptText]) -> tuple[Sample, ...]:
     try:
         known = {problem.id: problem for problem in task.problems("dev")} if rows else {}
     except TaskError:
-        known = {}  # the data is no longer where it was: the answers alone are shown
+        known = {}  # the data is gone: only the answers are shown
     order = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).hexdigest())
     chosen = [row for row in order if row.correct][:SAMPLES]
     chosen += [row for row in order if not row.correct][:SAMPLES]

@@ -1,8 +1,8 @@
-"""The adapter added into the base's weights: a model that needs no adapter.
+"""Add the adapter to the base's weights: a model that needs no adapter.
 
-In float32 it computes what the adapter did on the base, which is checked. Quantized again it does
-not, since the small changes of an adapter are rounded away with the rest: so it is tried on dev
-problems before it is written (``gate.py``).
+In float32 it computes the same as the adapter on the base, which is checked. Quantized again it
+does not, since the small changes of an adapter are rounded away with the rest, so it is tested on
+dev problems before it is written (``gate.py``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from star_mlx.export.weights import tensors  # noqa: E402
 
 BOUND, TORCH_BOUND = 1e-4, 5e-3  # largest difference of a logit: read again by mlx, and by torch
 ROUNDING = 1e-5  # of the largest logit: float32's rounding grows with the values and the model
-GROUP = 64  # weights that share a scale, where the base is not quantized
+GROUP = 64  # weights that share a scale, if the base is not quantized
 
 
 def write(
@@ -46,7 +46,7 @@ def write(
     force: bool,
     emit: Emit,
 ) -> WrittenFormat:
-    """Write the fused model with its tokenizer, and parity.json, or gate.json where quantized.
+    """Write the fused model with its tokenizer, and parity.json, or gate.json if quantized.
 
     Raises:
         ModelError: it differs by too much from the adapter on its base.
@@ -64,7 +64,7 @@ def write(
 def _dense(
     source: ExportSource, setup: Setup, folder: Path, wanted: bool, force: bool, emit: Emit
 ) -> WrittenFormat:
-    """Float32, read again from its files and compared; by torch too where ``wanted``."""
+    """Write float32, read it again from its files and compare it; with torch too if ``wanted``."""
     if wanted:
         torch_model.check("torch", "transformers")
     start = time.perf_counter()
@@ -89,7 +89,7 @@ def _dense(
             other = verify.entry(
                 source, difference, TORCH_BOUND, "mlx with the adapter", "torch, fused", start
             )
-            verify.judge(other, "what torch makes of the fused model", force)
+            verify.judge(other, "the fused model on torch", force)
             keys = ("compared", "max_abs_logit_difference", "equal_argmax", "bound",
                     "within_bound", "seconds")  # fmt: skip
             found["torch"] = {key: other[key] for key in keys}
@@ -102,14 +102,14 @@ def _forced(good: bool) -> tuple[str, ...]:
 
 
 def _quantized(source: ExportSource, folder: Path, bits: int) -> None:
-    """Fuse in float32, then quantize what the base has quantized, or all that can be."""
+    """Fuse in float32, then quantize the modules that are quantized in the base, else all."""
     config = source.base_config
     kinds = (config.get(key) for key in dense.QUANTIZATION)
     had: dict[str, Any] = next((kind for kind in kinds if isinstance(kind, dict)), {})
     if had.get("mode", "affine") != "affine" or (had and "group_size" not in had):
         raise ModelError(
-            f"{source.base.name} is quantized in another way than mlx's affine one, which this "
-            "cannot do again: leave --quantize out"
+            f"{source.base.name} is not quantized in mlx's affine way, the only one that can be "
+            "written: leave --quantize out"
         )
     common = {"group_size": int(had.get("group_size", GROUP)), "bits": bits, "mode": "affine"}
     settings: dict[str, Any] = dict(common)
@@ -132,7 +132,7 @@ def _quantized(source: ExportSource, folder: Path, bits: int) -> None:
 def _chooser(
     common: Mapping[str, Any], had: Mapping[str, Any], stored: set[str], settings: dict[str, Any]
 ) -> Any:
-    """How to quantize each module; what differs from ``common`` is entered in ``settings``.
+    """How to quantize each module; differences from ``common`` are entered in ``settings``.
 
     A module for which the base has finer settings of its own (an 8-bit embedding) keeps them.
     """

@@ -1,4 +1,4 @@
-"""Is a model that was quantized again still the one that was trained? Tried on dev problems."""
+"""Test on dev problems whether a model that was quantized again still answers as trained."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from star_mlx.types import Attempt, Engine, Problem
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model must keep to: on ``problems`` of dev, a share ``changed`` of its greedy outputs
-    at most may differ, and McNemar's test must not find it worse at the 5% level."""
+    """The limits for a model: on ``problems`` of dev, at most a share ``changed`` of its greedy
+    outputs may differ, and McNemar's test must not find it worse at the 5% level."""
 
     problems: int
     changed: float
@@ -31,7 +31,8 @@ class Limits:
 def run(
     source: ExportSource, setup: Setup, folder: Path, bits: int, limits: Limits, emit: Emit
 ) -> dict[str, Any]:
-    """What gate.json says: the adapter on its base and the model in ``folder``, asked the same."""
+    """The content of gate.json: the adapter on its base and the model in ``folder``, asked the same
+    problems."""
     from star_mlx.engine import open_engine
 
     problems = setup.task.problems("dev")[: limits.problems]
@@ -64,18 +65,18 @@ def run(
 
 
 def judge(found: dict[str, Any], force: bool) -> None:
-    """Refuse what did not pass, unless forced.
+    """Refuse a model that did not pass, unless forced.
 
     Raises:
-        ModelError: it did not; the text says what to use instead.
+        ModelError: it did not pass; the text says what to use instead.
     """
     if not found["passed"] and not force:
         raise ModelError(
             f"quantized again to {found['bits']} bits it does not pass: {found['words']}; "
-            f"{found['changed']} of {found['problems']} greedy outputs changed, where "
+            f"{found['changed']} of {found['problems']} greedy outputs changed, but only "
             f"{100 * found['changed_limit']:g}% may. Nothing was written: use --format fused "
-            "without --quantize, or the adapter itself (--format mlx); --force writes it all the "
-            "same"
+            "without --quantize, or the adapter itself (--format mlx); --force writes it "
+            "anyway"
         )
 
 

@@ -1,8 +1,8 @@
-"""An adapter as a GGUF file that llama.cpp lays on a GGUF of the same base (``--lora``).
+"""Write an adapter as a GGUF file that llama.cpp applies to a GGUF of the same base (``--lora``).
 
 llama.cpp computes ``W x + (alpha / r) * B (A x)`` with ``A`` (r, in) and ``B`` (out, r): the
-transposes of mlx-lm's, with ``scale * r`` as alpha. Rows of B that become q and k are in the order
-of the base's own. Source: llama.cpp's ``convert_lora_to_gguf.py`` and ``llama-adapter.cpp``.
+transposes of mlx-lm's, with ``scale * r`` as alpha. The rows of B for q and k are in the order of
+the base's own. Source: llama.cpp's ``convert_lora_to_gguf.py`` and ``llama-adapter.cpp``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ def write(source: ExportSource, out: Path) -> list[Path]:
     """Write ``RUN-NNN-lora.gguf``, float32, into the folder ``out``.
 
     Raises:
-        ModelError: no llama base, a DoRA adapter, or the file cannot be written.
+        ModelError: the base is not a llama, the adapter is DoRA, or the file cannot be written.
     """
     config = source.base_config
     names.check(config)
     adapter = weights.read(source.adapter)
     if adapter.dora:
         raise ModelError(
-            "the adapter is DoRA, which llama.cpp's adapters have no place for: use --format gguf, "
-            "a whole model with the adapter in it"
+            "the adapter is DoRA, which llama.cpp's adapters do not support: use --format gguf, a "
+            "whole model with the adapter in it"
         )
     if not adapter.scale:
         raise ModelError("the adapter's scale is 0, which llama.cpp would read as 1")

@@ -1,7 +1,7 @@
-"""A base with an adapter added to its weights, as one GGUF file that llama.cpp reads.
+"""Write a base with an adapter added to its weights as one GGUF file for llama.cpp.
 
 Every matrix is widened to float32 (the values that mlx computes with), the adapter is added, and
-the sum is stored in the type asked for, one matrix at a time. Vectors stay F32.
+the sum is stored in the requested type, one matrix at a time. Vectors stay F32.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def write(source: ExportSource, out: Path, kind: str = "F16") -> list[Path]:
     ``kind`` is the type of the matrices: F32, F16, Q8_0 or Q4_0.
 
     Raises:
-        ModelError: another kind, no llama base, a tokenizer that llama.cpp has no equal of, an
-            adapter that does not fit, or the file cannot be written. Nothing is left behind.
+        ModelError: another kind, a base that is not a llama, a tokenizer without an equal in
+            llama.cpp, an adapter that does not fit, or a file that cannot be written. Nothing is
+            left behind.
     """
     path = out / f"{source.stem}-{kind}.gguf"
     names.check(source.base_config)
@@ -45,7 +46,7 @@ def write(source: ExportSource, out: Path, kind: str = "F16") -> list[Path]:
 def convert(
     base: Found, path: Path, kind: str, adapter: weights.Adapter | None, title: str
 ) -> None:
-    """Write a base, with an adapter where one is given, to the file ``path``; see ``write``."""
+    """Write a base, with an adapter if one is given, to the file ``path``; see ``write``."""
     if kind not in KINDS:
         raise ModelError(f"GGUF files of the type {kind!r} cannot be written: {', '.join(KINDS)}")
     model = _load(base.folder)
@@ -71,7 +72,7 @@ def convert(
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for name in list(model.weights):
-            values = np.array(model.weights.pop(name))  # computed here, and let go
+            values = np.array(model.weights.pop(name))  # computed here, then freed
             module = name.rpartition(".")[0]
             if module in changes and values.ndim == 2:
                 values = fused(values, changes[module], scale)
@@ -120,8 +121,8 @@ def _packed(values: Array, kind: str, name: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Llama:
-    """A base: metadata; weights by mlx's names, not yet computed; their names in the file; and
-    how many heads' rows are reordered."""
+    """A base: its metadata, its weights by mlx's names (not yet computed), their names in the file,
+    and the number of heads whose rows are reordered."""
 
     metadata: dict[str, Any]
     weights: dict[str, Any]
@@ -168,17 +169,17 @@ def _head(args: Any) -> int:
 
 
 def _shape(args: Any) -> dict[str, Any]:
-    """What a GGUF file says of a llama's shape, from what mlx-lm understood of config.json.
+    """The metadata of a llama's shape, from mlx-lm's reading of config.json.
 
     Raises:
-        ModelError: something of it that llama.cpp's llama does not do, or not in the same way.
+        ModelError: it has a feature that llama.cpp's llama lacks or computes differently.
     """
     kind, scaling = _scaling(args)
     if set(args.layer_types) != {"full_attention"}:
-        raise ModelError("the base's layers attend in sliding windows: no llama to llama.cpp")
+        raise ModelError("the base has sliding windows, which llama.cpp's llama does not support")
     if args.rope_traditional or kind not in ("default", "linear", "llama3"):
         kind = "traditional" if args.rope_traditional else kind
-        raise ModelError(f"the base's rotary embedding is {kind!r}, which GGUF has no place for")
+        raise ModelError(f"the base's rotary embedding is {kind!r}, which GGUF does not support")
     if not args.max_position_embeddings:
         raise ModelError("the base's config.json names no max_position_embeddings")
     return {
@@ -210,10 +211,10 @@ def _scaling(args: Any) -> tuple[str, dict[str, float]]:
 
 
 def _rope_factors(args: Any) -> Array | None:
-    """What Llama 3.1's scaling divides each frequency by (its reference code), or None.
+    """The divisors of the frequencies in Llama 3.1's scaling (its reference code), or None.
 
-    By ``factor`` where its wavelength is over original / low positions, by 1 where it is under
-    original / high, and by what lies between in between.
+    The divisor is ``factor`` if the wavelength is over original / low positions, 1 if it is under
+    original / high, and interpolated in between.
     """
     kind, scaling = _scaling(args)
     if kind != "llama3":

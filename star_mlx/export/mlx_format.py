@@ -1,4 +1,4 @@
-"""The adapter as mlx-lm itself loads it, with the tokenizer."""
+"""Write the adapter in mlx-lm's own format, with the tokenizer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(source: ExportSource, folder: Path) -> WrittenFormat:
         shutil.copyfile(source.adapter / name, folder / name)
     copy_tokenizer(source, folder)
     return WrittenFormat(
-        (f"it fits the base {source.base.name} alone; prompt.json says how to ask it",)
+        (f"it fits only the base {source.base.name}; prompt.json says how to ask it",)
     )
 
 
@@ -36,6 +36,6 @@ def copy_tokenizer(source: ExportSource, folder: Path, *more: str) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file that a person can read."""
+    """Write a JSON file that is readable by people."""
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     path.write_bytes(text.encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""The adapter in the form of PEFT (Hugging Face), for torch.
+"""Write the adapter in the format of PEFT (Hugging Face), for torch.
 
 PEFT's LoRA keeps ``lora_A`` (r, in) and ``lora_B`` (out, r), the transposes of mlx-lm's, and scales
 by ``lora_alpha / r``; its DoRA keeps the magnitudes (out) as ``lora_magnitude_vector``.
@@ -34,8 +34,8 @@ def write(
     ``parity.json``.
 
     Raises:
-        ModelError: the adapter changes what PEFT has no place for, ``verify`` without torch or
-            PEFT, or logits that differ by more than ``BOUND``.
+        ModelError: the adapter changes modules that PEFT does not support, ``verify`` without torch
+            or PEFT, or logits that differ by more than ``BOUND``.
     """
     if verify:
         from star_mlx.export import torch_model
@@ -45,8 +45,8 @@ def write(
     modules = {name.rpartition(".")[0] for name in weights.tensors(source.base.folder)}
     if other := next((m.name for m in adapter.modules if m.name not in modules), None):
         raise ModelError(
-            f"the adapter changes {other}, which no weight of {source.base.name} is called: "
-            "transformers may name it otherwise, so PEFT cannot place it; use --format mlx or fused"
+            f"the adapter changes {other}, but no weight of {source.base.name} has that name: "
+            "transformers may use another, so PEFT cannot find it; use --format mlx or fused"
         )
     arrays = {key: v for m in adapter.modules for key, v in tensors(m).items()}
     _save(folder / WEIGHTS, arrays)
@@ -59,12 +59,12 @@ def write(
 
     found = parity.peft(source, setup, folder, set(arrays), BOUND, emit)
     write_json(folder / "parity.json", found)
-    parity.judge(found, "what PEFT makes of the adapter", force)
+    parity.judge(found, "the adapter in PEFT", force)
     return WrittenFormat(notes, found)
 
 
 def tensors(module: Module) -> dict[str, Array]:
-    """A module's arrays by the names that PEFT's file has for them."""
+    """A module's arrays by their names in PEFT's file."""
     name = f"base_model.model.{module.name}"
     found = {
         f"{name}.lora_A.weight": np.ascontiguousarray(module.a.T),
@@ -99,9 +99,9 @@ def config(source: ExportSource, adapter: Adapter, modules: set[str]) -> dict[st
 
 
 def _targets(adapter: Adapter, modules: set[str]) -> dict[str, Any]:
-    """Which modules PEFT adapts: by the shortest names that mean these and no others.
+    """The modules that PEFT adapts, by the shortest names that mean only these.
 
-    Parts of every layer, or of the layers listed; else each module by its whole name.
+    That is, parts of every layer, or of the listed layers; else each module by its full name.
     """
     adapted = {m.name for m in adapter.modules}
     ends = (
@@ -142,17 +142,17 @@ def _notes(source: ExportSource, verified: bool) -> tuple[str, ...]:
     base, notes = source.base.name, []
     if not HUB_ID.fullmatch(base) or not source.base.revision:
         notes.append(
-            f"the base {base} has no name on the Hub, so adapter_config.json names none: give "
-            "PeftModel.from_pretrained the model itself"
+            f"the base {base} has no name on the Hub, so adapter_config.json names no base: pass "
+            "the model itself to PeftModel.from_pretrained"
         )
     if "quantization" in source.base_config:
         notes.append(
-            f"it was trained on {base} in MLX's quantized form, which transformers cannot load: on "
-            "the dequantized weights (mlx_lm.convert --dequantize) it computes the same, on the "
-            "model they were quantized from nearly so"
+            f"it was trained on {base} in MLX's quantized form, which transformers cannot load: it "
+            "computes the same on the dequantized weights (mlx_lm.convert --dequantize), and "
+            "nearly the same on the model they were quantized from"
         )
     if not verified:
-        notes.append("not compared with PEFT: --verify does it, where torch and peft are installed")
+        notes.append("not compared with PEFT: use --verify, which needs torch and peft")
     return tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""How a run asks its problems: whoever uses its model must ask likewise."""
+"""How a run asks its problems, so that its model can be asked in the same way elsewhere."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from star_mlx.types import Problem, Question, Task
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What it takes to ask an iteration's model as its run measured it; ``text`` is the base's
-    tokenizer (``engine.text.Text``)."""
+    """The parts needed to ask an iteration's model as in its run's measurements; ``text`` is the
+    base's tokenizer (``engine.text.Text``)."""
 
     recipe: Recipe
     asking: Asking
@@ -56,17 +56,17 @@ def setup(source: ExportSource) -> Setup:
 
 
 def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
-    """What prompt.json says.
+    """The content of prompt.json.
 
-    In ``template`` stand ``{question}`` and, where the examples have choices, ``{choice A}`` and so
-    on; the prompt is that, behind ``few_shot`` where ``few_shot_used``.
+    ``template`` contains ``{question}`` and, if the examples have choices, ``{choice A}`` and so
+    on; it is the prompt, after ``few_shot`` if ``few_shot_used``.
     """
     asked = setup.asking
     prompts, decoding = asked.prompts, asked.decoding
     choices = next((shot.question.choices for shot in prompts.examples), ())
     question = Question("{question}", tuple((k, f"{{choice {k}}}") for k, _ in choices))
     problem = Problem("", question, "")
-    # a chat template may begin a prompt with what its examples begin with already
+    # a chat template may begin a prompt with the same text as its examples
     before, [template] = asked.batch([problem])
     return {
         "task": setup.task.name,

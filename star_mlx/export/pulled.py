@@ -1,9 +1,8 @@
-"""A folder that ``pull`` fetched, opened: the recipe, the prompt and the adapter in it.
+"""Open a folder that ``pull`` fetched: its recipe, prompt and adapter.
 
-What came from elsewhere is data. A path in its recipe is not followed: the base is ``tiny``, a
-model of the Hub, or what ``model`` says, and its content must have the hash that the recipe
-records; the few-shot examples are the folder's own. Code that comes with the base is run only where
-it is asked for here.
+Its content is treated as data. A path in its recipe is not followed: the base is ``tiny``, a model
+on the Hub, or ``model``, and its content must have the hash recorded in the recipe; the few-shot
+examples are the folder's own. Code that comes with the base is run only if the caller allows it.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ def is_pulled(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a pulled folder holds, as far as it can be trusted.
+    """The content of a pulled folder, made safe.
 
-    ``values`` is its recipe as it is written, ``recipe`` the same made safe; ``prompts`` are plain
-    text, and ``iteration`` the number of the adapter, 0 where the base is asked for.
+    ``values`` is its recipe as written, ``recipe`` the same made safe; ``prompts`` are plain text,
+    and ``iteration`` is the number of the adapter, 0 for the base.
     """
 
     folder: Path
@@ -51,15 +50,15 @@ class Opened:
 
     @property
     def made(self) -> Mapping[str, Any]:
-        """What the run depended on, as its recipe records it."""
+        """The provenance of the run, as recorded in its recipe."""
         found: Mapping[str, Any] = self.values["provenance"]
         return found
 
     def base(self) -> Found:
-        """The base, fetched where it is on the Hub.
+        """The base, fetched if it is on the Hub.
 
         Raises:
-            ModelError: it cannot be had, or is another by its content.
+            ModelError: it cannot be loaded, or its content differs.
         """
         model = self.recipe.model
         found = find(model.path, model.revision, trust_remote_code=model.trust_remote_code)
@@ -67,13 +66,13 @@ class Opened:
         if not isinstance(base, dict) or base.get("hash") != content_hash(found.folder):
             raise ModelError(
                 f"the base {model.path} is not the one that this adapter was trained on: its "
-                "content is another; an adapter fits its own base alone"
+                "content differs, and an adapter fits only its own base"
             )
         return found
 
     def check_prompt(self, asked: Prompts) -> None:
-        """Whether these prompts, in the base's template, are those the run was made with; a
-        RunError says if not."""
+        """Check that these prompts, in the base's template, are those the run was made with; raises
+        RunError if not."""
         if asked.digest() != self.made.get("prompts_sha256"):
             raise RunError(
                 f"{self.folder / PROMPTS} does not make the prompt that the run recorded"
@@ -90,12 +89,12 @@ def opened(
     """Read a pulled folder.
 
     Args:
-        iteration: ``0`` for the bare base; else the adapter that the folder has.
-        model: where the base is, for one that is not on the Hub.
+        iteration: ``0`` for the bare base; else the folder's adapter.
+        model: the base, if it is not on the Hub.
         trust_remote_code: whether code that comes with the base may be run.
 
     Raises:
-        RunError: the folder lacks a part, or a part is not what ``push`` writes.
+        RunError: a part is missing, or is not in the form that ``push`` writes.
         ModelError: its base is a folder, and no ``model`` is given.
     """
     values = _yaml(folder / RECIPE)
@@ -114,7 +113,7 @@ def _recipe(
     model: str | None,
     trust_remote_code: bool,
 ) -> Recipe:
-    """The folder's recipe, made safe: see the module."""
+    """The folder's recipe, made safe: see the docstring of the module."""
     plain = {key: value for key, value in values.items() if key != "provenance"}
     try:
         recipe = recipes.from_resolved(plain)
@@ -145,7 +144,7 @@ def _recipe(
 
 
 def _number(folder: Path, iteration: str) -> int:
-    """Which iteration is asked; 0 is the base."""
+    """The number of the iteration to ask; 0 is the base."""
     if not (folder / WEIGHTS).is_file():
         raise RunError(f"{folder} holds no {WEIGHTS}: it was pushed without the format mlx")
     about = _yaml(folder / MANIFEST)
@@ -155,11 +154,11 @@ def _number(folder: Path, iteration: str) -> int:
     found = resolve(iteration, best=own, last=own)
     if found.number in (0, own) and not found.zero_shot:
         return found.number
-    raise RunError(f"{folder} holds iteration {own} alone: give --iteration {own}, or 0, the base")
+    raise RunError(f"{folder} has only iteration {own}: give --iteration {own}, or 0, the base")
 
 
 def _prompts(folder: Path, recipe: Recipe, task: Task) -> Prompts:
-    """The few-shot examples that the folder has."""
+    """The few-shot examples in the folder."""
     direct = recipe.star.direct or recipe.baseline == "direct"
     if recipe.baseline == "zero-shot" or recipe.prompts.k == 0:
         return Prompts(task, (), direct, zero_shot=True)
@@ -172,7 +171,7 @@ def _prompts(folder: Path, recipe: Recipe, task: Task) -> Prompts:
 
 
 def _yaml(file: Path) -> Any:
-    """What a YAML or JSON file holds."""
+    """The content of a YAML or JSON file."""
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -1,7 +1,6 @@
 """The record of a run that goes with its adapter: the folder run/ and the manifest of all files.
 
-It is a function of the run: the same run gives the same bytes, so that what is sent twice differs
-in nothing.
+The same run always gives the same bytes, so that pushing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ RECIPE, PROMPTS = "run/recipe.yaml", "run/prompts.yaml"
 
 
 def write_record(facts: Facts, folder: Path) -> None:
-    """Write run/: the recipe, the metrics, the few-shot examples and the prompt they make."""
+    """Write run/: the recipe, the metrics, the few-shot examples and their prompt."""
     (folder / "run").mkdir(exist_ok=True)
     asked = facts.asking
     texts = {
@@ -42,16 +41,16 @@ def write_record(facts: Facts, folder: Path) -> None:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """What is in a folder, by its name in the repository, in order."""
+    """The files of a folder by their names in the repository, in order."""
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     return dict(sorted(found.items()))
 
 
 def carry(run: Path, iteration: str, folder: Path) -> None:
-    """Add to an exported MLX folder what `star-mlx try` needs to ask it: the record in run/.
+    """Add the record in run/ to an exported MLX folder, so that `star-mlx try` can ask it.
 
     Raises:
-        StarError: no such run or iteration, or its prompt cannot be had.
+        StarError: no such run or iteration, or its prompt cannot be loaded.
     """
     facts = gather(run, iteration, samples=False)
     write_record(facts, folder)
@@ -59,7 +58,7 @@ def carry(run: Path, iteration: str, folder: Path) -> None:
 
 
 def about(facts: Facts, formats: Sequence[str]) -> dict[str, Any]:
-    """What a manifest says beside the files."""
+    """The fields of a manifest besides the files."""
     base = facts.base
     return {
         "iteration": facts.iteration,
@@ -69,9 +68,9 @@ def about(facts: Facts, formats: Sequence[str]) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, said: Mapping[str, Any]) -> None:
-    """Write the list of all files but the card, with their SHA-256, and what they are.
+    """Write the list of all files except the card, with their SHA-256 and the fields of ``said``.
 
-    A later push deletes what an earlier one listed and it does not; a pull compares the hashes.
+    A later push deletes files that only an earlier one listed; a pull compares the hashes.
     """
     (folder / "run").mkdir(exist_ok=True)
     hashes = {

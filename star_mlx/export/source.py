@@ -1,4 +1,4 @@
-"""What is exported: the adapter of a run's iteration, or of a pulled folder, and its base."""
+"""The source of an export: the adapter of a run's iteration or of a pulled folder, and its base."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from star_mlx.store import reading, which
 class ExportSource:
     """An adapter folder in mlx-lm's form, the base's folder, and the run they belong to.
 
-    ``pulled`` is the folder where it is not of a run but was pulled; then ``record`` has its recipe
-    as it can be trusted, and no metrics.
+    ``pulled`` is set if the folder was pulled instead of made by a run; then ``record`` has its
+    recipe, made safe, and no metrics.
     """
 
     record: reading.RunRecord
@@ -41,7 +41,7 @@ class ExportSource:
 
     @property
     def stem(self) -> str:
-        """What a file made of this iteration is called, before its kind."""
+        """The name of a file made from this iteration, without its kind."""
         run = re.sub(r"[^\w.-]+", "-", self.record.path.resolve().name).strip("-") or "run"
         return f"{run}-{self.iteration:03d}"
 
@@ -53,12 +53,12 @@ class ExportSource:
 
     @property
     def base_hash(self) -> str:
-        """The content hash of the base, as the run has it."""
+        """The content hash of the base, as recorded in the run."""
         return str(self.record.provenance["base"]["hash"])
 
     @property
     def base_told(self) -> dict[str, Any]:
-        """The base as an exported file names it: a folder without its place."""
+        """The base as named in an exported file: a folder without its location."""
         revision = self.base.revision
         name = self.base.name if revision else Path(self.base.name).name
         return {"name": name, "revision": revision, "hash": self.base_hash}
@@ -71,7 +71,7 @@ class ExportSource:
 
 @dataclass(frozen=True, slots=True)
 class WrittenFormat:
-    """What came of writing a format: what to know of it, and the figures that were measured."""
+    """The result of writing a format: notes about it, and the measured figures."""
 
     notes: tuple[str, ...] = ()
     parity: Mapping[str, Any] | None = None
@@ -92,7 +92,7 @@ def source(
 
     Raises:
         RunError: no run, no such iteration, or it is the base, which has no adapter.
-        ModelError: the run's base cannot be had, or is another by its content.
+        ModelError: the run's base cannot be loaded, or its content differs.
     """
     if pulled.is_pulled(run):
         return _pulled(run, iteration, model, trust_remote_code)
@@ -115,7 +115,7 @@ def source(
     if made.get("hash") != content_hash(found.folder):
         raise ModelError(
             f"the base {named['path']} is not the one {run} was trained on: its content has "
-            "changed; an adapter fits its own base alone"
+            "changed, and an adapter fits only its own base"
         )
     return ExportSource(record, number, folder, found)
 

@@ -1,4 +1,4 @@
-"""A model's folder and a PEFT adapter on torch, float32 on the CPU: what mlx is compared with."""
+"""Load a model's folder and a PEFT adapter in torch, float32 on the CPU, to compare mlx with."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Logits = Callable[[Sequence[int]], np.ndarray[Any, np.dtype[np.float32]]]  # (T,
 
 
 def check(*packages: str) -> None:
-    """Whether what ``--verify`` needs is installed.
+    """Check that the packages for ``--verify`` are installed.
 
     Raises:
-        ModelError: it is not; the text says how to install it.
+        ModelError: one is not; the text says how to install it.
     """
     if missing := [name for name in packages if find_spec(name) is None]:
         raise ModelError(
@@ -29,10 +29,10 @@ def check(*packages: str) -> None:
 
 
 def base(folder: Path) -> Any:
-    """The model of a folder as transformers loads it.
+    """Load the model of a folder with transformers.
 
     Raises:
-        ModelError: transformers has no such architecture, or other names for its weights.
+        ModelError: transformers lacks the architecture, or has other names for its weights.
     """
     import torch
     from huggingface_hub.errors import StrictDataclassError
@@ -42,7 +42,7 @@ def base(folder: Path) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():  # theirs, of names that go: nothing a user can mend
+        with warnings.catch_warnings():  # deprecations inside transformers, which a user cannot fix
             warnings.simplefilter("ignore")
             model, told = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -60,24 +60,24 @@ def base(folder: Path) -> Any:
     if odd:
         raise ModelError(
             f"parity cannot be shown for {model.config.model_type}: transformers has another name "
-            f"or form for its weight {odd[0]} ({len(odd)} in all); leave --verify out"
+            f"or shape for its weight {odd[0]} ({len(odd)} in all); leave --verify out"
         )
     return model.eval()
 
 
 def with_adapter(model: Any, folder: Path, names: set[str]) -> Any:
-    """The model with the PEFT adapter of a folder, whose file has the tensors ``names``.
+    """Add the PEFT adapter of a folder, whose file has the tensors ``names``, to a model.
 
     Raises:
-        ModelError: PEFT adapts other modules than those.
+        ModelError: PEFT adapts other modules than these.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is missing is found below
+        warnings.simplefilter("ignore")  # missing tensors are found below
         adapted = PeftModel.from_pretrained(model, str(folder)).eval()
     if odd := sorted(set(get_peft_model_state_dict(adapted)) ^ names):
-        raise ModelError(f"PEFT reads the adapter otherwise than it is: at {odd[0]}")
+        raise ModelError(f"PEFT reads the adapter differently: at {odd[0]}")
     return adapted
 
 

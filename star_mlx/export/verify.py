@@ -1,7 +1,7 @@
-"""Does an exported model compute what was trained? Logits on a run's own prompts, side by side.
+"""Compare the logits of an exported model with those of the trained one, on the run's own prompts.
 
-Both models are computed in float32 on the CPU, on all positions of the first dev problems as the
-run asks them, with the completions it has for them where those are short.
+Both models are computed in float32 on the CPU, on all positions of the first dev problems as asked
+in the run, with the run's completions if they are short.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ from star_mlx.export.torch_model import Logits  # noqa: E402
 from star_mlx.store import names  # noqa: E402
 from star_mlx.types import Attempt  # noqa: E402
 
-PROMPTS, COMPLETION = 20, 64  # how many; a completion of more tokens is left out
-POSITIONS = 6000  # in all, so that long few-shot prompts do not make it a matter of an hour
+PROMPTS, COMPLETION = (
+    20,
+    64,
+)  # numbers of prompts, and of tokens of a completion; longer ones are left out
+POSITIONS = 6000  # in all, so that long few-shot prompts do not take an hour
 PACKAGES = ("star-mlx", "mlx", "mlx-lm", "torch", "transformers", "peft")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two models' logits lie apart: the largest difference of one logit, and at how many of
-    the positions both have the same largest; ``size`` is the largest absolute logit."""
+    """The difference of two models' logits: the largest difference of one logit, and the number of
+    positions at which both have the same largest; ``size`` is the largest absolute logit."""
 
     prompts: int
     positions: int
@@ -51,7 +54,7 @@ class Difference:
 
 
 def rows(source: ExportSource, setup: Setup) -> list[list[int]]:
-    """Token ids of prompts as the run asks them, with its short completions."""
+    """Token ids of the run's prompts, with its short completions."""
     problems = setup.task.problems("dev")[: setup.recipe.evaluate.dev][:PROMPTS]
     blocks = source.record.rows(source.iteration, names.DEV, Attempt)
     made = {row.id: list(row.token_ids) for block in blocks for row in block}
@@ -86,25 +89,25 @@ def compare(
 
 
 def judge(found: dict[str, Any], what: str, force: bool) -> None:
-    """Refuse what differs by more than its bound, unless forced.
+    """Refuse a model that differs by more than its bound, unless forced.
 
     Raises:
-        ModelError: it does.
+        ModelError: it differs.
     """
     if not found["within_bound"] and not force:
         raise ModelError(
-            f"{what} differs from what was trained: by up to "
+            f"{what} differs from the trained model by up to "
             f"{found['max_abs_logit_difference']:.2g} in a logit on {found['prompts']} prompts, "
-            f"where {found['bound']:g} is allowed; nothing was written (--force writes it all the "
-            "same)"
+            f"but only {found['bound']:g} is allowed; nothing was written (--force "
+            "writes it anyway)"
         )
 
 
 def peft(
     source: ExportSource, setup: Setup, folder: Path, names: set[str], bound: float, emit: Emit
 ) -> dict[str, Any]:
-    """The adapter on mlx against the PEFT adapter in ``folder``, whose tensors have these
-    ``names``, on torch, on the same base."""
+    """Compare the adapter in mlx with the PEFT adapter in ``folder``, whose tensors have these
+    ``names``, in torch, on the same base."""
     start = time.perf_counter()
     texts = rows(source, setup)
     plain = folder / "base.partial"
@@ -123,7 +126,7 @@ def peft(
 def entry(
     source: ExportSource, found: Difference, bound: float, ours: str, theirs: str, start: float
 ) -> dict[str, Any]:
-    """What parity.json says."""
+    """The content of parity.json."""
     return {
         "compared": [ours, theirs],
         "dtype": "float32",
@@ -133,7 +136,7 @@ def entry(
         "max_abs_logit": found.size,
         "equal_argmax": found.equal / found.positions if found.positions else 1.0,
         "bound": bound,
-        "within_bound": found.largest <= bound,  # not where it is NaN
+        "within_bound": found.largest <= bound,  # false for NaN
         "base": source.base_told,
         "iteration": source.iteration,
         "adapter_sha256": _sha256(source.adapter / weights.WEIGHTS),

@@ -1,4 +1,4 @@
-"""An adapter folder of mlx-lm, read as plain numbers: which modules it changes, and by what.
+"""Read an adapter folder of mlx-lm as plain numbers: the modules it changes, and the changes.
 
 A LoRA module (Hu et al. 2021, arXiv 2106.09685) with weight W (out, in) computes
 ``x W' = x (W + scale * (a b)^T)^T`` with ``a`` (in, r) and ``b`` (r, out). DoRA (Liu et al. 2024,
@@ -30,8 +30,8 @@ _PLACE = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.(?P<part>.+)")
 class Module:
     """An adapted linear layer, float32.
 
-    ``name`` is the model's (``model.layers.3.self_attn.q_proj``), ``stack`` what stands before the
-    layer's number (``model.layers``), ``part`` what stands behind it (``self_attn.q_proj``).
+    ``name`` is its name in the model (``model.layers.3.self_attn.q_proj``), ``stack`` the part
+    before the layer's number (``model.layers``), ``part`` the part after it (``self_attn.q_proj``).
     ``a`` is (in, r), ``b`` (r, out), ``magnitude`` (out) for DoRA, else None.
     """
 
@@ -64,8 +64,8 @@ def read(folder: Path) -> Adapter:
     """Read ``adapters.safetensors`` and ``adapter_config.json``.
 
     Raises:
-        ModelError: a file is missing or damaged; or the adapter changes what no other format has
-            a place for: an embedding or a head, the experts of a mixture (MoE), whole weights.
+        ModelError: a file is missing or damaged; or the adapter changes what no other format
+            supports: an embedding or a head, the experts of a mixture (MoE), whole weights.
     """
     config = _config(folder)
     kind = config.get("fine_tune_type", "lora")
@@ -110,8 +110,8 @@ def _module(folder: Path, name: str, found: Mapping[str, Array], rank: int, dora
     a, b, m = found["lora_a"], found["lora_b"], found.get("m")
     if a.ndim == 3:
         raise ModelError(
-            f"the adapter in {folder} changes the experts {name} (MoE, SwitchLinear): there is no "
-            "place for them in other formats; use --format mlx or fused"
+            f"the adapter in {folder} changes the experts {name} (MoE, SwitchLinear), which other "
+            "formats do not support; use --format mlx or fused"
         )
     fits = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == rank
     if not fits or (m is not None and m.shape != b.shape[1:]):
@@ -137,7 +137,7 @@ def _config(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{folder / CONFIG} is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ModelError(f"{folder / CONFIG} is no JSON object")
+        raise ModelError(f"{folder / CONFIG} is not a JSON object")
     return config
 
 

@@ -1,6 +1,6 @@
-"""``star-mlx report``: runs -> one self-contained page, and its charts as SVG and PNG.
+"""``star-mlx report``: one self-contained page about runs, and its charts as SVG and PNG.
 
-``write_report`` is the way in; ``gather`` reads, ``samples`` chooses, the ``charts`` modules
-draw, ``words`` says it in sentences, ``page`` puts it together. May import ``measure``, ``recipe``,
-``store`` and what is below them; only here matplotlib is imported.
+``write_report`` is the entry point; ``gather`` reads the runs, ``samples`` chooses attempts, the
+``charts`` modules draw, ``words`` writes sentences, ``page`` combines them. May import ``measure``,
+``recipe``, ``store`` and what is below them; matplotlib is only imported here.
 """

@@ -1,4 +1,4 @@
-"""The samples as the page's script reads them: plain data in JSON that cannot leave its element."""
+"""The samples in the form of the page's script: JSON that cannot break out of its element."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ COLUMNS = (
     "direct",  # [number of the attempt compared with, operations], of a hinted one; or null
     "before",  # the same, with the earlier iteration that attempted the problem
 )
-COMPARED = 6_000_000  # pairs of words that are compared in one report
+COMPARED = 6_000_000  # pairs of words to compare in one report, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A run with what is shown of its attempts."""
+    """A run with the attempts to show."""
 
     run: ReportedRun
     known: Known
@@ -41,7 +41,7 @@ class Group:
 
 
 def data(groups: Sequence[Group]) -> dict[str, Any]:
-    """What the script is given: the attempts, their problems, and what can be filtered by."""
+    """The data of the script: the attempts, their problems, and the filters."""
     problems: dict[tuple[str, str, str, str], int] = {}
     attempts: list[list[Any]] = []
     compare = _Differences()
@@ -82,7 +82,7 @@ def script_json(value: Any) -> str:
 
 
 def _problem(shown: Shown, known: Known, prompts: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """Its id, question, right answer and class, as far as they are known."""
+    """The id, question, right answer and class of a problem, as far as they are known."""
     problem = (known.train if shown.split == "train" else known.dev).get(shown.id)
     id = label(shown.id, 120)
     if problem:
@@ -93,8 +93,7 @@ def _problem(shown: Shown, known: Known, prompts: Mapping[str, str]) -> tuple[st
 
 
 def _prompts(group: Group) -> dict[str, str]:
-    """The prompts that the problems shown were trained with, where their questions are not to be
-    had."""
+    """The training prompts of the shown problems, if their questions are not available."""
     if group.known.task:
         return {}
     wanted = {shown.id for shown in group.selection.shown if shown.split == "train"}
@@ -108,7 +107,7 @@ def _prompts(group: Group) -> dict[str, str]:
 
 
 class _Differences:
-    """Compares texts word by word, until that has been enough work for one report."""
+    """Compares texts word by word, up to a limit of work per report."""
 
     def __init__(self) -> None:
         self._left = COMPARED
@@ -116,8 +115,8 @@ class _Differences:
     def of(
         self, shown: Sequence[Shown]
     ) -> tuple[dict[int, tuple[int, str]], dict[int, tuple[int, str]]]:
-        """For the attempts that have one: the direct attempt of the same iteration, and the same
-        kind of attempt in the iteration before; each its place, and what differs."""
+        """Compare attempts with the direct attempt of the same iteration, and with the same kind of
+        attempt in the iteration before: the place of each, and the differences."""
         direct: dict[int, tuple[int, str]] = {}
         before: dict[int, tuple[int, str]] = {}
         last: dict[tuple[str, str, bool], int] = {}
@@ -131,7 +130,7 @@ class _Differences:
             if previous is not None and shown[previous].iteration < one.iteration:
                 self._enter(before, shown, place, previous)
             if previous is None or shown[previous].iteration < one.iteration:
-                last[key] = place  # of several samples the first
+                last[key] = place  # the first of several samples
         return direct, before
 
     def _enter(

@@ -18,8 +18,8 @@ from star_mlx.report.gather import Grid, ReportedRun
 from star_mlx.report.parts import Chart, Table, label, measured, share, whole
 from star_mlx.store.metrics import ClassCounts, Measured
 
-CLASSES = 8  # so many lines are drawn in a panel
-ROWS = 1000  # so many problems are drawn one a line
+CLASSES = 8  # maximum number of lines in a panel
+ROWS = 1000  # maximum number of problems drawn, one per line
 
 STATES = ("not attempted", "not solved", "solved by hint", "solved directly")
 # From dark to light, so that the order is seen in grey too.
@@ -65,7 +65,7 @@ def accuracy(runs: Sequence[ReportedRun]) -> Chart | None:
 def _line(
     axes: Axes, x: list[float], entries: Sequence[ClassCounts | Measured], text: str, looks: Any
 ) -> list[float]:
-    """Draw accuracies in per cent; where their intervals end."""
+    """Draw accuracies in per cent, and return the ends of their intervals."""
     y = [100 * entry.correct / entry.n if entry.n else 0.0 for entry in entries]
     ends = [wilson(entry.correct, entry.n) for entry in entries]
     low, high = ([100 * end[i] for end in ends] for i in (0, 1))
@@ -74,7 +74,7 @@ def _line(
 
 
 def _level(axes: Axes, x: float, entry: Measured, text: str, index: int) -> list[float]:
-    """Draw an accuracy across the picture, with its interval at the right; where that ends."""
+    """Draw an accuracy across the picture, with its interval at the right, and return its ends."""
     looks = drawing.look(index + 3)
     y = 100 * entry.correct / entry.n
     low, high = (100 * end for end in wilson(entry.correct, entry.n))
@@ -140,7 +140,7 @@ def classes(runs: Sequence[ReportedRun]) -> Chart | None:
 
 
 def _columns(names: Sequence[str]) -> int:
-    """How many names there is room for beside each other in a legend."""
+    """The number of names that fit side by side in a legend."""
     return max(1, min(len(names), 80 // (max(map(len, names)) + 8)))
 
 

@@ -1,4 +1,4 @@
-"""The charts of the work: training curves, seconds and tokens, and the quality of what is kept."""
+"""The charts of the work: training curves, seconds and tokens, quality of the kept rationales."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from star_mlx.report.parts import Chart, Table, decimal, label, share, whole
 from star_mlx.store.metrics import Generated, Metrics, Training
 from star_mlx.types import Phase
 
-CURVES = 8  # so many iterations are drawn in a panel
+CURVES = 8  # maximum number of iterations in a panel
 
 PHASES: tuple[tuple[Phase, str, str], ...] = (
     ("generate", drawing.BLUE, ""),
@@ -71,7 +71,7 @@ def gradients(runs: Sequence[ReportedRun]) -> Chart | None:
 def _curves(
     runs: Sequence[ReportedRun], values: Callable[[Curve], list[float]], text: str
 ) -> tuple[Any, str]:
-    """A panel a run; and what the caption says where not all iterations are drawn."""
+    """One panel per run, and a sentence for the caption if not all iterations are drawn."""
     drawn = [run for run in runs if run.curves]
     figure, panels = drawing.panels(drawn)
     for axes, run in zip(panels, drawn, strict=True):
@@ -96,7 +96,7 @@ def _curves(
 
 
 def _spread(curves: Sequence[Curve]) -> list[Curve]:
-    """So many of them as are drawn, evenly, the first and the last among them."""
+    """The curves to draw: evenly spread, including the first and the last."""
     if len(curves) <= CURVES:
         return list(curves)
     last = len(curves) - 1
@@ -173,7 +173,7 @@ def work(runs: Sequence[ReportedRun]) -> Chart | None:
 
 
 def _tokens(part: Generated | Training | None) -> tuple[str, str]:
-    """Tokens, and tokens a second."""
+    """Tokens, and tokens per second."""
     return (whole(part.tokens), decimal(part.tokens_per_second, 0)) if part else ("", "")
 
 

@@ -1,4 +1,4 @@
-"""What differs between two texts, word by word, in a form that a page can keep beside them."""
+"""The differences of two texts, word by word, in a compact form for the page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _WORDS = re.compile(r"\s+|\S+")
 
 
 def operations(old: str, new: str) -> str | None:
-    """How the old text becomes the new one, as ``"=12-3+5"``: 12 code units of UTF-16 stay, 3 of
-    the old go, 5 of the new come. None where the texts are too long to be compared.
+    """The edits from the old text to the new one, as ``"=12-3+5"``: keep 12 UTF-16 code units,
+    delete 3, insert 5. None if the texts are too long to be compared.
 
-    The units are those that JavaScript counts a string in.
+    JavaScript counts strings in these units.
     """
     if old == new:
         return f"={_units(old)}" if old else ""

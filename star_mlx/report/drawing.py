@@ -1,4 +1,4 @@
-"""What the charts share: looks, panels, intervals, and writing them as files.
+"""Shared parts of the charts: style, panels, intervals, and writing them as files.
 
 Figures are made without pyplot, so there is no global figure and no window.
 """
@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import label
 
-INK = "#1b1f24"  # of text and axes; in the page it becomes the colour of the text around
+INK = "#1b1f24"  # of text and axes; in the page it becomes the colour of the surrounding text
 GREY = "#9a9a9a"
 
 # The palette of Okabe and Ito (2008), which can be told apart with any colour vision.
@@ -61,7 +61,7 @@ STYLE: Mapping[Any, Any] = {
     "legend.frameon": False,
     "lines.markersize": 5,
     "lines.linewidth": 1.6,
-    "text.parse_math": False,  # a name with dollar signs is no formula
+    "text.parse_math": False,  # a name with dollar signs is not a formula
     "svg.fonttype": "path",
     "svg.hashsalt": "star-mlx",
 }
@@ -69,9 +69,9 @@ STYLE: Mapping[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The looks of the charts, whatever the user's own matplotlib settings are.
+    """The style of the charts, independent of the user's own matplotlib settings.
 
-    A name with letters that the font lacks shows boxes; the table of the chart has it.
+    Letters that the font lacks are drawn as boxes; the table of the chart has the name.
     """
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
@@ -88,14 +88,14 @@ def svg(figure: Figure) -> bytes:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG, 150 dots an inch."""
+    """A figure as PNG, 150 dots per inch."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=150)
     return out.getvalue()
 
 
 def name(text: str, longest: int = 60) -> str:
-    """A foreign text as a legend can take it: one line, no character that XML refuses."""
+    """A foreign text for a legend: one line, without characters that XML does not allow."""
     shown = "".join("�" if unicodedata.category(c) == "Cn" else c for c in label(text, longest))
     return f" {shown}" if shown.startswith("_") else shown  # matplotlib hides names with one
 
@@ -112,7 +112,7 @@ def look(index: int) -> dict[str, Any]:
 def panels(
     runs: Sequence[ReportedRun], height: float = 3.4, *, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A panel a run, two side by side, named where there are several; ``share``: on one scale."""
+    """One panel per run, two side by side, named if there are several; ``share``: one scale."""
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
     figure = Figure(figsize=(9, height * rows + 0.6))
@@ -128,7 +128,7 @@ def panels(
 def rows(
     runs: Sequence[ReportedRun], widths: tuple[float, float] = (3, 2), height: float = 3.2
 ) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """Two panels a run, side by side, named where there are several runs."""
+    """Two panels per run, side by side, named if there are several runs."""
     figure = Figure(figsize=(9, height * len(runs) + 0.4))
     grid = figure.subplots(len(runs), 2, squeeze=False, width_ratios=widths)
     titled([row[0] for row in grid], runs)
@@ -157,7 +157,7 @@ def counts(axes: Axes, text: str) -> None:
 
 
 def from_zero(panels: Sequence[Axes], least: float = 0.0) -> None:
-    """One scale for all panels, from 0 to a little above what is drawn in any of them."""
+    """One scale for all panels, from 0 to a little above the highest value in any of them."""
     tops = [float(axes.dataLim.y1) for axes in panels]
     top = max([least, *filter(math.isfinite, tops)])
     for axes in panels:
@@ -173,7 +173,7 @@ def with_intervals(
     label: str,
     looks: Mapping[str, Any],
 ) -> None:
-    """A line with its intervals: as bars, or as a band where there are many points."""
+    """A line with its intervals: as bars, or as a band if there are many points."""
     axes.plot(x, y, label=label, **looks)
     if len(x) > 15:
         axes.fill_between(x, low, high, color=looks["color"], alpha=0.15, linewidth=0)
@@ -187,7 +187,7 @@ def with_intervals(
 
 
 def legend_below(figure: Figure, axes: Axes, title: str | None = None, columns: int = 2) -> None:
-    """One legend for the whole figure, under it, where nothing can be hidden by it."""
+    """One legend for the whole figure, below it, so that it hides nothing."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="outside lower center", ncols=columns, title=title)
@@ -200,6 +200,6 @@ def legend_under(axes: Axes) -> None:
 
 
 def nothing(axes: Axes, text: str) -> None:
-    """Say why a panel is empty, instead of leaving it so."""
+    """Write in an empty panel why it is empty."""
     axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes)
     axes.set_axis_off()

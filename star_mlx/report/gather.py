@@ -24,7 +24,7 @@ TRAINED = ("direct", "sft")  # the baselines with an adapter of their own
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a run is measured against: its ``eval`` entry and who was right on dev."""
+    """A baseline of a run: its ``eval`` entry and its dev verdicts."""
 
     name: str
     eval: Measured
@@ -33,8 +33,8 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The ledger as a picture: ``states`` has a row a problem, sorted by when it was first solved,
-    and a column an iteration; uint8 (problems, iterations). ``totals`` is the ledger's."""
+    """The ledger as a picture: ``states`` is uint8 (problems, iterations), with the problems sorted
+    by when they were first solved. ``totals`` is the ledger's."""
 
     ids: tuple[str, ...]
     iterations: tuple[int, ...]
@@ -44,7 +44,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What the optimizer steps of an iteration came to: (step, loss, gradient norm)."""
+    """The optimizer steps of an iteration: (step, loss, gradient norm)."""
 
     iteration: int
     points: tuple[tuple[float, float, float], ...]
@@ -152,7 +152,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Recipe key -> its value in each run, for what is not the same in all, without provenance."""
+    """Recipe key -> its value in each run, for keys whose values differ, without provenance."""
     flat = [leaves(one.recipe) for one in records]
     keys = dict.fromkeys(key for values in flat for key in values)
     rows = {key: [shown(v[key]) if key in v else "(not set)" for v in flat] for key in keys}
@@ -163,7 +163,7 @@ def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ...]:
-    """The base without examples, and those of RUN/baselines that are measured."""
+    """The base without examples, and the measured ones of RUN/baselines."""
     found = []
     for line in metrics:
         if entry := line.zero_shot:
@@ -180,7 +180,7 @@ def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ..
 
 
 def _curve(one: RunRecord, number: int) -> Curve:
-    """The optimizer steps of an iteration, averaged over neighbours where they are many."""
+    """The optimizer steps of an iteration, averaged over neighbours if there are many."""
     rows = [(float(row.step), row.loss, row.gradient_norm) for row in one.steps(number)]
     size = max(1, -(-len(rows) // POINTS))
     groups = [rows[first : first + size] for first in range(0, len(rows), size)]
@@ -227,5 +227,5 @@ def _results(one: RunRecord) -> tuple[tuple[tuple[str, Result], ...], list[str]]
         if result is not None:
             found.append((file.name, result))
         else:
-            notes.append(f"results/{file.name} is no result of star-mlx evaluate: left out")
+            notes.append(f"results/{file.name} is not a result of star-mlx evaluate: left out")
     return tuple(found), notes

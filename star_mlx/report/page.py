@@ -1,8 +1,8 @@
-"""The page: everything in one file of HTML, with a policy that lets nothing else in.
+"""The page: one HTML file with everything, and a policy that loads nothing else.
 
-The page is ``templates/page.html.j2``; the values it shows are put together here. Whatever comes
-from a model, from data or from a file's name is made harmless and escaped in it, or stands in JSON
-that the page's script shows as text.
+The page is ``templates/page.html.j2``; its values are collected here. Text from a model, from data
+or from a file's name is made harmless and escaped, or is in JSON that the page's script shows as
+text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True, slots=True)
 class RunOnPage:
-    """What the page says of one run; ``results`` are the names of measurements with their lines."""
+    """The values of one run; ``results`` are the names of measurements with their lines."""
 
     name: str
     sentences: list[str]
@@ -41,7 +41,7 @@ class RunOnPage:
 
 @dataclass(frozen=True, slots=True)
 class AttemptsOnPage:
-    """How many attempts are shown, of which; ``classes`` is what the data calls a class."""
+    """The numbers of shown and of all attempts; ``classes`` is the meaning of the classes."""
 
     shown: int
     total: int

@@ -1,4 +1,4 @@
-"""What a report is put together from: tables, charts, and numbers as words."""
+"""The parts of a report: tables, charts, and numbers as words."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from star_mlx.store.metrics import ClassCounts, Measured
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MARK = b"<!-- a report of star-mlx -->"  # how a page is known as one
+MARK = b"<!-- a report of star-mlx -->"  # identifies a page as a report
 LONGEST = 2000  # characters of a foreign text that are shown
 _NUMBER = re.compile(r"[-+<]?[\d,.]*\d%?( \[.*\].*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A caption, the heads of its columns, and rows whose first cell is their head."""
+    """A caption, the heads of the columns, and rows whose first cell is their head."""
 
     caption: str
     heads: tuple[str, ...]
@@ -28,7 +28,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Of each column, whether its cells are numbers or empty."""
+        """For each column, whether its cells are numbers or empty."""
         return [
             all(_NUMBER.fullmatch(row[i]) or not row[i] for row in self.rows)
             for i in range(len(self.heads))
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture, what it shows in a title and some sentences, and its numbers."""
+    """A picture, its title and description, and its numbers."""
 
     name: str  # of its files
     title: str
@@ -47,7 +47,7 @@ class Chart:
 
 
 def cut(text: str, longest: int = LONGEST) -> tuple[str, int]:
-    """The beginning of a foreign text, made harmless, and how many characters are left out."""
+    """The beginning of a foreign text, made harmless, and the number of characters left out."""
     return harmless(text[:longest]), max(0, len(text) - longest)
 
 
@@ -65,15 +65,15 @@ def share(correct: float, n: int) -> str:
 
 
 def measured(entry: ClassCounts | Measured | None) -> str:
-    """The accuracy of an ``eval`` entry with its interval; empty where there is none."""
+    """The accuracy of an ``eval`` entry with its interval; empty if there is none."""
     return share(entry.correct, entry.n) if entry else ""
 
 
 def whole(number: Any) -> str:
-    """A count with its thousands set off; empty where there is none."""
+    """A count with separated thousands; empty if there is none."""
     return "" if number is None else f"{number:,}"
 
 
 def decimal(number: Any, digits: int = 3) -> str:
-    """A number with so many digits behind the point; empty where there is none."""
+    """A number with ``digits`` digits after the point; empty if there is none."""
     return "" if number is None else f"{number:,.{digits}f}"

@@ -1,8 +1,8 @@
-"""Which attempts a report shows, with their texts.
+"""Choose the attempts that a report shows, with their texts.
 
-Problems are drawn by a hash of their id, so that nobody has chosen them, and those that are drawn
-are shown with all their attempts, until a number of bytes is reached. A few attempts of each kind
-come on top, so that no kind is missed. A run is read in one pass, a row at a time.
+Problems are drawn by a hash of their id, so the choice is not biased, and drawn problems are shown
+with all their attempts, up to a number of bytes. A few attempts of each kind are added, so that no
+kind is missing. A run is read in one pass, one row at a time.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ FILES = {
     names.ZERO_SHOT: "dev, without examples",
 }
 KINDS = ("right", "wrong", "no answer", "cut off", "rejected", "hint leak")
-FEW = 4  # attempts of each kind, on top
-AT_ONCE = 8000  # about so many attempts of drawn problems are held
-TRIES = 2000  # so many kept rationalizations are searched for hint leaks
-JUDGED = 20_000  # characters of a text that the task is asked about
+FEW = 4  # attempts of each kind, in addition
+AT_ONCE = 8000  # approximate number of attempts of drawn problems in memory
+TRIES = 2000  # number of kept rationalizations to search for hint leaks
+JUDGED = 20_000  # maximum characters of a text for the task to judge
 AROUND = 60  # bytes of JSON around an attempt's texts
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An attempt as the page has it; ``text`` is harmless and may be cut by ``left_out``
-    characters. ``remark`` says what else there is to say."""
+    """An attempt in the page; ``text`` is harmless and may be cut by ``left_out`` characters.
+    ``remark`` has further information."""
 
     id: str
     split: str
@@ -51,13 +51,13 @@ class Shown:
 
     @property
     def size(self) -> int:
-        """About how many bytes of JSON it takes."""
+        """Approximate bytes of JSON."""
         return len(json.dumps([self.answer, self.text, self.remark])) + AROUND
 
 
 @dataclass(slots=True)
 class Selection:
-    """The attempts shown, in order of problem and iteration, of how many there are."""
+    """The chosen attempts, in order of problem and iteration, and the number of all attempts."""
 
     shown: list[Shown] = field(default_factory=list)
     attempts: int = 0
@@ -70,7 +70,7 @@ def select(run: ReportedRun, known: Known, size: int) -> Selection:
     """Choose what is shown of a run, of about ``size`` bytes.
 
     Raises:
-        RunError: a row that is no attempt, by its line.
+        RunError: a row is not an attempt; names its line.
     """
     ids = {
         "train": list(run.grid.ids) if run.grid else [],
@@ -96,7 +96,7 @@ def ranked(ids: Iterable[str]) -> dict[str, int]:
 
 
 def _fill(found: Selection, reader: _Reader, size: int) -> None:
-    """Take the attempts of each kind, then problem after problem, from train and dev in turn."""
+    """Add the attempts of each kind, then problem after problem, from train and dev in turn."""
     few = [shown for kind in reader.few.values() for shown in kind.values()]
     left = size - sum(shown.size for shown in few)
     turns = zip_longest(*(reader.drawn(split) for split in ("train", "dev")))
@@ -118,7 +118,7 @@ def _key(shown: Shown) -> tuple[Any, ...]:
 
 
 class _Reader:
-    """Goes through the rows of a run and keeps those of drawn problems, and a few of each kind."""
+    """Reads the rows of a run and keeps those of drawn problems, and a few of each kind."""
 
     def __init__(
         self, run: ReportedRun, known: Known, ranks: Mapping[str, Mapping[str, int]], most: int
@@ -135,7 +135,7 @@ class _Reader:
         return [found[id] for id in sorted(found, key=lambda id: ranks[id])]
 
     def read(self, line: Metrics, name: str, split: str) -> int:
-        """Take in a file of an iteration; how many attempts it has."""
+        """Read a file of an iteration, and return its number of attempts."""
         number, group = line.iteration, split.partition(",")[0]
         ranks, count = self._ranks[group], 0
         blocks = self._run.record.rows(number, name, AttemptText)
@@ -157,7 +157,7 @@ class _Reader:
         return self._room(_kind(row), row.id, ranks)
 
     def _room(self, kind: str, id: str, ranks: Mapping[str, int]) -> bool:
-        """Whether there is none of the problem yet among the few of a kind, and room for it."""
+        """Whether the few of a kind have none of this problem yet, and have room for it."""
         few = self.few[kind]
         if id in few:
             return False
@@ -172,7 +172,7 @@ class _Reader:
         few[shown.id] = shown
 
     def _may_leak(self, row: AttemptText, line: Metrics) -> bool:
-        """Whether it is worth asking the task if a kept rationalization speaks of its hint."""
+        """Whether to ask the task if a kept rationalization mentions its hint."""
         if not line.hint_leaks or not self._known.task or self._tries <= 0:
             return False
         if len(self.few["hint leak"]) == FEW or not row.hinted or _kind(row) != "right":
@@ -200,7 +200,7 @@ class _Reader:
 
 
 def _kind(row: AttemptText) -> str:
-    """What became of it, one of ``KINDS`` but for hint leaks, which only a task can tell."""
+    """The kind of an attempt, one of ``KINDS`` except hint leaks, which only a task can detect."""
     if row.finish == "length":
         return "cut off"
     if row.rejected:

@@ -1,8 +1,8 @@
-"""A chart's SVG -> one that stands in the page.
+"""Convert a chart's SVG for embedding in the page.
 
 The page's policy allows no style attribute, several pictures share one document, and the picture
-must be readable on light and on dark: so styles become presentation attributes, ids get a prefix,
-the ink becomes the colour of the text around, and the background goes.
+must be readable on light and dark backgrounds. So styles become presentation attributes, ids get a
+prefix, the ink becomes the colour of the surrounding text, and the background is removed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def inline(svg: bytes, name: str, title: str, description: str) -> str:
 
     Args:
         svg: what matplotlib wrote.
-        name: the prefix of its ids, another for every picture of the page.
-        title, description: what a screen reader says of it.
+        name: the prefix of its ids, unique in the page.
+        title, description: the texts for screen readers.
     """
     root = ElementTree.fromstring(svg)
     _walk(root)
@@ -47,7 +47,7 @@ _LONG = {"title": "title", "desc": "description"}
 
 
 def _walk(element: ElementTree.Element) -> None:
-    """Make an element and all in it plain: no namespaces, no styles, ink as the current colour."""
+    """Simplify an element and its content: no namespaces, no styles, ink as the current colour."""
     element.tag = _local(element.tag)
     for child in list(element):
         if _local(child.tag) in _DROPPED:
@@ -77,7 +77,7 @@ def _paint(value: str) -> str:
 
 
 def _referenced(root: ElementTree.Element) -> list[str]:
-    """The ids that something in the picture points at."""
+    """The ids that are referenced in the picture."""
     found = []
     for element in root.iter():
         for key, value in element.attrib.items():

@@ -1,7 +1,7 @@
 """Documents from jinja2 templates, in which every value is escaped unless it is ``Safe``.
 
-The ending of a template's name says how: ``page.html.j2`` is HTML. jinja2 is imported when the
-first document is written.
+The suffix of a template's name gives the format: ``page.html.j2`` is HTML. jinja2 is imported when
+the first document is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Safe(str):
-    """A text that a document takes as it is: markup, or code that is quoted already."""
+    """A text that is inserted in a document unchanged: markup, or code that is already quoted."""
 
     __slots__ = ()
 
@@ -28,11 +28,11 @@ class Safe(str):
 def environment(folder: Path, escapes: Mapping[str, Callable[[Any], str]]) -> Environment:
     """The templates of a folder.
 
-    The line of a block leaves no empty line in the document; ``+%}`` keeps the line's end.
+    A line with only a block leaves no empty line in the document; ``+%}`` keeps the newline.
 
     Args:
         folder: the files, named ``NAME.KIND.j2``.
-        escapes: for each kind, how a value is written in such a document.
+        escapes: for each kind, the function that escapes a value.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined, pass_context
 

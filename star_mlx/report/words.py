@@ -1,4 +1,4 @@
-"""What a report says in sentences and tables beside its charts."""
+"""The sentences and tables of a report."""
 
 from __future__ import annotations
 

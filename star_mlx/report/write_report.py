@@ -1,4 +1,4 @@
-"""Run folders -> a folder with one page and its charts."""
+"""Write a folder with one page about runs, and its charts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLES_BYTES = 1_200_000
 
 
 def folder(runs: Sequence[Path]) -> Path:
-    """Where the report of these runs goes by default: into the first one."""
+    """The default folder of the report of these runs, inside the first one."""
     alone = len({run.resolve() for run in runs}) == 1
     return runs[0] / ("report" if alone else "report-with-others")
 
@@ -33,16 +33,16 @@ def folder(runs: Sequence[Path]) -> Path:
 def write(
     runs: Sequence[Path], out: Path, made: datetime, samples_bytes: int = SAMPLES_BYTES
 ) -> list[Path]:
-    """Write the report of some runs to a folder; the files written, the page first.
+    """Write the report of some runs to a folder, and return the files, the page first.
 
     Args:
-        runs: the run folders; they are read only, and may be in use.
+        runs: the run folders; they are only read, and may be in use.
         out: a folder that does not exist, is empty, or holds an earlier report, which is replaced.
-        made: when that is.
-        samples_bytes: about how much of the page the attempts may take, all runs together.
+        made: the time of the report.
+        samples_bytes: the approximate space for attempts in the page, for all runs together.
 
     Raises:
-        RunError: no run or a damaged one, a folder of something else, or no matplotlib.
+        RunError: no run or a damaged one, a folder with other content, or no matplotlib.
     """
     if find_spec("matplotlib") is None:
         raise RunError('a report needs matplotlib: pip install "star-mlx[report]"')
@@ -67,16 +67,16 @@ def write(
 def write_page(
     runs: Sequence[Path], file: Path, made: datetime, samples_bytes: int = SAMPLES_BYTES
 ) -> Path:
-    """Write the page of a report alone, without the files of its charts; the file.
+    """Write only the page of a report, without the files of its charts, and return its path.
 
     The arguments are those of ``write``.
 
     Raises:
-        RunError: as ``write``, or the file exists and is no earlier report.
+        RunError: as for ``write``, or the file exists and is not an earlier report.
     """
     try:
         if file.exists() and MARK not in file.read_bytes()[:200]:
-            raise RunError(f"{file} exists and is no report: give another name")
+            raise RunError(f"{file} exists and is not a report: give another name")
         with tempfile.TemporaryDirectory() as folder:
             page, *_ = write(runs, Path(folder) / "report", made, samples_bytes)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _draw(found: Sequence[ReportedRun]) -> tuple[dict[str, bytes], list[tuple[Ch
         ):
             if chart := draw(found):
                 files[f"charts/{chart.name}.svg"] = picture = drawing.svg(chart.figure)
-                chart.figure.set_layout_engine("none")  # it is laid out now
+                chart.figure.set_layout_engine("none")  # the layout is final
                 files[f"charts/{chart.name}.png"] = drawing.png(chart.figure)
                 inline = svg.inline(picture, chart.name, chart.title, chart.caption)
                 pictures.append((chart, inline))
@@ -129,13 +129,13 @@ def _check(out: Path) -> None:
         other.append(PAGE)
     if other:
         raise RunError(
-            f"{out} holds something else than a report ({other[0]}): give another --out, or a "
-            "folder that does not exist"
+            f"{out} has other files than a report ({other[0]}): give another --out, or a folder "
+            "that does not exist"
         )
 
 
 def _replace(out: Path, contents: dict[str, bytes]) -> None:
-    """Write the folder beside its place and rename it into it.
+    """Write the folder under a temporary name, and rename it.
 
     Raises:
         RunError: it cannot be written.

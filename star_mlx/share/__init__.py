@@ -1,4 +1,4 @@
-"""Runs on the Hugging Face Hub: what is sent, its card, and what comes back.
+"""Runs on the Hugging Face Hub: push them with a card, and pull them.
 
 May import ``export``, ``report`` and what is below them.
 """

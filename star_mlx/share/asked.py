@@ -19,7 +19,7 @@ def ask(
     model: str | None = None,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
-    """Ask the model of a folder a question as a person types it.
+    """Ask the model of a folder a question as a user types it.
 
     Args:
         text: the question.
@@ -29,9 +29,9 @@ def ask(
         See ``loop.answer``.
 
     Raises:
-        RunError: the folder lacks a part, or a part is not what ``push`` writes.
-        ModelError: the base cannot be had, or is another by its content.
-        TaskError: the text is no question of the task.
+        RunError: a part of the folder is missing, or is not in the form that ``push`` writes.
+        ModelError: the base cannot be loaded, or its content differs.
+        TaskError: the text is not a question of the task.
     """
     found = pulled.opened(
         folder, iteration=iteration, model=model, trust_remote_code=trust_remote_code

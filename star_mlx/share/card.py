@@ -1,6 +1,6 @@
 """The model card of a run's iteration, made from the record of the run.
 
-Its text is ``templates/card.md.j2``; the figures in it are put together here.
+Its text is ``templates/card.md.j2``; its figures are collected here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from star_mlx.share.markdown import document
 from star_mlx.share.metadata import License, measured, metadata
 from star_mlx.store.metrics import Metrics, ValidSteps, as_json
 
-LONGEST = 2000  # characters of an answer that are shown
+LONGEST = 2000  # maximum characters of an answer
 
 
 def card(
@@ -34,13 +34,13 @@ def card(
     """The text of README.md.
 
     Args:
-        facts: what there is to say.
-        repo_id: the repository it is written for, ``user/name``.
-        license: of the base, which the adapter has too.
-        formats: what is in the repository.
-        notes: what is not, and why; plain text, or ``Safe`` Markdown.
+        facts: the facts of the iteration.
+        repo_id: its repository, ``user/name``.
+        license: the license of the base, which also applies to the adapter.
+        formats: the formats in the repository.
+        notes: the formats that are missing, and why; plain text, or ``Safe`` Markdown.
         picture: whether accuracy.png is beside it.
-        dataset: the repository of the kept rationales, where they are shared too.
+        dataset: the repository of the kept rationales, if they are shared too.
     """
     recipe = {key: value for key, value in facts.recipe.items() if key != "provenance"}
     made = facts.recipe.get("provenance", {})
@@ -81,7 +81,7 @@ def _size(facts: Facts) -> str:
 
 
 def _results(facts: Facts) -> list[tuple[object, ...]]:
-    """The rows of what was measured: name, split, accuracy, interval, n."""
+    """The rows of the measurements: name, split, accuracy, interval, n."""
     found = [(name, split, value, entry) for split, name, value, entry in measured(facts)]
     found += [
         (name, entry.split, entry.accuracy, as_json(entry))
@@ -123,14 +123,14 @@ def _iteration(line: Metrics, shared: int) -> list[object]:
 
 
 def _steps(facts: Facts) -> list[tuple[str, ValidSteps]]:
-    """Whether the steps of what was trained on are right: (which rationales, counts)."""
+    """How many training rationales are right in every step: (which rationales, counts)."""
     counts = facts.line.valid_steps or {}
     named = (("solved", counts.get("direct")), ("rationalized", counts.get("rationalized")))
     return [(words, found) for words, found in named if found and found.n]
 
 
 def _classes(facts: Facts) -> list[tuple[object, ...]]:
-    """The rows of accuracy by the problems' class, where there are classes."""
+    """The rows of accuracy by the problems' class, if there are classes."""
     counts = facts.line.by_class
     return [
         (name, f"{percent(c.accuracy, 1)}%", c.n)

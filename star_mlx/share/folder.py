@@ -1,7 +1,6 @@
-"""What is sent: MLX files at the root of a folder, other formats beside them, the record in run/.
+"""The folder to push: MLX files at its root, other formats in subfolders, the record in run/.
 
-It is a function of the run: the same run gives the same bytes, so that what is sent twice differs
-in nothing.
+The same run always gives the same bytes, so that pushing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ def build(
     dataset: str | None = None,
     emit: Emit = lambda event: None,
 ) -> Facts:
-    """Fill the empty ``folder`` with what is sent of an iteration.
+    """Fill the empty ``folder`` with the files of an iteration to push.
 
-    A format of ``DEFAULT`` beside ``mlx`` that has no place for this adapter is left out, with a
-    note in the card, as long as exactly these were asked for.
+    If exactly the formats of ``DEFAULT`` are requested, one besides ``mlx`` that does not support
+    this adapter is left out, with a note in the card.
 
     Raises:
         StarError: no such run or iteration, or a format that cannot be written.
@@ -74,7 +73,7 @@ def build(
 
 
 def _export(run: Path, facts: Facts, format: Format, folder: Path, emit: Emit) -> None:
-    """Write a format to its place: MLX at the root, each other in a folder of its name."""
+    """Write a format to its place: MLX at the root, any other in a folder with its name."""
     apart = folder / (".mlx" if format == "mlx" else format)
     exports.export(run, str(facts.iteration), format, apart, emit=emit)
     if format == "mlx":
@@ -84,7 +83,7 @@ def _export(run: Path, facts: Facts, format: Format, folder: Path, emit: Emit) -
 
 
 def draw(run: Path, file: Path) -> bool:
-    """Draw the accuracy of the run's iterations, where matplotlib is there."""
+    """Draw the accuracy of the run's iterations, if matplotlib is installed."""
     if find_spec("matplotlib") is None:
         return False
     from star_mlx.report import charts, drawing, gather
@@ -98,7 +97,7 @@ def draw(run: Path, file: Path) -> bool:
 
 
 def listed(read: Callable[[], bytes]) -> set[str]:
-    """The files that a manifest lists; none where it is not one."""
+    """The files listed in a manifest; none if it is not a manifest."""
     try:
         found = json.loads(read())["files"]
     except (ValueError, KeyError, TypeError):

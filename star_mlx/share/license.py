@@ -1,4 +1,4 @@
-"""The license of a base, which an adapter of it has too."""
+"""The license of a base, which also applies to its adapters."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ def of(base: Found, given: str | None, *, fetch: bool = True) -> License:
     Args:
         base: the base's folder and name.
         given: an identifier of the Hub, such as ``mit``.
-        fetch: whether the card of a base on the Hub may be fetched; else only the cache is looked
-            into.
+        fetch: whether the card of a base on the Hub may be fetched; else only the cache is read.
 
     Raises:
-        HubError: none is given and the base says none.
+        HubError: no license is given, and the base has none.
     """
     if given is not None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", given):
@@ -45,7 +44,7 @@ def of(base: Found, given: str | None, *, fetch: bool = True) -> License:
 
 
 def _card(base: Found, fetch: bool) -> Path | None:
-    """The README.md of a base on the Hub, where it can be had."""
+    """The README.md of a base on the Hub, or None if it cannot be fetched."""
     if base.revision is None:
         return None
     from huggingface_hub import hf_hub_download
@@ -60,7 +59,7 @@ def _card(base: Found, fetch: bool) -> Path | None:
                 )
             )
     except hub_client.HubError:
-        return None  # then the license is asked for
+        return None  # then the user must give the license
 
 
 def _read(card: Path) -> License | None:

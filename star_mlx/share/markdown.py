@@ -1,8 +1,8 @@
-"""Documents in Markdown, in which foreign text can neither end its block nor become markup.
+"""Markdown documents, in which foreign text can neither end its block nor become markup.
 
-The documents are the templates of ``templates/``. A value in one is made plain words with
-``inline``, unless it is ``Safe``; in the code that a document shows, it is written as a literal of
-Python or as a word of the shell.
+The documents are the templates of ``templates/``. A value is turned into plain words with
+``inline``, unless it is ``Safe``; in code shown by a document, it is written as a Python literal or
+as a shell word.
 """
 
 from __future__ import annotations
@@ -78,5 +78,5 @@ def _cell(value: object) -> str:
 
 
 def _longest_run(text: str) -> int:
-    """Of backticks one after the other."""
+    """The length of the longest run of backticks."""
     return max((len(run) for run in re.findall("`+", text)), default=0)

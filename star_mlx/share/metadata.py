@@ -1,4 +1,4 @@
-"""The metadata of a model card: what the Hub itself reads of it."""
+"""The metadata of a model card, which the Hub reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from star_mlx.store.metrics import as_json
 
 @dataclass(frozen=True, slots=True)
 class License:
-    """A license as the Hub's metadata has it; ``other`` ones have a name, and may have a link."""
+    """A license as in the Hub's metadata; an ``other`` one has a name, and may have a link."""
 
     id: str
     name: str | None = None
@@ -56,7 +56,7 @@ def metadata(
 
 
 def _eval_results(facts: Facts) -> list[Any]:
-    """What was measured of this iteration, as the metadata's model-index has it."""
+    """The measurements of this iteration, in the form of the metadata's model-index."""
     from huggingface_hub import EvalResult
 
     task = facts.recipe["task"]["name"]

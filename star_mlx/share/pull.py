@@ -1,6 +1,6 @@
-"""``pull``: what ``push`` sent, back in a folder, checked.
+"""``pull``: fetch a pushed repository into a folder, and verify it.
 
-Only data is fetched: no code and no pickle, whatever else the repository holds.
+Only data is fetched: no code and no pickle, even if the repository has any.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ALLOWED = (*(f"*{suffix}" for suffix in SUFFIXES), *NAMES)
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Where it is now; ``fresh`` is false where the folder held it already."""
+    """The fetched folder; ``fresh`` is false if it already had the files."""
 
     folder: Path
     repo_id: str
@@ -40,8 +40,8 @@ def pull(name: str, out: Path | None = None) -> Pulled:
     """Fetch ``user/name[@revision]`` into the folder ``out``, by default ``pulled/user--name``.
 
     Raises:
-        HubError: it cannot be fetched, or a file is not what its manifest says.
-        RunError: ``out`` holds something else, or cannot be written.
+        HubError: it cannot be fetched, or a file does not match its manifest.
+        RunError: ``out`` has other content, or cannot be written.
     """
     repo_id, _, revision = name.partition("@")
     if not HUB_ID.fullmatch(repo_id):
@@ -59,7 +59,7 @@ def pull(name: str, out: Path | None = None) -> Pulled:
         )
         manifest = _manifest(repo_id, found)
         odd = _differing(found, _listed(manifest))
-        for name, _ in odd:  # damaged on the way, it would stay in the cache
+        for name, _ in odd:  # a file damaged in transfer would stay in the cache
             hf_hub_download(repo_id, name, revision=found.name, force_download=True)
     files = _wanted(found)
     _check(repo_id, found, manifest, odd)
@@ -73,15 +73,15 @@ def pull(name: str, out: Path | None = None) -> Pulled:
 
 
 def _manifest(repo_id: str, found: Path) -> dict[str, Any]:
-    """What the repository says it holds."""
+    """The manifest of the repository."""
     try:
         values = json.loads((found / MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(values["files"], dict):
             raise KeyError
     except OSError:
         raise hub_client.HubError(
-            f"{repo_id} has no {MANIFEST}: it is not from `star-mlx push`; mlx_lm can load an "
-            "adapter of its form"
+            f"{repo_id} has no {MANIFEST}: it is not from `star-mlx push`; an adapter in mlx-lm's "
+            "format can be loaded with mlx_lm"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise hub_client.HubError(f"{repo_id}: {MANIFEST} is damaged: it lists no files") from None
@@ -89,14 +89,14 @@ def _manifest(repo_id: str, found: Path) -> dict[str, Any]:
 
 
 def _wanted(found: Path) -> list[str]:
-    """The files that are allowed, in order; the snapshot may hold others from another tool."""
+    """The allowed files, in order; the snapshot may have others from another tool."""
     names = [p.relative_to(found) for p in found.rglob("*") if p.is_file()]
     allowed = [n for n in names if any(n.match(pattern) for pattern in ALLOWED)]
     return sorted(n.as_posix() for n in allowed)
 
 
 def _listed(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    """The files that are checked, with their hashes; the card may have been edited."""
+    """The files to verify, with their hashes; not the card, which may have been edited."""
     return [
         (name, wanted)
         for name, wanted in sorted(manifest["files"].items())
@@ -105,7 +105,7 @@ def _listed(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _differing(found: Path, listed: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the files that are there and have another hash."""
+    """The existing files that have another hash."""
     return [
         (name, wanted)
         for name, wanted in listed
@@ -119,7 +119,7 @@ def _is_in(found: Path, name: str) -> bool:
 
 
 def _check(repo_id: str, found: Path, manifest: dict[str, Any], odd: list[tuple[str, str]]) -> None:
-    """Whether every listed file is there, and those that were ``odd`` have their hash by now."""
+    """Check that every listed file exists, and that the ``odd`` ones now match their hash."""
     for name, _ in _listed(manifest):
         if not _is_in(found, name):
             raise hub_client.HubError(f"{repo_id} lacks {name}, which its {MANIFEST} lists")
@@ -139,7 +139,7 @@ def _check(repo_id: str, found: Path, manifest: dict[str, Any], odd: list[tuple[
 
 
 def _same(out: Path, found: Path, files: list[str]) -> bool:
-    """Whether ``out`` holds exactly these files already."""
+    """Whether ``out`` already has exactly these files."""
     if not out.is_dir():
         return False
     have = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
@@ -147,7 +147,7 @@ def _same(out: Path, found: Path, files: list[str]) -> bool:
 
 
 def _copy(found: Path, files: list[str], out: Path) -> None:
-    """Copy the files from the cache to the new folder ``out``, whole or not at all."""
+    """Copy the files from the cache to the new folder ``out``, atomically."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out} exists and holds something else: give another --out")
     partial = out.with_name(out.name + ".partial")

@@ -1,4 +1,4 @@
-"""``push``: a run's adapter, with its card and its record, to a repository of the Hub."""
+"""``push``: send a run's adapter, with its card and its record, to a repository on the Hub."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push did, or with ``dry_run`` would do.
+    """The result of a push, or with ``dry_run`` its plan.
 
-    ``commit`` is None where the repository held all of it already. ``exists`` says whether the
-    repository did before, None where the Hub could not be asked. ``sizes`` are of all the files in
-    bytes; ``changed`` and ``deleted`` name what the commit changes.
+    ``commit`` is None if the repository was already up to date. ``exists`` says whether the
+    repository existed before, None if the Hub could not be reached. ``sizes`` has the bytes of all
+    files; ``changed`` and ``deleted`` name the files changed by the commit.
     """
 
     repo_id: str
@@ -63,26 +63,26 @@ def push(
     samples: bool = True,
     emit: Emit = lambda event: None,
 ) -> Pushed:
-    """Send an iteration of a run to the Hub, in one commit; what is there already is not sent.
+    """Send an iteration of a run to the Hub, in one commit; unchanged files are not sent.
 
-    The token is that of ``HF_TOKEN`` or of the login.
+    The token is taken from ``HF_TOKEN`` or from the login.
 
     Args:
         run: the run folder.
-        repo_id: ``user/name``; made if there is none.
-        formats: what to send, as ``star_mlx.export`` writes them; see ``folder.build``.
+        repo_id: ``user/name``; created if it does not exist.
+        formats: the formats to send, of ``star_mlx.export``; see ``folder.build``.
         iteration: a number, ``best`` or ``last``.
         private: whether a new repository is private.
-        revision: the branch, made if there is none; by default main.
+        revision: the branch, created if missing; by default main.
         pr: open a pull request instead of a commit to main.
-        dry_run: only say what would be sent.
-        dataset: send the kept rationales too, to the data set ``repo_id-rationales``.
+        dry_run: only return what would be sent.
+        dataset: also send the kept rationales, to the data set ``repo_id-rationales``.
         license_id: the license; by default the base's.
         samples: whether the card shows some dev problems with answers.
 
     Raises:
-        StarError: no such run or iteration, nothing known of the base's license, or the Hub
-            refuses, fails or cannot be reached: then the repository is as it was.
+        StarError: no such run or iteration, unknown license of the base, or the Hub refuses, fails
+            or cannot be reached; then the repository is unchanged.
     """
     _check(repo_id, revision, pr)
     from star_mlx.export.source import source
@@ -125,7 +125,7 @@ def _check(repo_id: str, revision: str | None, pr: bool) -> None:
 
 
 def _login(dry_run: bool) -> HfApi:
-    """The client, with the token of ``HF_TOKEN`` or of the login."""
+    """The client, with the token from ``HF_TOKEN`` or from the login."""
     from huggingface_hub import HfApi, get_token
 
     if get_token() is None and not dry_run:
@@ -136,7 +136,7 @@ def _login(dry_run: bool) -> HfApi:
 
 
 def _looked(api: HfApi, target: Target, private: bool, dry_run: bool) -> remote.State | None:
-    """What the repository holds; None where a dry run cannot ask."""
+    """The state of the repository; None if a dry run cannot get it."""
     try:
         with hub_client.writing(target.repo_id, target.revision, left="nothing was sent"):
             state = remote.look(api, target)
@@ -158,7 +158,7 @@ def _sent(
     private: bool,
     dry_run: bool,
 ) -> Pushed:
-    """Send a folder, or say what would be sent."""
+    """Send a folder, or return what would be sent."""
     files = files_of(place)
     sizes = {name: path.stat().st_size for name, path in files.items()}
     exists = None if state is None else state.exists

@@ -1,8 +1,8 @@
-"""A repository on the Hub: what is in it, and one commit that makes it what is wanted.
+"""A repository on the Hub: read its state, and bring it up to date with one commit.
 
-The client (huggingface_hub 2.4) repeats by itself, for up to 23 s a request, what looks up files
-and sends large ones, but neither the commit nor what creates a repository: those are repeated here.
-A commit whose answer was lost is recognized by what the repository then holds.
+The client (huggingface_hub 2.4) itself repeats requests that look up files or send large ones, for
+up to 23 s each, but neither the commit nor the creation of a repository: those are repeated here.
+A commit whose response was lost is recognized by the state of the repository afterwards.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 RepoType = Literal["model", "dataset"]
 WAITS = (1, 2, 4)  # seconds before the commit is tried again
-AS_IT_WAS = "the repository is as it was"
-RESUMES = f"{AS_IT_WAS}, and what has been sent is kept: push again to go on"
-UNSEEN = "whether the commit was made cannot be seen: push again, which makes no second one"
+AS_IT_WAS = "the repository is unchanged"
+RESUMES = f"{AS_IT_WAS}, and the data sent so far is kept: push again to continue"
+UNSEEN = "it is not known whether the commit was made: push again, which makes no second one"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a repository holds: by file, the hash it is known by there.
+    """The state of a repository: the hash of each file on the Hub.
 
-    ``commit`` is None where there is no repository (``exists`` false) or no such branch.
+    ``commit`` is None if there is no repository (``exists`` false) or no such branch.
     """
 
     exists: bool
@@ -45,7 +45,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a commit has to change."""
+    """The changes to commit."""
 
     add: tuple[str, ...]
     delete: tuple[str, ...]
@@ -56,7 +56,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to: a repository, a branch of it (None: main), or a pull request to it."""
+    """The target: a repository, a branch of it (None: main), or a pull request to it."""
 
     repo_id: str
     kind: RepoType = "model"
@@ -73,7 +73,7 @@ class Target:
 
 
 def look(api: HfApi, target: Target) -> State:
-    """What the repository holds now."""
+    """Read the current state of the repository."""
     from huggingface_hub import errors
     from huggingface_hub.hf_api import RepoFile
 
@@ -90,7 +90,9 @@ def look(api: HfApi, target: Target) -> State:
     except errors.GatedRepoError:
         raise
     except errors.RepositoryNotFoundError as error:
-        if hub_client.status_of(error) == 401:  # not "there is none", but "who are you?"
+        if (
+            hub_client.status_of(error) == 401
+        ):  # not authenticated, which does not mean that there is none
             raise
         return State(False)
     entries = api.list_repo_tree(**where, revision=info.sha, recursive=True)
@@ -103,8 +105,8 @@ def look(api: HfApi, target: Target) -> State:
 
 
 def changes(api: HfApi, target: Target, state: State, files: Mapping[str, Path]) -> Plan:
-    """What differs: files that are new or other, and those that an earlier push listed in its
-    manifest and this one has no more. What star-mlx did not send is left alone."""
+    """The differences: new or changed files, and files listed in the manifest of an earlier push
+    that are no longer wanted. Files that star-mlx did not send are left alone."""
     add = tuple(name for name, path in files.items() if not _same(state.hashes.get(name), path))
     gone: set[str] = set()
     if MANIFEST in add and MANIFEST in state.hashes:
@@ -115,7 +117,7 @@ def changes(api: HfApi, target: Target, state: State, files: Mapping[str, Path])
 
 
 def _same(known: str | None, path: Path) -> bool:
-    """Whether a file has the content that the Hub's hash stands for."""
+    """Whether a file has the content of the Hub's hash."""
     if known is None:
         return False
     if known.startswith("sha256:"):
@@ -124,7 +126,7 @@ def _same(known: str | None, path: Path) -> bool:
 
 
 def git_id(path: Path) -> str:
-    """As git names a file's content."""
+    """The id that git gives to a file's content."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -142,7 +144,7 @@ def _fetched(api: HfApi, target: Target, state: State, name: str) -> bytes:
 
 
 def refuse_public(target: Target, state: State) -> None:
-    """Refuse to send what should be private to a repository that is not.
+    """Refuse to send private files to a public repository.
 
     Raises:
         HubError: it is public.
@@ -155,7 +157,7 @@ def refuse_public(target: Target, state: State) -> None:
 
 
 def prepare(api: HfApi, target: Target, state: State, *, private: bool) -> None:
-    """Create the repository and the branch, where they are missing."""
+    """Create the repository and the branch if they are missing."""
     where: dict[str, Any] = {"repo_id": target.repo_id, "repo_type": target.kind}
     if not state.exists:
         create = {**where, "private": True if private else None, "exist_ok": True}
@@ -167,7 +169,7 @@ def prepare(api: HfApi, target: Target, state: State, *, private: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A commit, and its pull request where it is one; ``made`` is false where nothing differed."""
+    """A commit, and its pull request if there is one; ``made`` is false if nothing differed."""
 
     commit: str | None
     plan: Plan
@@ -183,9 +185,9 @@ def send(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
-    """Make the repository hold ``files``, in one commit or none.
+    """Bring the repository up to date with ``files``, in one commit or none.
 
-    Where another commit came in between, the difference is taken anew and sent once more.
+    If another commit came in between, the difference is computed and sent again.
 
     Raises:
         HubError: the Hub refuses, fails or cannot be reached; the text says what is left.
@@ -200,7 +202,7 @@ def send(
             plan = changes(api, target, state, files)
             if plan and target.pr and (known := _open_request(api, target, files, message)):
                 return Sent(None, plan, False, known)
-        if not plan:  # either nothing to do, or it was done although no answer came
+        if not plan:  # nothing to do, or already done although the response was lost
             return Sent(state.commit, first or plan, first is not None)
         first = first or plan
         with hub_client.writing(target.repo_id, target.revision, left=RESUMES):
@@ -222,14 +224,14 @@ def send(
 
 
 def _repeatable(error: Exception, target: Target) -> bool:
-    """Whether a commit may be tried again: a pull request only where none can have been opened."""
+    """Whether a commit may be repeated: a pull request only if none can have been opened."""
     return hub_client.passing(error) and (
         not target.pr or hub_client.status_of(error) in (408, 429)
     )
 
 
 def _operations(api: HfApi, target: Target, plan: Plan, files: Mapping[str, Path]) -> list[Any]:
-    """The commit's operations, with the large files sent already, as far as they were not."""
+    """The operations of the commit, after sending the large files that were not sent yet."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     additions = [CommitOperationAdd(name, files[name]) for name in plan.add]
@@ -247,7 +249,7 @@ def _operations(api: HfApi, target: Target, plan: Plan, files: Mapping[str, Path
 def _commit(
     api: HfApi, target: Target, state: State, operations: list[Any], message: str
 ) -> Sent | Exception:
-    """One attempt at the commit; what the Hub or the network made of it is returned."""
+    """Try to commit once, and return the result or the error of the Hub or the network."""
     from huggingface_hub import errors
 
     try:
@@ -268,7 +270,7 @@ def _commit(
 def _open_request(
     api: HfApi, target: Target, files: Mapping[str, Path], message: str
 ) -> str | None:
-    """The open pull request that holds these files already."""
+    """The open pull request that already has these files."""
     requests = api.get_repo_discussions(
         target.repo_id,
         repo_type=target.kind,

@@ -1,6 +1,6 @@
-"""How to load what is in a repository: the code of the card, which tests run.
+"""The code in a card that loads the model of a repository; it is run by tests.
 
-The code is in ``templates/``, and ``usage.md.j2`` is the part of the card that shows it.
+The code is in ``templates/``, and ``usage.md.j2`` is the section of the card with it.
 """
 
 from __future__ import annotations
@@ -15,27 +15,29 @@ from star_mlx.share.markdown import document
 
 
 def section(facts: Facts, repo_id: str, formats: Sequence[str], notes: Sequence[str]) -> str:
-    """The part of the card on how to load what is there; ``notes`` say what is not."""
+    """The section of the card on loading the model; ``notes`` say which formats are missing."""
     return document("usage.md.j2", **values(facts, repo_id, formats, notes))
 
 
 def mlx(facts: Facts, repo_id: str) -> str:
-    """Python that loads it with mlx-lm and asks it."""
+    """Python code that loads the model with mlx-lm and asks it."""
     return document("mlx.py.j2", **values(facts, repo_id))
 
 
 def peft(facts: Facts, repo_id: str) -> str:
-    """Python that loads it with PEFT and asks it."""
+    """Python code that loads the model with PEFT and asks it."""
     return document("peft.py.j2", **values(facts, repo_id))
 
 
 def values(
     facts: Facts, repo_id: str, formats: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the templates say, by name."""
+    """The values of the templates, by name."""
     how = facts.asking
     places = {f"{{choice {label}}}": text for label, text in how.posed.choices}
-    places["{question}"] = how.posed.text  # last, as it may hold what looks like another place
+    places["{question}"] = (
+        how.posed.text
+    )  # last, as it may contain text that looks like a placeholder
     return {
         "base": facts.base,
         "how": how,
@@ -51,13 +53,13 @@ def values(
 
 
 def _loads(base: BaseFacts) -> bool:
-    """Whether transformers can load the base as it is on the Hub."""
+    """Whether transformers can load the base from the Hub."""
     return base.id is not None and (base.bits or 16) >= 16
 
 
 def _llama_cpp(base: BaseFacts, formats: Sequence[str]) -> str | None:
-    """How llama.cpp gets the model, if it can load it: from the repository's ``gguf``, or from an
-    ``export`` of it, with or without the repository's ``gguf-lora``."""
+    """How to use the model with llama.cpp, if possible: from the repository's ``gguf``, or from an
+    ``export``, with or without the repository's ``gguf-lora``."""
     if "gguf" in formats:
         return "gguf"
     if base.architecture not in gguf_names.MODELS or "mlx" not in formats:

@@ -1,8 +1,8 @@
-"""Experiment trackers: what a run says of itself, kept where runs are compared.
+"""Experiment trackers: they log the metrics of runs to services where runs are compared.
 
-Each tracker is one file that implements ``tracker.Tracker``; adding one is that file and a line in
-``TRACKERS``. ``consumer.Trackers`` turns a run's events into their calls, and sees to it that none
-of them can stop a run.
+Each tracker is one file that implements ``tracker.Tracker``; to add one, write that file and a line
+in ``TRACKERS``. ``consumer.Trackers`` turns a run's events into calls of the trackers, none of
+which can stop a run.
 
 May import ``store``, ``events`` and what is below them.
 """
@@ -31,7 +31,7 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
     "tensorboard": TensorboardTracker,
     "mlflow": MlflowTracker,
 }
-NONE = "none"  # the name that stands for no tracker
+NONE = "none"  # the name for no tracker
 
 
 class TrackerError(StarError):
@@ -39,7 +39,7 @@ class TrackerError(StarError):
 
 
 def chosen(values: Sequence[str]) -> tuple[str, ...]:
-    """The trackers that ``values`` name, each value one or several separated by commas.
+    """The trackers named by ``values``, each one name or several separated by commas.
 
     Raises:
         TrackerError: an unknown name, ``none`` beside others, or a package that is not installed.
@@ -53,7 +53,7 @@ def chosen(values: Sequence[str]) -> tuple[str, ...]:
             known = ", ".join((*TRACKERS, NONE))
             raise TrackerError(f"--track {name}: there is no such tracker{hint}; there are {known}")
     if NONE in names and len(names) > 1:
-        raise TrackerError(f"--track {','.join(names)}: none goes with no other tracker")
+        raise TrackerError(f"--track {','.join(names)}: give none alone, without another tracker")
     for name in names:
         if name != NONE and not _installed(name):
             raise TrackerError(
@@ -63,17 +63,18 @@ def chosen(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def open_trackers(names: Sequence[str], folder: Path, emit: Emit) -> Trackers:
-    """Trackers of the run in ``folder``, called with its events, which they hand on to ``emit``.
+    """Open trackers for the run in ``folder``. They are called with its events, and pass them on to
+    ``emit``.
 
     Nothing is written before the run has started.
 
     Raises:
-        RunError: what earlier trackers left in the folder cannot be read.
+        RunError: the trackers' file in the folder cannot be read.
     """
     return Trackers({name: TRACKERS[name] for name in names}, folder, emit)
 
 
 def _installed(package: str) -> bool:
-    """Whether it can be imported; a mere folder of that name, such as wandb leaves, is none."""
+    """Whether it can be imported. A folder with that name, such as wandb makes, does not count."""
     spec = importlib.util.find_spec(package)
     return spec is not None and spec.origin is not None

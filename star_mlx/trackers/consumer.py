@@ -1,4 +1,4 @@
-"""Events -> trackers, none of which can stop a run."""
+"""Pass a run's events to the trackers, none of which can stop the run."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from star_mlx.trackers import flat, kept
 from star_mlx.trackers.tracker import SampleRow, Steps, Tracked, Tracker
 from star_mlx.types import Phase
 
-EVERY = 5.0  # seconds between two deliveries of optimizer steps, at most
-MANY = 300  # optimizer steps that are delivered at once, at most
-SAMPLES = 100  # attempts shown of an iteration, at most
+EVERY = 5.0  # maximum seconds between two deliveries of optimizer steps
+MANY = 300  # maximum optimizer steps in a delivery
+SAMPLES = 100  # maximum attempts of an iteration to log
 
 
 class Trackers:
-    """Called with a run's events: hands each on to ``emit`` and tells the trackers what it means.
+    """Called with a run's events: passes each on to ``emit``, and logs it to the trackers.
 
-    A tracker that raises is left out from then on, with one warning through ``emit``. How far each
-    one was told is kept in the run folder, so that a resumed run goes on there.
+    A tracker that raises is left out from then on, with one warning through ``emit``. The run
+    folder records what was logged to each, so that a resumed run continues there.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Trackers:
         self._steps: list[tuple[int, Mapping[str, float]]] = []  # not delivered yet
         self._delivered = clock()
         self._phase: Phase = "evaluate"
-        self._last: Progress | None = None  # the optimizer step before, of this training
+        self._last: Progress | None = None  # the previous optimizer step of this training
         self._samples: dict[int, list[SampleRow]] = {}
 
     def __enter__(self) -> Trackers:
@@ -67,7 +67,9 @@ class Trackers:
         self._finish(done=kind is None)
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, RunFinished):  # it stays the last event: what fails is said before
+        if isinstance(
+            event, RunFinished
+        ):  # it stays the last event: failures are reported before it
             self._finish(done=True)
         self._emit(event)
         if isinstance(event, RunStarted):
@@ -114,7 +116,7 @@ class Trackers:
             self._deliver()
 
     def _before(self, iteration: int) -> int:
-        """The optimizer steps of all iterations before."""
+        """The optimizer steps of all earlier iterations."""
         return sum(steps for number, steps in self._trained.items() if number < iteration)
 
     def _deliver(self) -> None:
@@ -123,8 +125,8 @@ class Trackers:
             self._tell(name, partial(self._training, name, steps))
 
     def _training(self, name: str, steps: Steps) -> None:
-        """Tell of the steps that were not told of before: a training that was cut off is done
-        again from its beginning, and comes to the same."""
+        """Log the steps that were not logged before: an interrupted training is repeated from its
+        beginning, with the same results."""
         if new := [row for row in steps if row[0] > self._kept[name]["step"]]:
             self._open[name].steps(new)
             self._kept[name]["step"] = new[-1][0]
@@ -140,7 +142,7 @@ class Trackers:
                 self._tell(name, partial(self._finished, name, line, rows))
 
     def _finished(self, name: str, line: Metrics, rows: Sequence[SampleRow]) -> None:
-        """Tell of a finished iteration; also of its training, where that was not seen."""
+        """Log a finished iteration, and its training if that was not logged."""
         tracker, number = self._open[name], line.iteration
         if self._kept[name]["step"] < self._before(number + 1):
             self._training(name, self._stored(number))
@@ -154,7 +156,7 @@ class Trackers:
         kept.write(self._folder, self._kept)
 
     def _stored(self, iteration: int) -> Steps:
-        """The optimizer steps of an iteration as the run folder has them."""
+        """The optimizer steps of an iteration, from the run folder."""
         before = self._before(iteration)
         steps = reading.read(self._folder).steps(iteration)
         return [
@@ -175,16 +177,18 @@ class Trackers:
         try:
             with _quiet():
                 call()
-        except Exception as error:  # libraries and networks fail in any way; a run outlives them
+        except (
+            Exception
+        ) as error:  # libraries and networks can raise anything, which must not stop a run
             tracker = self._open.pop(name)
-            with _quiet(), suppress(Exception):  # it failed already: it is only let go of
+            with _quiet(), suppress(Exception):  # it has failed already, and is only closed
                 tracker.finish(False)
             text = " ".join(harmless(str(error)).split())[:300] or type(error).__name__
             self._emit(Notice("warning", f"{name} failed and is left out from here on: {text}"))
 
 
 class _Nowhere(io.TextIOBase):
-    """Takes what a library prints. It is never closed: a library may hold on to it."""
+    """Discards the output of a library. It is never closed, because a library may keep it."""
 
     encoding = "utf-8"
 
@@ -197,7 +201,7 @@ _NOWHERE = _Nowhere()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Standard output may be JSON lines and the terminal a live screen: libraries print nowhere."""
+    """Discard the output of libraries: standard output may be JSON, and the terminal a screen."""
     with redirect_stdout(_NOWHERE), redirect_stderr(_NOWHERE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # their makers' business
+        warnings.simplefilter("ignore", DeprecationWarning)  # not for users
         yield

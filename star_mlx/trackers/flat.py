@@ -1,4 +1,4 @@
-"""A run's events, flat and fit for a tracker: numbers and settings by path, rows of samples."""
+"""A run's events in the flat form of trackers: numbers and settings by path, rows of samples."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from star_mlx.trackers.tracker import SampleRow
 from star_mlx.types import Phase
 
 COLUMNS = ("pass", "id", "question", "completion", "answer", "gold", "verdict")
-CUT = 2000  # characters of a text that are shown
+CUT = 2000  # maximum characters of a text
 PASSES: dict[Phase, str] = {"generate": "direct", "rationalize": "hinted", "evaluate": "dev"}
 
 
 def numbers(line: Mapping[str, Any]) -> dict[str, float]:
-    """Every number of a metrics line by its path, such as ``eval/accuracy``; words are left out.
+    """Every number of a metrics line by its path, such as ``eval/accuracy``; text is left out.
 
-    An interval is ``ci95_low`` and ``ci95_high``, a class its accuracy: ``eval/by_class/3``.
+    An interval becomes ``ci95_low`` and ``ci95_high``, a class its accuracy: ``eval/by_class/3``.
     """
     rest = {key: value for key, value in line.items() if key != "iteration"}
     return dict(_numbers(rest, ()))
@@ -52,13 +52,13 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def clean(key: object) -> str:
-    """A part of a path that every tracker takes: letters, digits, ``_``, ``-``, dots, blanks."""
+    """A part of a path that every tracker accepts: letters, digits, ``_``, ``-``, dots, blanks."""
     text = re.sub(r"[^\w.\- ]", "_", str(key))[:80].strip()
     return text if text.strip(".") else "_"
 
 
 def sample(event: Sampled, phase: Phase) -> SampleRow:
-    """A row of ``COLUMNS``; ``phase`` is the one the attempt was made in."""
+    """A row of ``COLUMNS``; ``phase`` is the phase of the attempt."""
     attempt = event.attempt
     answer = attempt["answer"]
     verdict = "no answer" if answer is None else "right" if attempt["correct"] else "wrong"
@@ -67,5 +67,5 @@ def sample(event: Sampled, phase: Phase) -> SampleRow:
 
 
 def shown(text: str) -> str:
-    """A text as data: nothing in it that steers a terminal, and no longer than ``CUT``."""
+    """A text without control characters, cut to ``CUT``."""
     return harmless(text if len(text) <= CUT else text[: CUT - 1] + "…")

@@ -1,4 +1,4 @@
-"""``RUN/trackers.json``: which run each tracker has for this one, and what it was told already."""
+"""``RUN/trackers.json``: the run of each tracker for this one, and what was logged to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kept = dict[str, dict[str, Any]]  # by the tracker's name
 
 
 def read(run: Path) -> Kept:
-    """What is kept of a run; empty where nothing is.
+    """Read the file of a run; empty if there is none.
 
     Raises:
         RunError: the file is damaged.
@@ -27,7 +27,7 @@ def read(run: Path) -> Kept:
         return {name: {"iteration": -1, "step": 0, **entry} for name, entry in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         raise RunError(
-            f"{path} cannot be read: it is damaged. Without it the trackers begin new runs"
+            f"{path} cannot be read or is damaged: delete it to have the trackers begin new runs"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""MLflow: the server MLFLOW_TRACKING_URI names, else a SQLite database beside the runs."""
+"""MLflow: the server of MLFLOW_TRACKING_URI, else a SQLite database beside the runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from star_mlx.store import names
 from star_mlx.trackers import flat
 from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
-DEFAULTS = {  # for what the user has not set
+DEFAULTS = {  # for variables that the user has not set
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; a server that is away shall not hold up a run
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; an unreachable server must not delay a run
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
-BATCH = 1000  # metrics a request, at most
-PARAMS = 100  # parameters a request, at most
-LENGTH = 500  # characters of a parameter's value
+BATCH = 1000  # maximum metrics per request
+PARAMS = 100  # maximum parameters per request
+LENGTH = 500  # maximum characters of a parameter's value
 
 
 class MlflowTracker:
@@ -69,7 +69,7 @@ class MlflowTracker:
         self._client.set_terminated(self._id, "FINISHED" if done else "KILLED")
 
     def _experiment(self, home: Path) -> str:
-        """The experiment's id; where the database is ours its artifacts lie beside it."""
+        """The experiment's id; if the database is ours, its artifacts are beside it."""
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if found := self._client.get_experiment_by_name(name):
             return found.experiment_id

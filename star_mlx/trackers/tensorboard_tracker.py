@@ -21,12 +21,14 @@ class TensorboardTracker:
 
         folder = run.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
-        number = len(list(folder.glob("events.out.tfevents.*")))  # files are read by their names
+        number = len(
+            list(folder.glob("events.out.tfevents.*"))
+        )  # files are read in the order of their names
         name = f"events.out.tfevents.{int(time.time()):010d}.{number:04d}"
         self._writer = RecordWriter(open(folder / name, "xb"))  # noqa: SIM115 (until finish)
         self._event(file_version="brain.Event:2")
         again = run.kept["iteration"] >= 0 or run.kept["step"] > 0
-        # what was written after the last step that counts is read no more
+        # events after the last step that counts are ignored
         self._event(
             step=run.kept["step"] + 1 if again else 0,
             session_log=SessionLog(status=SessionLog.START),
@@ -52,7 +54,7 @@ class TensorboardTracker:
         self._writer.flush()
 
     def artifact(self, iteration: int, folder: Path) -> None:
-        """TensorBoard has none."""
+        """TensorBoard has no artifacts."""
 
     def finish(self, done: bool) -> None:
         self._writer.close()
@@ -64,7 +66,7 @@ class TensorboardTracker:
         self._event(step=step, summary=Summary(value=found))
 
     def _text(self, tag: str, step: int, text: str) -> None:
-        """A text as it stands: TensorBoard reads Markdown, in which indented lines are code."""
+        """A text, unchanged: TensorBoard reads Markdown, in which indented lines are code."""
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.compat.proto.tensor_pb2 import TensorProto
         from tensorboard.plugins.text.metadata import create_summary_metadata

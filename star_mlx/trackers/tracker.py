@@ -1,4 +1,4 @@
-"""What a tracker is given, and what it does with it."""
+"""The interface of a tracker: the data it gets, and its methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-PROJECT = "star-mlx"  # what runs are filed under, where the tracker's own settings name no other
+PROJECT = "star-mlx"  # the project of runs, unless the tracker's own settings name another
 
 Steps = Sequence[tuple[int, Mapping[str, float]]]  # optimizer step of the whole run, its numbers
 SampleRow = tuple[str, ...]  # a sample, by ``flat.COLUMNS``
@@ -15,11 +15,11 @@ SampleRow = tuple[str, ...]  # a sample, by ``flat.COLUMNS``
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A run as a tracker is shown it.
+    """The data of a run for a tracker.
 
-    ``kept`` is the tracker's own, saved with the run and given back when the run is resumed:
-    whatever names the tracker's run goes there. The last ``iteration`` (-1: none) and the last
-    ``step`` reported stand in it already.
+    ``kept`` belongs to the tracker; it is saved with the run and given back when the run is
+    resumed, and should hold the identity of the tracker's run. The last reported ``iteration``
+    (-1: none) and ``step`` are already in it.
     """
 
     folder: Path
@@ -28,25 +28,25 @@ class Tracked:
 
 
 class Tracker(Protocol):
-    """A consumer of a run. It may raise anything: it is then left out, and the run goes on.
+    """A service that logs a run. If it raises any exception, it is left out, and the run goes on.
 
-    Iterations come in order, and so do steps; neither comes twice, also over resumptions.
+    Iterations come in order, and so do steps; neither comes twice, even if the run is resumed.
     """
 
     def start(self, run: Tracked) -> None:
-        """Begin the tracker's run, or go on with it where ``run.kept`` names one."""
+        """Begin the tracker's run, or resume the one in ``run.kept``."""
 
     def metrics(self, iteration: int, values: Mapping[str, float]) -> None:
         """The numbers of a finished iteration, by their paths."""
 
     def steps(self, steps: Steps) -> None:
-        """Optimizer steps that were taken since the last call."""
+        """The optimizer steps since the last call."""
 
     def samples(self, iteration: int, rows: Sequence[SampleRow]) -> None:
-        """Attempts of an iteration, fit to be shown."""
+        """Attempts of an iteration, ready for display."""
 
     def artifact(self, iteration: int, folder: Path) -> None:
         """The adapter of a finished iteration."""
 
     def finish(self, done: bool) -> None:
-        """No more will come; ``done`` is False where the run was interrupted or failed."""
+        """End the tracker's run; ``done`` is False if the run was interrupted or failed."""

@@ -1,4 +1,4 @@
-"""trackio: a local database, or a Space where TRACKIO_SPACE_ID names one."""
+"""trackio: a local database, or the Space of TRACKIO_SPACE_ID if that is set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from star_mlx.trackers.tracker import PROJECT, SampleRow, Steps, Tracked
 
 
 class TrackioTracker:
-    """A trackio run. ``kept`` has its ``name``, unique also beside runs of other folders."""
+    """A trackio run. ``kept`` has its ``name``, which is unique among runs of all folders."""
 
     def start(self, run: Tracked) -> None:
         import trackio
@@ -46,4 +46,4 @@ class TrackioTracker:
     def finish(self, done: bool) -> None:
         import trackio
 
-        trackio.finish()  # the run's own method would leave it to be finished again at exit
+        trackio.finish()  # after the run's own method it would be finished again at exit

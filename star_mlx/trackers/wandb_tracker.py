@@ -1,4 +1,4 @@
-"""Weights & Biases: sent to its server, or with WANDB_MODE=offline kept in the run folder."""
+"""Weights & Biases: its server, or files in the run folder with WANDB_MODE=offline."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ AXIS = {"metrics": "iteration", "steps": "step/number"}
 
 
 class WandbTracker:
-    """A wandb run. ``kept`` has its ``id`` and the ``rows`` of history it was given: a row's number
-    goes on over resumptions, so that rows of one run never share one."""
+    """A wandb run. ``kept`` has its ``id`` and the number of ``rows`` of history: the numbers
+    continue when the run is resumed, so that no two rows of a run share one."""
 
     def start(self, run: Tracked) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -72,18 +72,18 @@ class WandbTracker:
 
 
 def _settings() -> Any:
-    """Silent, and without what wandb takes from the folder it was started in, unless asked for."""
+    """Silent, and without the metadata wandb takes from the working folder, unless asked for."""
     import wandb
 
     chosen: dict[str, Any] = {"silent": True, "console": "off"}
     own = {
         "disable_git": True,
         "disable_code": True,
-        "init_timeout": 30.0,  # seconds; a server that is away shall not hold up a run
+        "init_timeout": 30.0,  # seconds; an unreachable server must not delay a run
         "finish_timeout": 300.0,
         "finish_timeout_raises": True,
     }
-    if "WANDB_MODE" in os.environ:  # wandb itself reads it once a process
+    if "WANDB_MODE" in os.environ:  # wandb itself reads it once per process
         chosen["mode"] = os.environ["WANDB_MODE"]
     chosen |= {k: v for k, v in own.items() if f"WANDB_{k.upper()}" not in os.environ}
     return wandb.Settings(**chosen)

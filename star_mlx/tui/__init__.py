@@ -1,4 +1,4 @@
-"""Events -> what a person sees: a live screen, plain lines, or JSON lines.
+"""Display the events of a run: a live screen, plain lines, or JSON lines.
 
 Every screen is a context manager that is called with each event.
 
@@ -38,23 +38,23 @@ __all__ = [
 
 
 def screen(*, json: bool = False, plain: bool = False) -> LiveScreen | PlainScreen | JsonScreen:
-    """The screen for standard output: JSON if asked for, live where a terminal can show it."""
+    """The screen for standard output: JSON if requested, live if the terminal supports it."""
     if json:
         return JsonScreen(sys.stdout)
     return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(Console())
 
 
 def watching(*, plain: bool = False) -> LiveScreen | PlainScreen:
-    """The screen of one who looks on, by its ``show``: it has all the time there is to draw."""
+    """The screen for watching a run with ``show``. It may use all the time for drawing."""
     return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(Console(), share=1.0)
 
 
 def show_once(state: RunState, *, plain: bool = False) -> None:
-    """Print how a run stands to standard output."""
+    """Print the current state of a run to standard output."""
     bare = plain or _bare()
     once(state, plain_console(sys.stdout) if bare else Console(highlight=False))
 
 
 def _bare() -> bool:
-    """Whether standard output is no terminal that can be drawn on."""
+    """Whether standard output is not a terminal that supports drawing."""
     return not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown")

@@ -1,4 +1,4 @@
-"""The live screen: what a run is doing, drawn in place."""
+"""The live screen: the current state of a run, updated in place."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from star_mlx.tui.tables import (
     summary,
 )
 
-REFRESH = 0.25  # seconds between two drawings, at least
-SHARE = 0.006  # of the time may go into drawing
-SAMPLE = 6  # lines the attempt shown has at least, where the terminal allows
-ROTATE = 5.0  # seconds a sample is shown while no new one comes
+REFRESH = 0.25  # minimum seconds between two drawings
+SHARE = 0.006  # maximum share of the time for drawing
+SAMPLE = 6  # minimum lines of the shown attempt, if the terminal allows
+ROTATE = 5.0  # seconds for which a sample is shown if no new one comes
 
 
 class LiveScreen:
-    """A run on a terminal, and its table left behind when it ends.
+    """Shows a run on a terminal, and leaves its table there at the end.
 
-    It draws only when it is told something, an event or a state, in the caller's thread, so it
-    never runs beside the model. ``share`` of the time at most goes into drawing.
+    It draws only when it receives an event or a state, in the caller's thread, so it never runs in
+    parallel to the model. Drawing takes at most ``share`` of the time.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class LiveScreen:
         self.show(self._state)
 
     def show(self, state: RunState) -> None:
-        """Draw a state, where it is time to."""
+        """Draw a state if enough time has passed."""
         self._state, now = state, self._clock()
         if state.samples and state.samples[-1] is not self._newest:
             if state.samples[-1] != self._newest:
@@ -109,7 +109,7 @@ class LiveScreen:
         self._next = now + max(REFRESH, cost / self._share)
 
 
-Drawn = tuple[list[RenderableType], int]  # and how many lines that are
+Drawn = tuple[list[RenderableType], int]  # and the number of lines
 
 
 def draw(
@@ -120,12 +120,12 @@ def draw(
     since_sample: float = 0.0,
     tables: Callable[[Sequence[Metrics], int, int], Drawn] | None = None,
 ) -> RenderableType:
-    """The whole screen, ``height`` lines at most.
+    """The whole screen, at most ``height`` lines.
 
     Args:
-        seconds: how long the run has been going on.
+        seconds: the time since the run started.
         since_sample: seconds since the newest sample came; older ones are shown in turn.
-        tables: what draws the iterations.
+        tables: the function that draws the iterations.
     """
     above: list[RenderableType] = [*_header(state, width, seconds), Text()]
     below = [Text(), *_progress(state, width), *_idle(state, width)]
@@ -147,7 +147,7 @@ def draw(
 
 
 class _Tables:
-    """``_iterations``, done again only once these or the room has changed: tables take the most."""
+    """``_iterations``, cached until the iterations or the room change, as tables take most time."""
 
     def __init__(self) -> None:
         self._of: tuple[Any, ...] = ()
@@ -161,7 +161,7 @@ class _Tables:
 
 
 class _Once:
-    """What is rendered once for a width."""
+    """Renders a part once for each width."""
 
     def __init__(self, what: RenderableType) -> None:
         self._what, self._width = what, 0
@@ -208,8 +208,8 @@ def _iterations(metrics: Sequence[Metrics], width: int, room: int) -> Drawn:
 
 
 def _sparks(metrics: Sequence[Metrics]) -> list[RenderableType]:
-    """What was kept and the dev accuracy over the iterations, one character each; where there are
-    two or more to see."""
+    """The yield and the dev accuracy over the iterations, one character each, if there are at least
+    two."""
     shares: list[float | None] = []
     for line in metrics:
         problems, size = line.problems, line.examples
@@ -224,7 +224,7 @@ def _sparks(metrics: Sequence[Metrics]) -> list[RenderableType]:
 
 
 def _progress(state: RunState, width: int) -> list[RenderableType]:
-    """How far the phase is, with what is left of it and of the run; its rates, and memory."""
+    """The progress of the phase, the time left of it and of the run, its rates, and memory."""
     at = state.at
     if at is None:
         return [Text("finished" if state.finished else "...")]
@@ -268,7 +268,7 @@ def _notice(notice: Notice, width: int) -> Text:
 
 
 def _sample(sample: Sampled, width: int, height: int) -> Panel:
-    """An attempt: the question, the rationale and answer, the verdict. Nothing is markup."""
+    """An attempt: the question, the rationale and answer, the verdict; never read as markup."""
     attempt = sample.attempt
     answer, gold = attempt.get("answer"), harmless(sample.gold)
     style = BAD
@@ -284,7 +284,7 @@ def _sample(sample: Sampled, width: int, height: int) -> Panel:
     body = Text(harmless(sample.question), style="bold")
     body.append("\n" + harmless(str(attempt.get("completion", ""))), style="not bold")
     lines = list(body.wrap(Console(width=width), max(1, width - 4)))
-    if len(lines) > height - 2 > 2:  # how it begins and, above all, how it ends
+    if len(lines) > height - 2 > 2:  # its beginning and, more important, its end
         lines = [lines[0], Text("..."), *lines[4 - height :]]
     shown = Text("\n").join(lines[: height - 2])
     return Panel(

@@ -1,6 +1,6 @@
 """A run in a notebook: one display that is updated in place, and a run's table as HTML.
 
-It needs IPython, which every notebook has loaded, and no widgets.
+It needs IPython, which is loaded in every notebook, and no widgets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from star_mlx.tui.plain import as_text, progress_text, started
 from star_mlx.tui.tables import iteration_table, remarks
 
 EVERY = 0.5  # seconds between two updates for progress alone
-WIDTH = 160  # characters that a table may take
+WIDTH = 160  # maximum width of a table, in characters
 NOTICES = 3  # the latest ones are shown
 
 
@@ -33,7 +33,7 @@ def in_notebook() -> bool:
 
 
 class NotebookScreen:
-    """A context manager that is called with each event, and draws in the output of the cell."""
+    """A context manager that is called with each event and draws in the output of the cell."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = RunState()
@@ -83,7 +83,7 @@ class NotebookScreen:
 
 
 def as_html(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -> str:
-    """A run as HTML: its title, the table of yields, what the comparisons say, and more lines."""
+    """A run as HTML: its title, the table of yields, the comparisons in words, and more lines."""
     parts = [f"<p><strong>{_safe(title)}</strong></p>"] if title else []
     if metrics:
         table, _ = iteration_table(metrics, WIDTH)

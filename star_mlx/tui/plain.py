@@ -1,4 +1,4 @@
-"""The screens for what is no terminal: plain lines, and JSON lines."""
+"""The screens for output that is not a terminal: plain lines, and JSON lines."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ WIDTH = 100  # of the table at the end
 
 
 class PlainScreen:
-    """A line a phase, a line an iteration, now and then one on the progress, no ANSI codes.
+    """One line per phase and per iteration, and sometimes one on progress, without ANSI codes.
 
-    Progress within a phase is told after 10 s and a tenth of it more, or after a minute.
+    Progress within a phase is printed after 10 s and another tenth of it, or after a minute.
     """
 
     def __init__(self, file: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,7 +58,7 @@ class PlainScreen:
             print(line, file=self._file, flush=True)
 
     def show(self, state: RunState) -> None:
-        """Tell what is new in a state."""
+        """Print what is new in a state."""
         for event in changes(self._state, state):
             self(event)
         self._state.idle = state.idle
@@ -100,7 +100,7 @@ class PlainScreen:
 
 
 class JsonScreen:
-    """A JSON object a line, one for each event (``Event.to_json``)."""
+    """One JSON object per line, for each event (``Event.to_json``)."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -116,7 +116,7 @@ class JsonScreen:
 
 
 def plain_console(file: IO[str]) -> Console:
-    """A console that writes no codes, whatever the environment says."""
+    """A console that writes no ANSI codes, regardless of the environment."""
     return Console(
         file=file, width=WIDTH, no_color=True, highlight=False, force_terminal=False,
         force_jupyter=False,
@@ -124,7 +124,7 @@ def plain_console(file: IO[str]) -> Console:
 
 
 def as_text(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -> str:
-    """A run as text: its title, the table of yields, what the comparisons say, and more lines."""
+    """A run as text: its title, the table of yields, the comparisons in words, and more lines."""
     file = io.StringIO()
     if metrics:
         plain_console(file).print(summary(metrics, WIDTH))
@@ -134,7 +134,7 @@ def as_text(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -
 
 
 def once(state: RunState, console: Console) -> None:
-    """Print how a run stands: what it is, its iterations, what it is at."""
+    """Print a run: its title, its iterations, and its current state."""
     lines = started(RunStarted(state.run, state.recipe, state.model))
     console.print(Text("\n".join(lines)), soft_wrap=True)
     console.print()
@@ -180,7 +180,7 @@ def progress_text(state: RunState, at: Progress) -> str:
 
 
 def rates(at: Progress) -> list[str]:
-    """What a phase does in a second, and the loss of its last step."""
+    """The rates of a phase per second, and the loss of its last step."""
     parts = []
     if speed := rate(at.done, at.seconds):
         parts.append(f"{speed} {_unit(at)}/s")
@@ -192,7 +192,7 @@ def rates(at: Progress) -> list[str]:
 
 
 def memory(state: RunState) -> list[str]:
-    """``["memory 412 MB, peak 530 MB"]``; empty where nothing is known."""
+    """``["memory 412 MB, peak 530 MB"]``; empty if unknown."""
     if not state.peak:
         return []
     now = f"memory {_bytes(state.held)}, " if state.held else "memory "
@@ -208,7 +208,7 @@ def _unit(at: Progress) -> str:
 
 
 def iteration_line(line: Metrics, metrics: Sequence[Metrics] = ()) -> str:
-    """An iteration in a line; ``metrics`` has those before it."""
+    """An iteration in one line; ``metrics`` has those before it."""
     before = [other for other in metrics if other.iteration < line.iteration]
     parts = []
     if line.problems is not None:

@@ -1,4 +1,4 @@
-"""How far a single piece of work is: a bar on a terminal, on standard error; elsewhere one line."""
+"""The progress of a single task on standard error: a bar on a terminal, otherwise one line."""
 
 from __future__ import annotations
 

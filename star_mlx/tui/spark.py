@@ -11,18 +11,18 @@ from star_mlx.formatting import percent
 from star_mlx.tui.colours import GOOD
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII = "_.-=+*%#"  # for a console that is not UTF-8
+ASCII = "_.-=+*%#"  # for a console without UTF-8
 
 
 def bars(values: Sequence[float | None], levels: str = BLOCKS) -> str:
-    """A character a value, on a scale from 0 to 1, or to the largest; a blank for None."""
+    """One character per value, on a scale from 0 to 1, or to the largest; a blank for None."""
     most = max([1.0, *(value for value in values if value is not None)])
     top = len(levels) - 1
     return "".join(" " if v is None else levels[round(top * max(0.0, v) / most)] for v in values)
 
 
 class Spark:
-    """``"dev    ▂▅██  44.8% -> 99.6%"``: the latest values that there is room for."""
+    """``"dev    ▂▅██  44.8% -> 99.6%"``: the latest values that fit."""
 
     def __init__(self, name: str, values: Sequence[float | None], of: str, digits: int) -> None:
         self._name, self._values = name, values

@@ -1,4 +1,4 @@
-"""Lines of ``metrics.jsonl`` -> tables."""
+"""Tables of the lines of ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Heads = Literal["long", "short", "few"]
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How roomy an iteration table is: how much of the accuracy by class is in it, how long its
-    headers are (with ``few`` it has only what matters most), blanks beside a column."""
+    headers are (with ``few`` it has only the most important), blanks beside a column."""
 
     classes: Classes
     heads: Heads
@@ -60,21 +60,21 @@ FEW = ("kept", "dev", "change")
 
 
 def summary(metrics: Sequence[Metrics], width: int) -> RenderableType:
-    """The iteration table, with a second one by class where a line has no room for intervals, and
-    under it what the comparisons say."""
+    """The iteration table, a second one by class if a line has no room for intervals, and the
+    comparisons in words."""
     said = [Text(line) for line in remarks(metrics)]
     if said:
         said.insert(0, Text())
     table, form = iteration_table(metrics, width)
     if not classes_of(metrics) or form.classes == "intervals":
         return Group(table, *said)
-    if form.classes == "percent":  # the second one has it all
+    if form.classes == "percent":  # the second one has the intervals
         table, _ = iteration_table(metrics, width, classes=False)
     return Group(table, Text(), class_table(metrics, width), *said)
 
 
 def remarks(metrics: Sequence[Metrics]) -> list[str]:
-    """In words: the base without examples, the best iteration, and how the last one compares."""
+    """In words: the base without examples, the best iteration, the comparisons of the last one."""
     lines = []
     for line in metrics:
         if line.zero_shot:
@@ -97,7 +97,7 @@ def remarks(metrics: Sequence[Metrics]) -> list[str]:
 def iteration_table(
     metrics: Sequence[Metrics], width: int, *, last: int | None = None, classes: bool = True
 ) -> tuple[Table, Layout]:
-    """The roomiest table that is no wider than ``width``, of the ``last`` iterations or of all."""
+    """The roomiest table that fits in ``width``, of the ``last`` iterations or of all."""
     for form in FORMS:
         if not classes and form.classes != "none":
             continue
@@ -108,7 +108,7 @@ def iteration_table(
 
 
 def summary_table(metrics: Sequence[Metrics], form: Layout, *, last: int | None = None) -> Table:
-    """One row an iteration, of the ``last`` ones or of all."""
+    """One row per iteration, of the ``last`` ones or of all."""
     table = _table(space=form.space)
     table.add_column("iter", justify="right", style="bold")
     names = FEW if form.heads == "few" else tuple(COLUMNS)
@@ -132,7 +132,7 @@ def summary_table(metrics: Sequence[Metrics], form: Layout, *, last: int | None 
 
 
 def class_table(metrics: Sequence[Metrics], width: int) -> Table:
-    """Dev accuracy by class with its 95% interval: classes across, or down where that is wide."""
+    """Dev accuracy by class with its 95% interval: classes across, or down if that is too wide."""
     lines = [line for line in metrics if line.dev]
     names = classes_of(lines)
     title = f"dev accuracy by {_classes_are(lines)}, % [95% interval]"
@@ -154,7 +154,7 @@ def _classes_are(lines: Sequence[Metrics]) -> str:
 
 
 def _classes_down(lines: Sequence[Metrics], names: Sequence[str], width: int, title: str) -> Table:
-    """A row a class, for the latest iterations that there is room for."""
+    """One row per class, for the latest iterations that fit."""
     longest = max((len(harmless(name)) for name in names), default=5)
     room = max(1, (width - min(longest, width // 2) - 2) // 13)
     down = _table(title)
@@ -174,7 +174,7 @@ def classes_of(metrics: Sequence[Metrics]) -> list[str]:
 
 
 def class_cell(entry: ClassCounts | None, ends: bool) -> str:
-    """``"98 [93-99]"``, or without the interval's ends ``"98"``."""
+    """``"98 [93-99]"``, or ``"98"`` without the interval."""
     return _share(entry.correct, entry.n, ends) if entry and entry.n else ""
 
 
@@ -190,8 +190,8 @@ def measured(entry: Measured | None) -> str:
 
 
 def change(before: Sequence[Metrics], line: Metrics) -> str:
-    """Dev accuracy against the best of the iterations before, in points: ``"+3.2"``; empty where
-    there is nothing to compare."""
+    """Dev accuracy minus the best of the iterations before, in points: ``"+3.2"``; empty if there
+    is nothing to compare."""
     earlier = [other.dev.accuracy for other in before if other.dev]
     if line.dev is None or not earlier:
         return ""
@@ -200,15 +200,15 @@ def change(before: Sequence[Metrics], line: Metrics) -> str:
 
 
 def loss(line: Metrics) -> str:
-    """The loss over the last tenth of the steps, in nats a token; empty where none was taken."""
+    """The loss over the last tenth of the steps, in nats per token; empty if there were none."""
     value = line.train.last_loss if line.train else None
     return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def fits(table: Table, width: int) -> bool:
-    """Whether a table of plain cells needs no more columns than that.
+    """Whether a table of plain cells fits in ``width``.
 
-    As ``Console.measure`` has it, but some twenty times as fast: it is asked at every drawing.
+    The same as ``Console.measure``, but about twenty times as fast: it is called at every drawing.
     """
     lines = ([str(column.header), *map(str, column.cells)] for column in table.columns)
     widths = (max(cell_len(line) for cell in cells for line in cell.split("\n")) for cells in lines)
