@@ -99,7 +99,7 @@ def run_on_screen(
 
 def _stopped(run: Path | None) -> None:
     made = run is not None and (run / names.RECIPE).is_file()
-    text = f"stopped; go on with: star-mlx loop --run {run}" if made else "stopped"
+    text = f"stopped; resume with: star-mlx loop --run {run}" if made else "stopped"
     click.echo(text, err=True)
     sys.exit(130)
 

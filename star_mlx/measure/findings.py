@@ -127,8 +127,8 @@ def report(result: Result, file: str = "") -> list[str]:
     lines += [pair.words for pair in result.against]
     if (result.test_reads or 0) > 1:
         lines.append(
-            f"the test split has now been read {result.test_reads} times in this run: what is "
-            "chosen by it is no longer measured by it"
+            f"the test split has now been read {result.test_reads} times in this run: a model "
+            "chosen by it can no longer be measured by it"
         )
     if file:
         lines.append(f"written to {file}")
