@@ -518,9 +518,9 @@ def test_what_differs_from_the_loop_is_said_word_for_word(elsewhere):
     assert told(events) == [
         Notice(
             "warning",
-            f"{others} of 20 problems are none that iteration 1 draws: with another --iteration, "
-            "--seed or star.problems than they were attempted with the result is not that of the "
-            "loop",
+            f"{others} of 20 problems are not among those that iteration 1 draws: the result is "
+            "not that of the loop unless --iteration, --seed and star.problems are those of the "
+            "attempts",
         )
     ]
     events.clear()
@@ -560,7 +560,7 @@ def test_a_step_writes_over_nothing_unless_it_is_told_to(elsewhere):
         with pytest.raises(RunError) as caught:
             step()
         assert str(caught.value) == (
-            f"{out} exists: give another --out, or --force to write over it"
+            f"{out} exists: give another --out, or --force to overwrite it"
         )
         assert out.read_bytes() == b"mine"
         step(force=True)

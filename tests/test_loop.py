@@ -346,7 +346,7 @@ def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):
     assert [e for e in events if isinstance(e, Notice)] == [
         Notice(
             "warning",
-            f"iteration 1: {long} of 20 examples were refused, being longer than "
+            f"iteration 1: {long} of 20 examples were left out: they are longer than "
             "train.max_length=150 tokens",
         )
     ]

@@ -120,7 +120,7 @@ def test_extending_in_a_circle_is_refused(write):
     mine = write("extends: other.yaml\n")
     other = Path(mine).with_name("other.yaml")
     assert said_of(mine) == (
-        f"{mine} extends itself ({mine} -> {other} -> {mine}): take one of the extends out"
+        f"{mine} extends itself ({mine} -> {other} -> {mine}): remove one of the extends"
     )
 
 
@@ -332,7 +332,7 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkey
         ("train.rnk=3", "unknown key train.rnk: did you mean train.rank?", None),
         ("star.rnk=3", "unknown key star.rnk: did you mean train.rank?", None),
         ("seed=2024-13-45", "this is no valid YAML: month must be in 1..12", None),
-        ("seed={a: 1, a: 2}", "this is no valid YAML: a stands twice, first in line 1", None),
+        ("seed={a: 1, a: 2}", "this is no valid YAML: a is given twice, first in line 1", None),
         ("seed=a: b: c", "this is no valid YAML: mapping values are not allowed here", None),
     ],
 )  # fmt: skip

@@ -139,7 +139,7 @@ def test_rows_of_a_chunk_that_was_cut_off_are_cut_before_the_next_is_written(tmp
         assert (run.count(1, "direct"), run.count(1, "hinted")) == (2, 0)
         whole = file.read_bytes()
     many = (
-        f"{file} holds more rows than its journal names: the journal was cut short; put it back, "
+        f"{file} has more rows than its journal names, so the journal was cut short: put it back, "
         "or move the file away to have its rows made again"
     )
     for tail in (b"\n" * 5, b"\n" * 4 + b"{}\n"):
@@ -213,7 +213,7 @@ def test_a_record_of_a_run_that_is_being_written_has_what_is_finished(tmp_path):
 
 def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
     path = tmp_path / "run"
-    goes_on = f"mend that and go on with star-mlx loop --run {path}"
+    goes_on = f"fix this and resume with star-mlx loop --run {path}"
     with writing.opened(path, RECIPE) as run:
         run.save_chunk(1, "direct", 0, rows("a"), 1.0)
         for number, name, write in (
@@ -226,7 +226,7 @@ def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
             with pytest.raises(RunError) as caught:
                 write()
             assert str(caught.value) == (
-                f"{file} cannot be written: File exists; what was finished is kept: {goes_on}"
+                f"{file} cannot be written: File exists; finished work is kept: {goes_on}"
             )
             file.parent.unlink()
             (path / "away").rename(file.parent)
@@ -234,7 +234,7 @@ def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
         with pytest.raises(RunError) as caught, run.adapter_folder(1):
             (folder / "adapter").touch()  # a file in its place
         assert str(caught.value) == (
-            f"{folder / 'adapter'} cannot be written: Not a directory; what was finished is kept: "
+            f"{folder / 'adapter'} cannot be written: Not a directory; finished work is kept: "
             f"{goes_on}"
         )
         (folder / "adapter").unlink()
@@ -249,7 +249,7 @@ def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
             with pytest.raises(RunError) as caught:
                 write()
             assert str(caught.value) == (
-                f"{file} cannot be written: Is a directory; what was finished is kept: {goes_on}"
+                f"{file} cannot be written: Is a directory; finished work is kept: {goes_on}"
             )
             file.rmdir()
             if kept:
@@ -258,8 +258,7 @@ def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
         with pytest.raises(RunError) as caught:
             run.save_result(result("dev"))
         assert str(caught.value) == (
-            f"{path / 'results'} cannot be written: File exists; what was finished is kept: "
-            f"{goes_on}"
+            f"{path / 'results'} cannot be written: File exists; finished work is kept: {goes_on}"
         )
         path.rename(tmp_path / "moved")
         path.mkdir()  # another folder in its place
@@ -342,12 +341,15 @@ def test_a_journal_that_lacks_what_is_finished_is_refused(tmp_path):
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(line for line in lines if b'"event":"iteration"' not in line))
     assert refused(path) == (
-        f"{file} lacks iteration 0, which metrics.jsonl calls finished: it was cut short; put it "
-        f"back: {says}"
+        f"{file} lacks iteration 0, which metrics.jsonl has, so it was cut short: put it back; "
+        f"{says}"
     )
     file.write_bytes(b"".join(lines[:-1]))
     assert "lacks iteration 1, which" in refused(path)
-    missing = f"{file} is missing, so nothing says what of the run is finished; put it back: {says}"
+    missing = (
+        f"{file} is missing, so it is not known which work of the run is finished: put it back; "
+        f"{says}"
+    )
     file.unlink()
     assert refused(path) == missing
     (path / "metrics.jsonl").unlink()
@@ -836,7 +838,7 @@ def test_results_are_read_in_the_order_they_were_made(tmp_path, monkeypatch):
         (b"a: [\n", "while parsing a flow node expected the node content, but found"),
         (b"- a\n", "it holds no recipe"),
         (b"1: a\n", "it holds no recipe"),
-        (b"task: 1\nprovenance: [x]\n", "its provenance is no mapping"),
+        (b"task: 1\nprovenance: [x]\n", "its provenance is not a mapping"),
     ],
 )
 def test_a_recipe_that_is_none_is_damaged(tmp_path, data, why):

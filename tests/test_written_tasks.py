@@ -207,7 +207,7 @@ def test_examples_drawn_from_the_data_depend_on_their_seed_and_are_not_trained_o
     assert len(set(shots)) == 4 and shots == [shot.id for shot in drawn().examples]
     assert shots != [shot.id for shot in drawn("prompts.seed=1").examples]
     assert drawn("prompts.k=0").examples == () and drawn("prompts.k=0").zero_shot
-    with pytest.raises(PromptError, match=r"prompts\.k=26: 25 of 25 training problems"):
+    with pytest.raises(PromptError, match=r"prompts\.k=26: only 25 of 25 training problems"):
         drawn("prompts.k=26")
 
 
