@@ -266,7 +266,7 @@ def test_a_write_that_cannot_be_is_one_line_that_says_how_to_go_on(tmp_path):
             run.journal("resumed")
         assert str(caught.value) == (
             f"{path} was moved or removed while it was in use: nothing more is written; move it "
-            "back and go on with star-mlx loop --run FOLDER"
+            "back and resume with star-mlx loop --run FOLDER"
         )
         assert list(path.iterdir()) == []
 
