@@ -71,7 +71,7 @@ def test_jsonl_names_the_line_of_each_row_and_of_what_is_wrong(write):
         ("[" * 100_000, "is not JSON"),
         ('{"q": ' * 100_000, "is not JSON"),
         ('{"q": ' + "9" * 5000 + "}", "is not JSON"),
-        ('{"q": 1, "q": 2}', "the field 'q' stands twice"),
+        ('{"q": 1, "q": 2}', "the field 'q' occurs twice"),
         ('{"q": "a\0b"}', "is not JSON"),
         ('{"q": 1} {"q": 2}', "is not JSON"),
         ('{"q": "1"', "is not JSON"),
@@ -277,7 +277,7 @@ def test_the_shapes_of_choices(value, found):
         (["x", None], "blank"),
         (["x", ["y"]], "blank or no text"),
         (["x", "\ud800"], "half a surrogate"),
-        ({"A": "x", "a": "y"}, "stands twice"),
+        ({"A": "x", "a": "y"}, "occurs twice"),
         ({"label": ["A"], "text": ["x", "y"]}, "should be a list"),
         ([str(i) for i in range(27)], "has 27 choices: 26 are the most"),
     ],
@@ -297,7 +297,7 @@ def test_a_bad_row_fails_by_file_and_line_and_says_how_to_mend(write):
     with pytest.raises(TaskError) as error:
         data.Reader(posed).problems(data.rows(write("a.jsonl", ROWS)), "train")
     assert str(error.value) == (
-        "a.jsonl, line 2: its a is missing (the row has q); mend it, or leave such rows out with "
+        "a.jsonl, line 2: its a is missing (the row has q); fix it, or leave such rows out with "
         "task.options.on_bad_row=skip"
     )
 
@@ -322,7 +322,7 @@ def test_an_id_stands_once_over_all_files(write):
     two = write("b.jsonl", '\n{"q": "2+2", "a": 4, "id": "x"}')
     reader.problems(data.rows(one), "train")
     with pytest.raises(
-        TaskError, match=r"b\.jsonl, line 2: its id 'x' stands already in a\.jsonl, line 1"
+        TaskError, match=r"b\.jsonl, line 2: its id 'x' is already used in a\.jsonl, line 1"
     ):
         reader.problems(data.rows(two), "test")
 

@@ -239,7 +239,7 @@ def test_bits_quantizes(tmp_path: Path, bits: int, most: float) -> None:
 
 def test_bits_of_what_is_quantized_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", mixed)
-    with pytest.raises(ModelError, match=r"quantized already \(Q4_1, Q8_0\).*leave --bits out"):
+    with pytest.raises(ModelError, match=r"already quantized \(Q4_1, Q8_0\).*leave --bits out"):
         importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out", bits=4)
 
 
@@ -439,7 +439,7 @@ def test_a_sentencepiece_vocabulary_tokenizes_as_sentencepiece_does(
         ({"tokenizer.ggml.merges": ["a z", "x"]}, "merge 'a z' is not in its vocabulary"),
         ({"tokenizer.ggml.token_type": [1]}, "260 tokens|tokens but 1 token types"),
         ({"tokenizer.ggml.tokens": ["a", "a", "b"], "tokenizer.ggml.token_type": [1, 1, 1],
-          "tokenizer.ggml.merges": []}, "'a' stands twice"),
+          "tokenizer.ggml.merges": []}, "'a' occurs twice"),
         ({"tokenizer.ggml.eos_token_id": None}, "names no end token"),
         ({"tokenizer.ggml.eos_token_id": 9999}, "its eos token 9999 is not in its vocabulary"),
         ({"tokenizer.ggml.eos_token_id": "x"}, "its eos token x is not in its vocabulary"),

@@ -243,13 +243,13 @@ def test_a_cache_that_cannot_be_written_to(ask, tmp_path):
     [answer] = ask(model("org/name"), HF_HOME=str(tmp_path / "file"))
     text = error(answer)
     assert text.startswith(f"org/name cannot be stored in the cache ({tmp_path / 'file'}")
-    assert text.endswith("mend that folder, or set HF_HOME to another")
+    assert text.endswith("fix that folder, or set HF_HOME to another")
 
 
 def test_a_login_page_in_place_of_the_hub(hub, ask):
     hub.fail("org/name", 200, body=b"<html>log in</html>")
     [answer] = ask(model("org/name"))
-    assert "does not speak its language (a login page or proxy in between?)" in error(answer)
+    assert "answer is not from the Hub (a login page or proxy in between?)" in error(answer)
 
 
 # --------------------------------------------------------------------------- data sets

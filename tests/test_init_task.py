@@ -90,7 +90,7 @@ def test_nested_fields_and_a_class():
         ({"a": "q{}", "b": "1"}, {}, "no field looks like a question: the fields are 'a', 'b'"),
         ({"question": "q{}", "b": "1"}, {}, "no field looks like an answer"),
         ({"question": "q{}", "answer": "long " * 40}, {}, "no field looks like an answer"),
-        ({"question": "q{}", "x": "long " * 40}, {"answer": "x"}, "can not be graded"),
+        ({"question": "q{}", "x": "long " * 40}, {"answer": "x"}, "cannot be graded"),
         ({"question": "q{}", "x": "1"}, {"answer": "y"}, "no row has a field 'y'"),
     ],
 )
@@ -98,7 +98,7 @@ def test_an_impossible_guess_names_the_fields_and_the_options(row, options, wron
     with pytest.raises(TaskError) as error:
         guess(many(row), **options)
     assert wrong in str(error.value)
-    if "graded:" not in wrong and "can not" not in wrong:
+    if "graded:" not in wrong and "cannot" not in wrong:
         assert "--question FIELD, --answer FIELD" in str(error.value)
 
 

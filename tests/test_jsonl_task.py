@@ -144,7 +144,7 @@ def test_an_id_may_not_stand_in_both_files(write):
     write([{"q": "x", "a": 1, "i": "one"}, {"q": "y", "a": 1, "i": "two"}])
     other = write([{"q": "z", "a": 1, "i": "two"}], "test.jsonl")
     with pytest.raises(
-        TaskError, match=r"test\.jsonl, line 1: its id 'two' stands already in mine"
+        TaskError, match=r"test\.jsonl, line 1: its id 'two' is already used in mine"
     ):
         task(dev=1, test=other, fields={**FIELDS, "id": "i"}).problems("train")
 

@@ -1,4 +1,4 @@
-"""Reading the answer out of a completion, and comparing answers.
+"""Read the answer from a completion, and compare answers.
 
 Every function here is pure and takes any text. "No answer" is None, which is not a wrong answer.
 The reading is in ``numerals``, ``completion`` and ``choices``; ``steps`` checks GSM8K's
@@ -35,10 +35,10 @@ MATH_SECONDS = 5  # how long math-verify may think about one comparison
 
 
 def after(text: str, marker: str) -> str | None:
-    """What stands after the last occurrence of a marker, to the end of its line.
+    """The text after the last occurrence of a marker, to the end of its line.
 
-    Case does not matter; a closing full stop is taken off. None without the marker or with
-    nothing after it.
+    Case does not matter; a final full stop is removed. None without the marker or with nothing
+    after it.
     """
     ends = [found.end() for found in re.finditer(re.escape(marker), text, re.IGNORECASE)]
     if not ends:
@@ -48,14 +48,14 @@ def after(text: str, marker: str) -> str | None:
 
 
 def normalized(text: str) -> str:
-    """A text without what does not matter: case, width, spacing, quotes around, a final stop."""
+    """A text without differences that do not matter: case, width, spaces, quotes, a final stop."""
     text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     text = text.strip("\"'`“”‘’«» ")
     return text.removesuffix(".").strip("\"'`“”‘’«» ")
 
 
 def same_text(a: str, b: str) -> bool:
-    """Whether two texts are the same, as ``normalized`` sees them."""
+    """Whether two texts are the same after ``normalized``."""
     return normalized(a) == normalized(b)
 
 
@@ -71,7 +71,7 @@ def same_number(answer: str, gold: str) -> bool:
 
 
 def same_math(answer: str, gold: str) -> bool:
-    """Whether two mathematical expressions are equal, by math-verify where they are not the same.
+    """Whether two mathematical expressions are the same, or equal according to math-verify.
 
     Raises:
         TaskError: math-verify is needed and not installed.

@@ -12,7 +12,7 @@ from itertools import islice
 
 from star_mlx.answers.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
 
-_MOST = 64  # candidates of one kind looked at: a repetition loop has thousands, all alike
+_MOST = 64  # candidates of one kind to examine: a repetition loop has thousands of equal ones
 _FAR = 400  # characters that a statement of the answer may take
 
 _ANNOTATION = re.compile(r"<<[^<>]{0,200}=([^<>=]{0,60})>>(?=([-$]{0,2}\.?[0-9])?)")
@@ -86,8 +86,8 @@ _WORD = re.compile(
 def final_number(completion: str) -> str | None:
     """The number a completion gives as its answer, without currency, grouping or units.
 
-    What follows the answer, such as another invented problem, is not read. None where there is no
-    number, or where the answer is said to be unknown.
+    Text after the answer, such as another invented problem, is not read. None if there is no
+    number, or if the answer is said to be unknown.
     """
     text = _own_part(plain(_worked(completion)))
     for reading in (_hashed, _boxed, _stated, _bold, _last):
@@ -148,7 +148,7 @@ def _boxed(text: str) -> str | None:
 
 
 def _braced(text: str) -> str:
-    """What stands in the braces a text begins with; the first line where they are left open."""
+    """The content of the braces at the start of a text; its first line if they are not closed."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character == "{") - (character == "}")

@@ -30,8 +30,8 @@ _STATED = re.compile(r"(-?)[$€£]? ?(-?)([0-9]{0,60}(?:\.[0-9]{0,60})?)(%?)\.?
 class Step:
     """One annotation: what was computed and the value it states.
 
-    ``right`` is None where the expression or the value cannot be read. It is False where the value
-    is wrong, and where the number written right after the annotation is another one.
+    ``right`` is None if the expression or the value cannot be read. It is False if the value is
+    wrong, or if the number written directly after the annotation differs from it.
     """
 
     expression: str
@@ -82,7 +82,7 @@ def _right(expression: str, value: str) -> bool | None:
 
 
 def _stated(text: str) -> list[tuple[Fraction, Fraction]] | None:
-    """What a stated value may mean, each with half a unit of its last place.
+    """The possible meanings of a stated value, each with half a unit of its last place.
 
     "20%" may be 20 or 0.2: the data has both.
     """

@@ -1,6 +1,7 @@
-"""Rows of data -> problems, and every row that cannot be one named by its place.
+"""Turn rows of data into problems, and name every unusable row by its place.
 
-``rows`` reads the files; here a row's fields become text and choices, and rows become problems.
+``rows`` reads the files; this module turns a row's fields into text and choices, and rows into
+problems.
 
 May import ``types``, ``errors`` and ``formatting``; also fetches data files from the Hub.
 """
@@ -25,7 +26,7 @@ __all__ = ["LABELS", "OnBadRow", "Reader", "Row", "choices", "cut", "official", 
 
 OnBadRow = Literal["fail", "skip"]
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LISTED = re.compile(r"\(?([A-Za-z])[).:]\s*(?=\S)")  # "A) 21", a text that has its label
+_LISTED = re.compile(r"\(?([A-Za-z])[).:]\s*(?=\S)")  # "A) 21", a text with its label
 
 
 # --------------------------------------------------------------------------- fields of a row
@@ -35,7 +36,7 @@ def text(row: Mapping[str, Any], name: str) -> str:
     """A field as text; ``a.b`` is the field ``b`` inside ``a``. Numbers are written out.
 
     Raises:
-        TaskError: it is missing, blank, or no text.
+        TaskError: it is missing, blank, or not text.
     """
     value = value_of(row, name)
     if value is None:
@@ -84,7 +85,7 @@ def _kind(value: Any) -> str:
 
 
 def _no_text(text: str) -> str | None:
-    """Why a text cannot be given to a model, if so."""
+    """The reason why a text cannot be given to a model, or None."""
     if "\0" in text:
         return "holds a NUL character"
     if not text.isascii() and re.search("[\ud800-\udfff]", text):
@@ -130,7 +131,7 @@ def choices(value: Any) -> tuple[tuple[str, str], ...]:
     if wrong := _no_text("".join(label + text for label, text in found)):
         raise TaskError(f"a choice of it {wrong}")
     if len({label.casefold() for label, _ in found}) < len(found):
-        raise TaskError("a label stands twice among its choices")
+        raise TaskError("a label occurs twice among its choices")
     return tuple(found)
 
 
@@ -152,10 +153,10 @@ def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
 
 
 def official(folder: str | None, file: str, repository: str, hub_file: str) -> Iterator[Row]:
-    """The rows of a public data set: the official file in ``folder``, or the Hub's without one.
+    """The rows of a public data set: the official file in ``folder``, or that of the Hub.
 
     Raises:
-        TaskError: the file is not there, or the Hub cannot give it.
+        TaskError: the file does not exist, or it cannot be fetched from the Hub.
     """
     if folder is None:
         from star_mlx.data.hub_files import fetch
@@ -174,9 +175,9 @@ def official(folder: str | None, file: str, repository: str, hub_file: str) -> I
 
 @dataclass(slots=True)
 class Reader:
-    """Makes problems of rows; ``skipped`` names the rows left out, ``seen`` the place of each id.
+    """Makes problems from rows; ``skipped`` names the rows left out, ``seen`` the place of each id.
 
-    Use one reader for all the files of a task, so that an id stands in one of them only.
+    Use one reader for all files of a task, so that an id in two of them is refused.
     """
 
     pose: Callable[[Mapping[str, Any]], Problem]
@@ -200,7 +201,7 @@ class Reader:
                 text = f"{row.place}: {error}"
                 if self.on_bad_row == "fail":
                     raise TaskError(
-                        f"{text}; mend it, or leave such rows out with task.options.on_bad_row=skip"
+                        f"{text}; fix it, or leave such rows out with task.options.on_bad_row=skip"
                     ) from None
                 self.skipped.append(text)
         if not found:
@@ -217,7 +218,7 @@ class Reader:
         if not problem.id:
             problem = replace(problem, id=name)
         if problem.id in self.seen:
-            raise TaskError(f"its id {problem.id!r} stands already in {self.seen[problem.id]}")
+            raise TaskError(f"its id {problem.id!r} is already used in {self.seen[problem.id]}")
         self.seen[problem.id] = row.place
         return problem
 
@@ -225,10 +226,10 @@ class Reader:
 def cut(
     problems: Sequence[Problem], size: int, seed: int, what: str
 ) -> tuple[list[Problem], list[Problem]]:
-    """(the rest, a cut of ``size``): chosen by a hash of the question and the seed.
+    """Split off ``size`` problems, chosen by a hash of the question and the seed: (the rest, them).
 
-    What asks the same question as one in the cut goes to neither, so that nothing is trained on
-    that is measured on.
+    Problems with the same question as one that was split off go to neither part, so that no
+    question is both trained and measured on.
 
     Raises:
         TaskError: there are not more than ``size`` problems.
@@ -247,7 +248,7 @@ def cut(
     rest = [p for p in problems if p.question not in asked]
     if not rest:
         raise TaskError(
-            f"all {len(problems)} problems ask what those of the {what} set do, so none is left "
+            f"all {len(problems)} problems have the questions of the {what} set, so none is left "
             "to train on"
         )
     return rest, [p for p in problems if p.id in ids]

@@ -1,9 +1,8 @@
-"""What the Hub's client raises -> one line that says what to do. Imports nothing heavy by itself.
+"""Turn the exceptions of the Hub's client into one line with advice. Imports nothing heavy.
 
-The client (huggingface_hub 2.4) hides its causes: that a server failed or that the network is
-switched off arrives as a ``LocalEntryNotFoundError``, with the reason in ``__cause__``; that its
-Xet store cannot be reached, as a bare ``RuntimeError``; and that a file of an upload failed, as a
-``RuntimeError`` around what failed.
+The client (huggingface_hub 2.4) hides the causes. A failed server or a missing network is raised as
+``LocalEntryNotFoundError``, with the reason in ``__cause__``; an unreachable Xet store as a plain
+``RuntimeError``; and a failed file of an upload as a ``RuntimeError`` around its error.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from star_mlx.errors import StarError
 from star_mlx.formatting import harmless
 
 LOGIN = "`hf auth login`"
-LONGEST_WAIT = 40  # seconds in all that the Hub may ask to be left alone while something is sent
-TIMEOUT = (10.0, 100.0, 60.0, None)  # seconds to connect, to read, to write; no bound on the pool
-PASSING = (408, 429, 500, 502, 503, 504)  # statuses after which the same request may do
+LONGEST_WAIT = 40  # seconds in all that the Hub may ask to wait during an upload
+TIMEOUT = (10.0, 100.0, 60.0, None)  # seconds to connect, to read, to write; no limit for the pool
+PASSING = (408, 429, 500, 502, 503, 504)  # statuses after which the same request may succeed
 
 
 class HubError(StarError):
-    """Something that the Hub refuses, or that cannot be sent to it or fetched from it."""
+    """The Hub refused a request, or something cannot be sent to it or fetched from it."""
 
 
 @contextmanager
@@ -32,11 +31,11 @@ def failures(
 ) -> Iterator[None]:
     """Turn the client's failures in this block into a ``kind`` of one line.
 
-    ``instead`` says what to do where the Hub cannot be reached; ``missing`` stands before "no
+    ``instead`` says what to do if the Hub cannot be reached; ``missing`` is the text before "no
     repository ... on the Hub", such as "no folder NAME, and ".
 
     Raises:
-        StarError: the ``kind`` asked for. What the client does not document passes unchanged.
+        StarError: of the ``kind``. Exceptions that the client does not document pass unchanged.
     """
     from huggingface_hub import errors as hub
 
@@ -48,7 +47,7 @@ def failures(
         OSError,
         hub.HFValidationError,
         json.JSONDecodeError,
-        RuntimeError,  # all that hf_xet has for a store it cannot reach
+        RuntimeError,  # raised by hf_xet for a store it cannot reach
     ) as error:
         text = _sentence(error, repo, revision, instead)
         absent = isinstance(error, hub.RepositoryNotFoundError)
@@ -58,7 +57,7 @@ def failures(
 
 @contextmanager
 def _silent_client() -> Iterator[None]:
-    """The client tells each of its retries; what comes of them is told here."""
+    """Silence the client, which reports every retry; the result is reported here."""
     from huggingface_hub.utils import logging
 
     said = logging.get_verbosity()
@@ -85,8 +84,8 @@ def _sentence(error: Exception, repo: str, revision: str | None, instead: str) -
         return f"{_called(repo, revision)} cannot be on the Hub: {_first_line(error)}"
     if isinstance(error, json.JSONDecodeError):
         return (
-            "what answers in the Hub's place does not speak its language (a login page or proxy "
-            f"in between?): mend the network or HF_ENDPOINT, or {instead}"
+            "the answer is not from the Hub (a login page or proxy in between?): fix the network "
+            f"or HF_ENDPOINT, or {instead}"
         )
     if getattr(error, "filename", None):
         return _not_stored(error, repo, revision)
@@ -97,7 +96,7 @@ def _sentence(error: Exception, repo: str, revision: str | None, instead: str) -
 
 
 def _refused(error: BaseException, repo: str, revision: str | None) -> str:
-    """What the Hub answered, by the client's class for it or its status."""
+    """The answer of the Hub in words, by the client's exception class or the status."""
     from huggingface_hub import errors as hub
 
     if isinstance(error, hub.GatedRepoError):
@@ -125,7 +124,7 @@ def _refused(error: BaseException, repo: str, revision: str | None) -> str:
 
 
 def _unreachable(error: BaseException, repo: str, revision: str | None) -> str:
-    """The beginning of a sentence that ends in what to do instead."""
+    """The beginning of a sentence; the caller adds what to do instead."""
     from huggingface_hub import errors as hub
 
     what = _called(repo, revision)
@@ -150,7 +149,7 @@ def _broken_off(error: BaseException, repo: str, revision: str | None) -> str:
 def _not_stored(error: BaseException, repo: str, revision: str | None) -> str:
     reason = f"{getattr(error, 'filename', '')}: {getattr(error, 'strerror', error)}"
     return (
-        f"{_called(repo, revision)} cannot be stored in the cache ({reason}): mend that folder, or "
+        f"{_called(repo, revision)} cannot be stored in the cache ({reason}): fix that folder, or "
         "set HF_HOME to another"
     )
 
@@ -162,10 +161,10 @@ def _not_stored(error: BaseException, repo: str, revision: str | None) -> str:
 def writing(repo: str, revision: str | None = None, *, left: str = "") -> Iterator[None]:
     """Turn the client's failures in this block, which writes to the Hub, into a ``HubError``.
 
-    ``left`` says, at the end of the line, what the repository is left as.
+    ``left`` is the state of the repository, for the end of the line.
 
     Raises:
-        HubError: one line. What the client does not document passes unchanged.
+        HubError: one line. Exceptions that the client does not document pass unchanged.
     """
     from huggingface_hub import errors as hub
 
@@ -181,13 +180,13 @@ def writing(repo: str, revision: str | None = None, *, left: str = "") -> Iterat
 def unwritten(
     error: Exception, repo: str, revision: str | None = None, *, left: str = ""
 ) -> HubError | None:
-    """A failure of the client at writing, as ``writing`` raises it; None for what is a bug."""
+    """The error that ``writing`` raises for a failure of the client; None if it is a bug."""
     text = _unwritten(error, repo, revision)
     return None if text is None else HubError(_fit(f"{text}; {left}" if left else text))
 
 
 def _unwritten(error: Exception, repo: str, revision: str | None) -> str | None:
-    """What failed; None for a ``ValueError`` that is a bug."""
+    """The failure in words; None for a ``ValueError`` that is a bug."""
     from huggingface_hub import errors as hub
 
     cause = error.__cause__
@@ -201,8 +200,8 @@ def _unwritten(error: Exception, repo: str, revision: str | None) -> str | None:
         return f"{_called(repo, revision)} cannot be on the Hub: {_first_line(error)}"
     if isinstance(error, json.JSONDecodeError):
         return (
-            "what answers in the Hub's place does not speak its language (a login page or proxy "
-            "in between?): mend the network or HF_ENDPOINT"
+            "the answer is not from the Hub (a login page or proxy in between?): fix the network "
+            "or HF_ENDPOINT"
         )
     if isinstance(error, ValueError):
         said = " ".join(str(error).split())
@@ -227,7 +226,7 @@ def _refused_to_write(error: BaseException, repo: str, revision: str | None) -> 
     status, said = status_of(error), getattr(error, "server_message", None)
     why = f" ({' '.join(str(said).split())})" if said else ""
     if status == 401:
-        return f"the Hub refuses your login (401): log in again with {LOGIN}, or mend HF_TOKEN"
+        return f"the Hub refuses your login (401): log in again with {LOGIN}, or fix HF_TOKEN"
     if isinstance(error, hub.RepositoryNotFoundError):
         return f"no repository {repo} on the Hub, or your login may not see it: {LOGIN}"
     if isinstance(error, (hub.RevisionNotFoundError, hub.DisabledRepoError)):
@@ -250,13 +249,13 @@ def _refused_to_write(error: BaseException, repo: str, revision: str | None) -> 
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status that an error of the client stands for; 0 where it is none."""
+    """The HTTP status of an error of the client; 0 if it has none."""
     answer = getattr(error, "response", None)
     return 0 if answer is None else int(answer.status_code)
 
 
 def asked_wait(headers: Mapping[str, str]) -> int | None:
-    """Seconds that an answer asks to be left alone, by ``Retry-After`` or ``RateLimit``."""
+    """Seconds that a response asks to wait, by ``Retry-After`` or ``RateLimit``."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
     limit = parse_ratelimit_headers(headers)
@@ -268,9 +267,9 @@ def asked_wait(headers: Mapping[str, str]) -> int | None:
 
 @contextmanager
 def _bounded_waits() -> Iterator[None]:
-    """Meanwhile an answer that asks for too long a wait is an error at once.
+    """Inside the block, raise an error at once if a response asks for too long a wait.
 
-    The client sleeps for whatever the Hub asks for, six times over if it must.
+    The client itself would sleep for any time that the Hub asks for, up to six times.
     """
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
@@ -288,7 +287,7 @@ def _bounded_waits() -> Iterator[None]:
     client = get_session()
     hooks, timeout = client.event_hooks, client.timeout
     client.event_hooks = {**hooks, "response": [*hooks["response"], refuse_long_waits]}
-    client.timeout = TIMEOUT  # by default it waits for ever
+    client.timeout = TIMEOUT  # the default has no limit
     try:
         yield
     finally:
@@ -296,7 +295,7 @@ def _bounded_waits() -> Iterator[None]:
 
 
 def again(call: Callable[[], Any], sleep: Callable[[float], None]) -> Any:
-    """Call what the client itself does not repeat, up to four times where that may help."""
+    """Make a call that the client itself does not repeat, up to four times if that may help."""
     from huggingface_hub import errors as hub
 
     budget = float(LONGEST_WAIT)
@@ -313,7 +312,7 @@ def again(call: Callable[[], Any], sleep: Callable[[float], None]) -> Any:
 
 
 def passing(error: BaseException) -> bool:
-    """Whether the same request may do a little later: the network, or an overloaded server."""
+    """Whether the same request may succeed later: after a network error or server overload."""
     from huggingface_hub import errors as hub
 
     if isinstance(error, hub.HfHubHTTPError):
@@ -322,7 +321,7 @@ def passing(error: BaseException) -> bool:
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:
-    """The headers of the answer that an error of the client stands for."""
+    """The response headers of an error of the client."""
     return getattr(getattr(error, "response", None), "headers", {})
 
 
@@ -330,11 +329,11 @@ def headers_of(error: BaseException) -> Mapping[str, str]:
 
 
 def _fit(text: str) -> str:
-    """A text fit to be shown: what a server says may hold anything, even the token sent to it."""
+    """Make a server's text safe to show: it may contain anything, even the token sent to it."""
     from huggingface_hub import get_token
 
     token = None
-    with suppress(OSError):  # where the folder of the login cannot be read
+    with suppress(OSError):  # if the folder of the login cannot be read
         token = get_token()
     return harmless(text.replace(token, "[token]") if token else text)
 

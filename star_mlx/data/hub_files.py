@@ -1,4 +1,4 @@
-"""Files of a data set on the Hub -> files on this machine."""
+"""Download the files of a data set from the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data files -> rows, one at a time: what cannot be read of them is said with its place.
+"""Read the rows of data files one at a time, with the place of every row that cannot be read.
 
 JSONL, JSON (a list of objects), CSV and TSV with a header line, and Parquet (needs the extra
 ``data``). Text is UTF-8, with or without a byte order mark.
@@ -21,20 +21,20 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's marks begin with 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a file: its place ("FILE, line 3"), and its fields or what is wrong with it."""
+    """A row of a file: its place ("FILE, line 3"), and its fields or the error in it."""
 
     place: str
     values: Mapping[str, Any] | str
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """The rows of a file, by its ending; a row that cannot be read comes as what is wrong with it.
+    """The rows of a file, by its extension; a row that cannot be read comes with its error.
 
-    Lines without anything in them are no rows.
+    Empty lines are skipped.
 
     Raises:
-        TaskError: there is no such file, it is of no kind that can be read, it is damaged as a
-            whole, or it holds no rows.
+        TaskError: there is no such file, its kind is unknown, it is damaged as a whole, or it has
+            no rows.
     """
     kinds = {
         ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet,
@@ -59,7 +59,7 @@ def rows(path: Path) -> Iterator[Row]:
 
 
 def one_line(error: Exception) -> str:
-    """What an exception says, in one line that is not too long."""
+    """The text of an exception, as one line of limited length."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:200] + "..."
 
@@ -112,11 +112,11 @@ def _loads(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; Python's reader would drop the first of two fields of one name in silence."""
+    """An object without duplicate fields; Python's reader would silently drop the first of two."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the field {next(n for n in names if names.count(n) > 1)!r} stands twice")
+        raise ValueError(f"the field {next(n for n in names if names.count(n) > 1)!r} occurs twice")
     return found
 
 
@@ -137,7 +137,7 @@ def _csv(path: Path) -> Iterator[Row]:
             first = reader.line_num + 1
             try:
                 cells = next(reader, None)
-            except csv.Error as error:  # where the next row begins is not known any more
+            except csv.Error as error:  # the beginning of the next row is unknown
                 raise TaskError(
                     f"{path}, line {first} is no CSV: {error} (a quotation mark that is not "
                     'closed, or not doubled inside quotes: "")'
@@ -166,8 +166,8 @@ def _header(path: Path, cells: Sequence[str]) -> Sequence[str]:
         raise TaskError(f"{path}: two columns are named {twice!r}: rename one in the first line")
     if len(names) == 1 and (other := next((c for c in ";\t|" if c in names[0]), None)):
         raise TaskError(
-            f"{path}: its first line has {other!r} between the names: part the cells by commas, "
-            "or by tabs in a .tsv file"
+            f"{path}: its first line has {other!r} between the names: separate the cells by "
+            "commas, or by tabs in a .tsv file"
         )
     return names
 
@@ -181,7 +181,7 @@ def _cells(header: Sequence[str], cells: Sequence[str]) -> Mapping[str, Any] | s
 
 
 def _is_text(text: str) -> bool:
-    """Whether UTF-8 can write it: bytes that are none were read as lone surrogates."""
+    """Whether a text is valid UTF-8: invalid bytes were read as lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -218,7 +218,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _python(batch: Any) -> Iterator[Mapping[str, Any] | str]:
-    """The rows of an Arrow batch; one by one where a value of one of them cannot be had."""
+    """The rows of an Arrow batch; read one by one if a value in it cannot be read."""
     try:
         yield from batch.to_pylist()
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""GGUF both ways: the container, and configs, tokenizers and names on either side of it.
+"""Reading and writing GGUF: the container, and the conversion of configs, tokenizers and names.
 
 May import ``engine``, ``store`` and what is below them, and mlx.
 """

@@ -1,6 +1,6 @@
-"""What a llama GGUF file says of its model -> mlx-lm's config.json, and each tensor's place.
+"""Convert the metadata of a llama GGUF file to mlx-lm's config.json, and find each tensor's place.
 
-Source of the keys: ggml's ``docs/gguf.md``; of what they mean: llama.cpp's ``src/llama-model.cpp``
+Source of the keys: ggml's ``docs/gguf.md``; of their meaning: llama.cpp's ``src/llama-model.cpp``
 and mlx-lm's ``models/llama.py``. Imports no mlx.
 """
 
@@ -17,7 +17,7 @@ from star_mlx.gguf import tokenizer
 from star_mlx.gguf.container import Gguf
 
 QUANTIZED = {"Q4_0": 4, "Q4_1": 4, "Q8_0": 8}  # type -> bits
-GROUP = 32  # weights a block
+GROUP = 32  # weights per block
 LINEAR = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -32,7 +32,7 @@ NORMS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor goes: mlx-lm's module, the shape it must have, and q/k heads to reorder."""
+    """The place of a tensor: mlx-lm's module, the required shape, and q/k heads to reorder."""
 
     module: str
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Place:
 
 
 def read(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
-    """What config.json says of the model, and where each tensor goes, by its name in the file.
+    """The content of config.json, and the place of each tensor, by its name in the file.
 
     Raises:
         ModelError: another architecture, a feature mlx-lm's llama lacks, or metadata and tensors
@@ -119,10 +119,10 @@ def _rope_scaling(file: Gguf, head: int) -> dict[str, Any] | None:
 
 
 def _llama3_scaling(file: Gguf, head: int) -> dict[str, Any]:
-    """The settings of Llama 3.1 and later, of which the file holds only what they come to.
+    """The settings of Llama 3.1 and later, derived from the divisors in the file.
 
-    The formula (Llama 3.1's reference code): a frequency is divided by ``factor`` where its
-    wavelength is over 8192 / 1 positions, by 1 under 8192 / 4, and by what lies between in between.
+    The formula (Llama 3.1's reference code): a frequency is divided by ``factor`` if its wavelength
+    is over 8192 / 1 positions, by 1 under 8192 / 4, and by an interpolated value in between.
     """
     tensor = file.tensors["rope_freqs.weight"]
     if tensor.kind != "F32" or tensor.shape != (head // 2,):
@@ -143,7 +143,7 @@ def _llama3_scaling(file: Gguf, head: int) -> dict[str, Any]:
 
 
 def _places(file: Gguf, config: Mapping[str, Any]) -> dict[str, Place]:
-    """Every tensor the model must have; one too many, too few or ill-shaped is an error."""
+    """Every tensor the model must have; an extra, missing or ill-shaped one is an error."""
     hidden, inner, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     rows = {"attn_q": heads * head, "attn_k": kv_heads * head, "attn_v": kv_heads * head,

@@ -20,7 +20,7 @@ from star_mlx.errors import ModelError
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-# id -> name, weights a block, bytes a block
+# id -> name, weights per block, bytes per block
 KNOWN = {
     0: ("F32", 1, 4),
     1: ("F16", 1, 2),
@@ -54,7 +54,7 @@ AGAIN = "download it again"
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor's description. ``shape`` is (rows, columns), as numpy counts; offset in bytes."""
+    """A tensor's description. ``shape`` is (rows, columns), as in numpy; the offset is in bytes."""
 
     name: str
     shape: tuple[int, ...]
@@ -65,23 +65,23 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Gguf:
-    """A GGUF file: its metadata, and its tensors, which are read when asked for."""
+    """A GGUF file: its metadata, and its tensors, which are read on demand."""
 
     path: Path
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
     def need(self, key: str) -> Any:
-        """A metadata value that must be there."""
+        """A required metadata value."""
         if key not in self.metadata:
             raise ModelError(f"{self.path} lacks the metadata {key}: it is not a whole model file")
         return self.metadata[key]
 
     def count(self, key: str, default: int | None = None) -> int:
-        """A metadata value that is a number of something: one or more."""
+        """A metadata value that is a count of one or more."""
         value = self.metadata.get(key, default) if default is not None else self.need(key)
         if isinstance(value, list) and value and len(set(value)) == 1:
-            value = value[0]  # one number a layer, all the same
+            value = value[0]  # one number per layer, all the same
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             shown = str(value) if len(str(value)) < 60 else f"{str(value)[:60]}..."
             raise ModelError(f"{self.path}: {key} is {shown}, not one positive whole number")
@@ -90,7 +90,7 @@ class Gguf:
     def number(self, key: str, default: float | None = None) -> float:
         """A positive metadata value, the shortest decimal of its float32: 1e-05, not 9.9999997e-06.
 
-        ``default`` stands where the key may be missing.
+        ``default`` is used if the key is missing.
         """
         value = self.metadata.get(key, default) if default is not None else self.need(key)
         if not isinstance(value, int | float) or not 0 < value < 1e30:
@@ -106,8 +106,8 @@ def read(path: Path) -> Gguf:
     """Read a file's header.
 
     Raises:
-        ModelError: it is no GGUF file, is damaged or truncated, or holds a tensor type that has
-            no exact form in MLX.
+        ModelError: it is not a GGUF file, is damaged or truncated, or has a tensor type without an
+            exact form in MLX.
     """
     try:
         with open(path, "rb") as file:
@@ -179,7 +179,7 @@ class _Header:
         if kind != ARRAY:
             raise _damaged(self.path, f"metadata of the unknown type {kind}")
         item, n = self.scalar("I"), self.scalar("Q")
-        if n > len(self.data) - self.at:  # an item takes a byte at least
+        if n > len(self.data) - self.at:  # an item takes at least one byte
             raise _damaged(self.path, "its header is cut off")
         if item == STRING:
             return [self.string() for _ in range(n)]

@@ -1,4 +1,4 @@
-"""A llama-family GGUF file -> a model's folder in the form of mlx-lm.
+"""Convert a llama-family GGUF file to a model folder of mlx-lm.
 
 GGUF's Q4_0, Q4_1 and Q8_0 blocks (32 weights that share a half-precision scale; ggml's
 ``ggml-quants.c``) are MLX's affine quantization ``scale * q + bias`` in another order of bits, so
@@ -48,8 +48,8 @@ class Imported:
 def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
     """Write the model of a GGUF file to the new folder ``out``.
 
-    Quantized tensors keep their values to the last bit; others keep their type, or are quantized
-    to ``bits`` (4 or 8) where given.
+    Quantized tensors keep their exact values; others keep their type, or are quantized to ``bits``
+    (4 or 8) if given.
 
     Raises:
         ModelError: the file is damaged or of a kind that cannot be imported, or ``out`` is not
@@ -65,8 +65,8 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
     packed = sorted(QUANTIZED.keys() & types.keys())
     if bits and packed:
         raise ModelError(
-            f"{path} is quantized already ({', '.join(packed)}), and again would lose more: "
-            "leave --bits out, or ask for its F16 file"
+            f"{path} is already quantized ({', '.join(packed)}), and doing it again would lose "
+            "more: leave --bits out, or use its F16 file"
         )
     with whole_folder(partial, out):
         words = gguf_tokenizer.write(file, partial, config["max_position_embeddings"])
@@ -83,7 +83,7 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
 def _write_weights(
     file: Gguf, places: Mapping[str, Place], folder: Path, bits: int | None
 ) -> dict[str, Any]:
-    """Write model.safetensors; returns what config.json says of types and quantization."""
+    """Write model.safetensors, and return the types and quantization for config.json."""
     from star_mlx.engine import blas
 
     blas.load()  # before the first import of mlx
@@ -118,11 +118,11 @@ def _write_weights(
 
 
 def _flush(path: Path, least: int) -> None:
-    """Force a file to the disk, and see that a full one has not cut it off."""
+    """Flush a file to the disk, and check that a full disk has not cut it off."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     if path.stat().st_size < least:
-        raise ModelError(f"{path} was cut off in writing: is the disk full?")
+        raise ModelError(f"{path} was cut off while it was written: is the disk full?")
 
 
 def _mostly(packed: Mapping[str, Any]) -> dict[str, int] | None:
@@ -142,7 +142,7 @@ def _quantization(packed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(file: Gguf, tensor: Tensor, place: Place) -> dict[str, Array]:
-    """A tensor as it is in MLX: ``weight``, and ``scales`` and ``biases`` where quantized."""
+    """A tensor in MLX's form: ``weight``, and ``scales`` and ``biases`` if quantized."""
     raw = file.bytes_of(tensor)
     if tensor.kind not in QUANTIZED:
         dtype = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[tensor.kind]
@@ -191,7 +191,7 @@ def unpack(blocks: Array, kind: str) -> dict[str, Array]:
 
 
 def unpermute(array: Array, heads: int) -> Array:
-    """Rows of q or k as Hugging Face orders them: halves of a head, not pairs, are rotated.
+    """Rows of q or k in the order of Hugging Face: halves of a head, not pairs, are rotated.
 
     The inverse of ``LlamaModel.permute`` in llama.cpp's ``convert_hf_to_gguf.py``.
     """

@@ -1,4 +1,4 @@
-"""What a llama GGUF file calls its tensors, how it orders their rows, and how a file is written.
+"""The names of tensors in a llama GGUF file, the order of their rows, and the writing of a file.
 
 The inverse of ``gguf/config.py``, whose tables these are. Sources: llama.cpp's
 ``gguf-py/gguf/constants.py`` (names) and ``LlamaModel.permute`` in ``conversion/llama.py`` (rows).
@@ -31,7 +31,7 @@ _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Whether a base with this config.json has a form in GGUF here; a ModelError says if not."""
+    """Check that a base with this config.json can be written as GGUF; raises ModelError if not."""
     kind = config.get("model_type")
     if kind not in MODELS:
         raise ModelError(
@@ -44,7 +44,7 @@ def tensor(module: str) -> str:
     """``model.layers.3.self_attn.q_proj`` -> ``blk.3.attn_q``.
 
     Raises:
-        ModelError: llama.cpp's llama has no place for such a module.
+        ModelError: llama.cpp's llama has no such module.
     """
     place = _LAYER.fullmatch(module)
     if place and place[2] in _PARTS:
@@ -55,12 +55,12 @@ def tensor(module: str) -> str:
 
 
 def heads_of(name: str, heads: int, kv_heads: int) -> int:
-    """How many heads' rows a tensor has in another order; 0 for one whose rows stay."""
+    """The number of heads whose rows are reordered in a tensor; 0 if its rows stay."""
     return {"attn_q": heads, "attn_k": kv_heads}.get([*name.split("."), "", ""][2], 0)
 
 
 def permute(array: Array, heads: int) -> Array:
-    """Rows of q or k as llama.cpp orders them: pairs of a head, not its halves, are rotated."""
+    """Rows of q or k in llama.cpp's order: pairs of a head, not its halves, are rotated."""
     if not heads:
         return array
     halves = array.reshape(heads, 2, -1, *array.shape[1:])
@@ -80,9 +80,9 @@ def package() -> Any:
 
 @contextmanager
 def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator[GGUFWriter]:
-    """A writer whose file is beside its place until it is whole, and gone where anything fails.
+    """A writer whose file has a temporary name until it is complete, and is removed on failure.
 
-    ``metadata`` is written with the types that llama.cpp asks for: whole numbers as UINT32 (INT32
+    ``metadata`` is written with the types that llama.cpp requires: whole numbers as UINT32 (INT32
     inside lists), others as FLOAT32.
     """
     partial = path.with_name(path.name + ".partial")

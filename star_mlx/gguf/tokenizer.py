@@ -1,4 +1,4 @@
-"""A GGUF file's tokenizer -> ``tokenizer.json`` and ``tokenizer_config.json``.
+"""Convert a GGUF file's tokenizer to ``tokenizer.json`` and ``tokenizer_config.json``.
 
 Source of the rules: llama.cpp's ``src/llama-vocab.cpp`` (pre-tokenizer patterns by the name in
 ``tokenizer.ggml.pre``, token types, defaults of the ``add_*`` flags) and, for SentencePiece
@@ -37,13 +37,13 @@ ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 
 
 def write(file: Gguf, folder: Path, context: int) -> str:
-    """Write both files of the tokenizer; returns its kind in words.
+    """Write both files of the tokenizer, and return its kind in words.
 
-    ``context`` is the most tokens the model reads.
+    ``context`` is the maximum number of tokens the model reads.
 
     Raises:
-        ModelError: a kind of tokenizer or pre-tokenizer that is not known here, by its name, or
-            lists that do not fit together.
+        ModelError: an unknown kind of tokenizer or pre-tokenizer, or lists that do not fit
+            together.
     """
     kind = file.need("tokenizer.ggml.model")
     tokens = tokens_of(file)
@@ -52,7 +52,7 @@ def write(file: Gguf, folder: Path, context: int) -> str:
         raise ModelError(f"{file.path}: {len(tokens)} tokens but {len(types)} token types")
     if len(set(tokens)) != len(tokens):
         twice = sorted(t for t in set(tokens) if tokens.count(t) > 1)[0]
-        raise ModelError(f"{file.path}: the token {twice!r} stands twice in the vocabulary")
+        raise ModelError(f"{file.path}: the token {twice!r} occurs twice in the vocabulary")
     if kind == "gpt2":
         tokenizer, words = _byte_level(file, tokens)
     elif kind == "llama":

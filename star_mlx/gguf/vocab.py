@@ -1,9 +1,9 @@
-"""A base's tokenizer -> the metadata with which llama.cpp makes the very same tokens of any text.
+"""Convert a base's tokenizer to metadata with which llama.cpp makes the same tokens of any text.
 
-The inverse of ``engine/gguf_tokenizer.py``, whose table of pre-tokenizers it shares. Source of the
-rules: llama.cpp's ``src/llama-vocab.cpp``. A tokenizer is recognized by its parts, not by its
-name; one with a part that llama.cpp has no equal of is refused, and what is written is read back
-and compared on every token's text before a file is made of it.
+The inverse of ``gguf/tokenizer.py``, whose table of pre-tokenizers it shares. Source of the rules:
+llama.cpp's ``src/llama-vocab.cpp``. A tokenizer is recognized by its parts, not by its name. One
+with a part that has no equal in llama.cpp is refused, and the metadata is read back and compared on
+every token's text before a file is made with it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     """The ``tokenizer.*`` keys of a base's folder.
 
     Args:
-        tokenizer: the folder's as mlx-lm loads it, which says what stands before a prompt and
-            which tokens end a completion.
-        rows: of the embedding; ids without a token are filled up.
+        tokenizer: the folder's tokenizer, loaded by mlx-lm, with the tokens before a prompt and
+            those that end a completion.
+        rows: the rows of the embedding; ids without a token are filled up.
 
     Raises:
-        ModelError: a tokenizer that llama.cpp has no equal of, with what it has that is different.
+        ModelError: llama.cpp has no equal tokenizer; the text says what differs.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -76,7 +76,8 @@ def _no_equal(what: str) -> ModelError:
 
 
 def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
-    """Every id's text and type. Ordinary tokens keep their spelling, added ones are plain text."""
+    """The text and type of every id. Ordinary tokens keep their spelling, added ones are plain
+    text."""
     model, added = spec["model"], spec.get("added_tokens") or []
     named = {int(i): (text, NORMAL) for text, i in model["vocab"].items()}
     if model.get("byte_fallback"):
@@ -102,7 +103,7 @@ def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
 
 
 def _check_overlap(added: Sequence[str]) -> None:
-    """Where two could overlap, Hugging Face takes the first, and llama.cpp the longest."""
+    """Refuse tokens that can overlap: Hugging Face takes the first, and llama.cpp the longest."""
     starts = {text[:n]: text for text in added for n in range(1, len(text))}
     for text in added:
         for n in range(1, len(text)):
@@ -111,7 +112,7 @@ def _check_overlap(added: Sequence[str]) -> None:
 
 
 def _roles(tokenizer: Any) -> dict[str, Any]:
-    """What begins a prompt and what ends a completion, as it is in MLX."""
+    """The tokens that begin a prompt and end a completion, as in MLX."""
     plain = list(tokenizer.encode("a", add_special_tokens=False))
     marked = list(tokenizer.encode("a"))
     front = marked[: max(len(marked) - len(plain), 0)] if marked[-len(plain) :] == plain else []
@@ -172,14 +173,14 @@ def _pair(merge: Any) -> tuple[str, str]:
 
 
 def _alphabet() -> dict[str, int]:
-    """The character that stands for each byte, as GPT-2 chose them: visible ones are themselves."""
+    """The character of each byte, as chosen by GPT-2: visible ones are themselves."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [byte for byte in range(256) if byte not in visible]
     return {chr(b): b for b in visible} | {chr(256 + n): b for n, b in enumerate(rest)}
 
 
 def _patterns(node: Mapping[str, Any] | None) -> tuple[str, ...] | None:
-    """The patterns that split a text into words, one after the other; None where one is unknown."""
+    """The patterns that split a text into words, in order; None if one is unknown."""
     parts = list(_flat(node))
     if not parts or parts.pop().get("type") != "ByteLevel":
         return None
@@ -206,7 +207,7 @@ def _flat(node: Mapping[str, Any] | None) -> Iterable[Mapping[str, Any]]:
 
 
 def _check_uncut(merged: Iterable[str], alphabet: Mapping[str, int]) -> None:
-    """Whether a tokenizer that merges across the whole text does so within words of WHOLE."""
+    """Check that a tokenizer that merges across the whole text does so within words of WHOLE."""
     for token in merged:
         text = bytes(alphabet[c] for c in token if c in alphabet).decode("utf-8", "replace")
         if not _UNCUT.fullmatch(text):
@@ -217,7 +218,7 @@ def _check_uncut(merged: Iterable[str], alphabet: Mapping[str, int]) -> None:
 
 
 def _sentencepiece(spec: Mapping[str, Any], tokens: list[str], types: list[int]) -> dict[str, Any]:
-    """Scores that order pieces as the merges do: a piece is as good as its merges are early."""
+    """Scores that order pieces like the merges: the earlier its merges, the better a piece."""
     merges = [_pair(merge) for merge in spec["model"]["merges"]]
     scores, last = dict.fromkeys(tokens, 0.0), ""
     rank = 0
@@ -240,7 +241,7 @@ def _sentencepiece(spec: Mapping[str, Any], tokens: list[str], types: list[int])
 
 
 def _prefixed(spec: Mapping[str, Any]) -> bool:
-    """Whether a space is put before a text; a space being SentencePiece's own in either form."""
+    """Whether a space is put before a text, in either form of SentencePiece's space."""
     normalizer, words = spec.get("normalizer"), spec.get("pre_tokenizer")
     parts = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
@@ -257,7 +258,7 @@ def _prefixed(spec: Mapping[str, Any]) -> bool:
 
 
 def _check_same(path: Path, found: Mapping[str, Any], tokens: Sequence[str]) -> None:
-    """Read the metadata back as an import does, and compare on every token's text and more."""
+    """Read the metadata back as an import would, and compare it on every token's text and more."""
     from tokenizers import Tokenizer
 
     theirs = Tokenizer.from_file(str(path))

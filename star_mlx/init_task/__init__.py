@@ -1,6 +1,6 @@
-"""``star-mlx init-task``: a data file -> a commented recipe for the task ``jsonl``.
+"""``star-mlx init-task``: write a commented recipe of the task ``jsonl`` for a data file.
 
-Every guess stands in the recipe with its reason; nothing is written that cannot be read again.
+Every guess is in the recipe with its reason; a recipe is only written if it can be loaded.
 
 May import ``recipe``, ``tasks``, ``data`` and what is below them.
 """
@@ -35,7 +35,7 @@ MODEL = "mlx-community/Qwen2.5-0.5B-4bit"
 
 @dataclass(frozen=True, slots=True)
 class NewRecipe:
-    """What was written, the first problem as a model will see it, and the command to run next."""
+    """The written files, the first problem as a model will see it, and the command to run next."""
 
     recipe: Path
     prompts: Path | None
@@ -56,14 +56,14 @@ def init_task(
     choices: Sequence[str] = (),
     force: bool = False,
 ) -> NewRecipe:
-    """Write a recipe for a data file, and a file of few-shot examples where it has no rationales.
+    """Write a recipe for a data file, and a file of few-shot examples if it has no rationales.
 
     Args:
         file: the data.
         out: the recipe to write; beside it ``<stem>-prompts.yaml``.
         model: the base; by default a small one on the Hub.
-        question, answer, choices: names of fields, where they should not be guessed.
-        force: write over files that exist.
+        question, answer, choices: names of fields, if they should not be guessed.
+        force: overwrite existing files.
 
     Raises:
         TaskError: a file to write exists, the data cannot be read, or no guess is possible.
@@ -116,7 +116,7 @@ def _read(file: Path, found: Guess) -> tuple[Jsonl, list[Problem]]:
 
 
 def _with_rationale(task: Jsonl, problems: Sequence[Problem]) -> int:
-    """How many of the problems have a rationale that ends in their answer, up to ``SHOTS``."""
+    """The number of problems with a rationale that ends in their answer, up to ``SHOTS``."""
     count = 0
     for p in problems:
         if p.rationale is not None and count < SHOTS:
@@ -264,12 +264,12 @@ def _dev_size(problems: Sequence[Problem]) -> int:
 
 
 def _beside(file: Path, out: Path) -> str:
-    """The data's path as the recipe's folder sees it."""
+    """The data's path relative to the recipe's folder."""
     return os.path.relpath(file.expanduser().resolve(), out.expanduser().resolve().parent)
 
 
 def _yaml(value: Any) -> str:
-    """A value as YAML in one line, whatever is in it."""
+    """Any value as YAML on one line."""
     text = shown(value)
     if len(text.splitlines()) == 1:
         return text
@@ -279,7 +279,7 @@ def _yaml(value: Any) -> str:
 
 
 def _comment(text: Any) -> str:
-    """A text that may stand in a comment: one line, nothing unprintable."""
+    """A text for a comment: one line, without unprintable characters."""
     line = json.dumps(" ".join(str(text).split()), ensure_ascii=True)[1:-1]
     return line.replace('\\"', '"') if len(line) <= 200 else line[:200] + "..."
 

@@ -1,6 +1,6 @@
-"""A guess at which field of a data file is what, each with its reason.
+"""Guess the meaning of the fields of a data file, with a reason for each guess.
 
-It looks at a sample of the rows: first at the names of the fields, then at what they hold.
+It looks at a sample of the rows: first at the names of the fields, then at their values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MATH = re.compile(r"\\boxed|\\frac|\\sqrt|\\[a-z]+\{|\$|\w\^")
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """The fields and how answers are read, as ``task.options`` has them; ``why`` gives reasons."""
+    """The fields and the reading of answers, as in ``task.options``; ``why`` gives reasons."""
 
     fields: Mapping[str, str | list[str]]
     read: Mapping[str, Any]
@@ -44,10 +44,10 @@ def guess(
     answer: str | None = None,
     choices: Sequence[str] = (),
 ) -> Guess:
-    """What the fields of a sample of rows are; those given are taken as they are.
+    """Guess the fields of a sample of rows, except for given ones.
 
     Raises:
-        TaskError: no field looks like a question or an answer, or one given is not there.
+        TaskError: no field looks like a question or an answer, or a given field does not exist.
     """
     columns = _columns(rows)
     for name in (question, answer, *choices):
@@ -68,7 +68,7 @@ def guess(
         best = _answer(columns, rows, fields, {asked}, answer)
     if best is None and answer:
         raise TaskError(
-            f"the answers in {answer!r} can not be graded: they are neither numbers nor labels or "
+            f"the answers in {answer!r} cannot be graded: they are neither numbers nor labels or "
             f"texts of the choices, nor texts of at most {SHORT} characters"
         )
     if best is None:
@@ -100,7 +100,7 @@ def _bare(name: str) -> str:
 
 
 def _named(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[str]:
-    """The fields of those names, in the names' order, then those whose names hold one."""
+    """The fields with these names, in the names' order, then those whose names contain one."""
     exact = [c for name in names for c in columns if _bare(c) == name]
     parts = [c for name in names if len(name) > 4 for c in columns if name in _bare(c)]
     return list(dict.fromkeys(exact + parts))
@@ -122,7 +122,7 @@ def _question(columns: Mapping[str, list[Any]]) -> str:
 
 
 def _choices(columns: Mapping[str, list[Any]], rows: int) -> list[str]:
-    """The field that holds the choices, or the columns that hold one each."""
+    """The field with the choices, or the columns with one choice each."""
     for name in _named(columns, CHOICES):
         values = columns[name]
         if 2 * len(values) > rows and (not _is_text(values) or _is_json(values)):
@@ -145,7 +145,7 @@ def _answer(
     taken: set[Any],
     given: str | None,
 ) -> tuple[str, Mapping[str, Any], str] | None:
-    """The first field, by name, whose values can be read from a completion; how, and why."""
+    """The first field, by name, whose values can be read from a completion, with how and why."""
     names = [given] if given else [n for n in _named(columns, ANSWERS) if n not in taken]
     for name in names:
         values = columns[name]
@@ -159,7 +159,7 @@ def _answer(
 
 
 def _texts(values: Sequence[Any]) -> list[str]:
-    """The values that can be text; a row whose answer cannot is found out when it is read."""
+    """The values that can be text; a row whose answer cannot be is noticed when it is read."""
     found = []
     for value in values:
         try:
@@ -170,7 +170,7 @@ def _texts(values: Sequence[Any]) -> list[str]:
 
 
 def _kind(texts: Sequence[str]) -> tuple[Mapping[str, Any], str] | None:
-    """How answers like these are read, and why; None where they are too long to be compared."""
+    """How answers like these are read, and why; None if they are too long to be compared."""
     if not texts:
         return None
     every = f"all {len(texts)}" if len(texts) > 1 else "the only one"
@@ -230,7 +230,7 @@ def _others(
     taken: set[str],
     read: Mapping[str, Any],
 ) -> None:
-    """Add the id, the rationale and the class, where there are some."""
+    """Add the id, the rationale and the class, if there are any."""
     rows = len(columns[str(fields["question"])])
     for name in _named(columns, IDS):
         values = [str(value) for value in columns[name]]
