@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -336,6 +337,38 @@ def test_a_completion_is_judged_by_the_answer_that_is_read_of_it(text, answer, c
     assert passes.judge(Arithmetic(), problem, completion, hinted=hinted) == Attempt(
         "p", hinted, text, answer, correct, "length", (1, 2)
     )
+
+
+def test_an_answer_is_read_with_its_question_in_view():
+    class Asked(Arithmetic):
+        def read(self, completion, question):
+            return f"{completion} to {question.text}"
+
+    problem = Problem("p", Question("5 + 7"), "1 2")
+    found = passes.judge(Asked(), problem, Completion("x", (1,), "stop"), hinted=False)
+    assert found.answer == "x to 5 + 7"
+
+
+def test_equal_token_ids_of_a_run_are_one_object(tmp_path):
+    """There are as many numbers as there are different tokens, not as many as tokens."""
+
+    class Large(ScriptedEngine):
+        def generate(self, *args, **more):
+            made = super().generate(*args, **more)
+            return [replace(c, token_ids=tuple(int(f"{i + 9000}") for i in c.token_ids))
+                    for c in made]  # fmt: skip
+
+    made = recipe()
+    task, prompts = opening.open_task(made)
+    engine = Large(scripts.learner)
+    with writing.opened(tmp_path / "run", {}) as folder:
+        model = learner.Learner(made, task, prompts, engine, folder, lambda event: None)
+        problems = task.problems("train")[:20]
+        found = model.attempt(problems, None, iteration=1, hinted=False, few_shot=True)
+    ids = [number for attempt in found for number in attempt.token_ids]
+    assert len({id(number) for number in ids}) == len(set(ids)) < len(ids)
+    rows = lines(tmp_path / "run/iterations/001/attempts.jsonl")
+    assert [list(attempt.token_ids) for attempt in found] == [row["token_ids"] for row in rows]
 
 
 # --------------------------------------------------------------------------- filtering

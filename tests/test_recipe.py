@@ -328,6 +328,8 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkey
         ("zzz=3", f"unknown key zzz: there are: {', '.join(settings.Recipe.model_fields)}", None),
         ("star.zzz=3", f"unknown key star.zzz: there are: {', '.join(settings.Star.model_fields)}",
          None),
+        ("star.schedule.zzz=3", "unknown key star.schedule.zzz: there are: "
+         + ", ".join(settings.Schedule.model_fields), None),
         ("star.rank=3", "unknown key star.rank: did you mean train.rank?", None),
         ("train.rnk=3", "unknown key train.rnk: did you mean train.rank?", None),
         ("star.rnk=3", "unknown key star.rnk: did you mean train.rank?", None),
