@@ -199,6 +199,7 @@ def test_what_was_read_is_read_again_however_it_is_stated():
             assert final_number(form.format(read)) == read, (text, form)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fragment",
     ["1,", "$", "(", "\\boxed{", " ", "#", "<<", "1", "111,", "1/", "1.", "**1", "\n1. ", "=1",

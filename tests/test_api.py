@@ -148,6 +148,7 @@ def test_every_public_method_of_a_run_is_documented():
     assert len(public) == 13 and all(inspect.getdoc(member) for member in public.values())
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docstrings_run():
     modules = {importlib.import_module(getattr(sx, name).__module__) for name in sx.__all__}
     finder = doctest.DocTestFinder()
@@ -628,6 +629,7 @@ def test_a_later_process_is_told_how_to_give_the_task(capsys):
     assert again.ask("Twice 2?").correct and again.resume(progress=False).last == 2
 
 
+@pytest.mark.slow
 def test_a_run_folder_or_recipe_alone_imports_nothing(halves, capsys, monkeypatch):
     train(what=imported(halves)(), reply=told)
     del sys.modules["halves_task"]

@@ -64,6 +64,7 @@ def test_the_shots_are_eight_and_read_back_as_their_answers(bench, gsm8k):
     assert all(source.prompts.task.valid_steps(s, s.rationale) for s in source.prompts.examples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["iteration", "tiny-iteration"])
 def test_everybody_gets_the_same_token_ids(bench, gsm8k, part):
     work = bench.work.build(part, bench.work.Sizes(**SMALL), bench.peers.TINY, gsm8k)
@@ -84,6 +85,7 @@ def test_everybody_gets_the_same_token_ids(bench, gsm8k, part):
         assert row["ids"][row["start"] :] == [*completion, work["eos"]]
 
 
+@pytest.mark.slow
 def test_the_training_prompt_shows_no_hint_and_no_examples(bench):
     work = bench.work.build("tiny-iteration", bench.work.Sizes(**SMALL), bench.peers.TINY, None)
     for row in work["phases"]["training"]["rows"]:

@@ -199,10 +199,12 @@ def adapter(engine: Any, out: Path, **changes: Any) -> bytes:
     return (out / "adapters.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_lanes_train_the_same_bytes_every_time(spread: Any, tmp_path: Path) -> None:
     assert len({adapter(spread, tmp_path / str(i)) for i in range(3)}) == 1
 
 
+@pytest.mark.slow
 def test_two_lanes_train_what_one_trains(spread: Any, tmp_path: Path) -> None:
     import mlx.core as mx
 
@@ -214,6 +216,7 @@ def test_two_lanes_train_what_one_trains(spread: Any, tmp_path: Path) -> None:
     assert all(mx.allclose(one[k], two[k], atol=1e-4) for k in one)
 
 
+@pytest.mark.slow
 def test_dropout_of_two_lanes_repeats(spread: Any, tmp_path: Path) -> None:
     made = [adapter(spread, tmp_path / str(i), dropout=0.3) for i in range(2)]
     spread._lanes._pool = None  # new threads, as another process has
@@ -221,6 +224,7 @@ def test_dropout_of_two_lanes_repeats(spread: Any, tmp_path: Path) -> None:
     assert made[0] == made[1] == made[2]
 
 
+@pytest.mark.slow
 def test_training_that_fails_in_a_lane_leaves_the_base_usable(
     spread: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

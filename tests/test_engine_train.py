@@ -15,6 +15,8 @@ from star_mlx.settings import Train
 from star_mlx.types import Amount, Decoding, Example, Step, Trained
 from tests import tiny_random
 
+pytestmark = pytest.mark.slow
+
 LORA = Train(
     rank=4, scale=2.0, dropout=0.0, layers=-1, keys=None, learning_rate=1e-2, warmup=2,
     decay="linear", batch_size=3, max_length=64, grad_clip=1.0, weight_decay=0.0,

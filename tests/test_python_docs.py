@@ -23,6 +23,7 @@ def section(heading: str) -> list[str]:
     return blocks(text)
 
 
+@pytest.mark.slow
 def test_every_example_runs_and_gives_what_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "__main__"}
@@ -78,6 +79,7 @@ def cells(tmp_path_factory):
     return [cell.outputs for cell in notebook.cells], folder
 
 
+@pytest.mark.slow
 def test_in_a_notebook_train_updates_one_display(cells):
     outputs, _ = cells
     [shown] = outputs[3]
@@ -87,6 +89,7 @@ def test_in_a_notebook_train_updates_one_display(cells):
     assert "finished in" in shown.data["text/plain"]
 
 
+@pytest.mark.slow
 def test_in_a_notebook_a_run_is_a_table(cells):
     outputs, _ = cells
     [result] = outputs[4]
@@ -99,6 +102,7 @@ def test_in_a_notebook_a_run_is_a_table(cells):
     assert "runs/halves: task.py:Halves" in html
 
 
+@pytest.mark.slow
 def test_in_a_notebook_an_answer_is_text(cells):
     outputs, _ = cells
     [result] = outputs[5]
@@ -106,6 +110,7 @@ def test_in_a_notebook_an_answer_is_text(cells):
     assert text.endswith("iteration 2 answers 25, right") and "25 + 25 = 50." in text
 
 
+@pytest.mark.slow
 def test_in_a_notebook_the_source_of_a_task_is_kept(cells):
     _, folder = cells
     kept = (folder / "runs/halves/task.py").read_text(encoding="utf-8")
@@ -113,6 +118,7 @@ def test_in_a_notebook_the_source_of_a_task_is_kept(cells):
     assert "task = Halves()" not in kept
 
 
+@pytest.mark.slow
 def test_in_a_notebook_an_interrupted_cell_leaves_a_run_to_go_on_with(cells):
     outputs, folder = cells
     [error] = outputs[7]

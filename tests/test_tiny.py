@@ -35,6 +35,7 @@ def test_it_is_small_and_4_bit():
     assert (TINY / "README.md").read_text(encoding="utf-8").startswith("---\n")
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(text=st.text())
 def test_the_tokenizer_encodes_any_text(tokenizer, text):
@@ -42,6 +43,7 @@ def test_the_tokenizer_encodes_any_text(tokenizer, text):
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
 
 
+@pytest.mark.slow
 def test_a_digit_is_a_token(tokenizer):
     assert len(tokenizer.encode("6 2 4 + 2 5 9", add_special_tokens=False)) == 7
 
