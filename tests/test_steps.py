@@ -14,7 +14,7 @@ from star_mlx.answers.steps import (
     DEEPEST,
     LARGEST_POWER,
     MOST_BITS,
-    Step,
+    Calculation,
     evaluate,
     steps,
     valid,
@@ -249,9 +249,9 @@ def test_whether_a_step_is_right(text, right):
 
 def test_steps_come_in_order():
     text = "16 - 3 = <<16-3=13>>13, 13 * 2 = $<<13*2=27>>27"
-    assert steps(text) == [Step("16-3", "13", True), Step("13*2", "27", False)]
-    assert steps("<< 1 + 1 = 2 = 2 >>") == [Step("1 + 1 = 2", "2", True)]
-    assert steps(f"<<{'1+' * 247}1=0248>>") == [Step("1+" * 247 + "1", "0248", True)]
+    assert steps(text) == [Calculation("16-3", "13", True), Calculation("13*2", "27", False)]
+    assert steps("<< 1 + 1 = 2 = 2 >>") == [Calculation("1 + 1 = 2", "2", True)]
+    assert steps(f"<<{'1+' * 247}1=0248>>") == [Calculation("1+" * 247 + "1", "0248", True)]
     assert steps(f"<<{'1+' * 247}1=00248>>") == []  # more than 500 characters are no annotation
 
 

@@ -151,10 +151,7 @@ def test_a_public_name_stands_for_one_class():
             for one in found:
                 if one[0].isupper() and not one.isupper() and one != "Array":
                     places.setdefault(one, []).append(name)
-    # the step of an optimizer, and that of a rationale
-    assert {one: of for one, of in places.items() if len(of) > 1} == {
-        "Step": ["star_mlx.answers.steps", "star_mlx.types"]
-    }
+    assert {one: of for one, of in places.items() if len(of) > 1} == {}
 
 
 def test_every_package_says_what_it_holds_and_may_import():

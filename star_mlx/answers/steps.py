@@ -27,7 +27,7 @@ _STATED = re.compile(r"(-?)[$€£]? ?(-?)([0-9]{0,60}(?:\.[0-9]{0,60})?)(%?)\.?
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Calculation:
     """One annotation: what was computed and the value it states.
 
     ``right`` is None if the expression or the value cannot be read. It is False if the value is
@@ -39,7 +39,7 @@ class Step:
     right: bool | None
 
 
-def steps(text: str) -> list[Step]:
+def steps(text: str) -> list[Calculation]:
     """The calculator annotations of a rationale, in order."""
     found = []
     for match in _STEP.finditer(text):
@@ -47,7 +47,7 @@ def steps(text: str) -> list[Step]:
         right = _right(expression, value)
         if right and match[2] is not None:
             right = _repeated(value, match[2])
-        found.append(Step(expression.strip(), value.strip(), right))
+        found.append(Calculation(expression.strip(), value.strip(), right))
     return found
 
 
