@@ -8,7 +8,9 @@ draws the end of the run there, and its middle beside it, in screen-running.svg.
 from __future__ import annotations
 
 import io
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +19,15 @@ from star_mlx.events import IterationFinished, PhaseStarted, Progress, RunStarte
 from star_mlx.progress.state import RunState
 from star_mlx.recipe import opening
 from star_mlx.store import reading
-from star_mlx.store.files import json_lines
 from star_mlx.tui.live_screen import draw
 
 WIDTH, HEIGHT = 100, 30
 PART = 0.8  # of the phase shown
+
+
+def json_lines(path: Path) -> Iterator[dict]:
+    """The objects of a JSONL file."""
+    return map(json.loads, path.read_bytes().splitlines())
 
 
 def at_end(run: Path) -> RunState:

@@ -22,9 +22,10 @@ from star_mlx.recipe import opening, provenance
 from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, loop
 from star_mlx.steps import step_files
-from star_mlx.store.files import json_line, json_lines
+from star_mlx.store.files import json_line
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 from star_mlx.types import Amount, Attempt
+from tests.lines import json_lines
 from tests.scripts import hopeless, learner, parts
 from tests.test_loop import SMALL
 

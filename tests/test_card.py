@@ -23,10 +23,10 @@ from star_mlx.share import dataset, folder, license, snippets
 from star_mlx.share.markdown import code, fence, inline, table
 from star_mlx.share.metadata import License
 from star_mlx.store import reading
-from star_mlx.store.files import json_lines
 from star_mlx.store.results import Vote
 from star_mlx.types import Question
 from tests import hub_writing
+from tests.lines import json_lines
 
 pytestmark = pytest.mark.slow
 

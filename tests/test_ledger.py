@@ -13,10 +13,11 @@ from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.errors import RunError
 from star_mlx.run import loop
 from star_mlx.store import ledger, rows, writing
-from star_mlx.store.files import json_line, json_lines
+from star_mlx.store.files import json_line
 from star_mlx.store.metrics import Metrics
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 from star_mlx.types import Attempt
+from tests.lines import json_lines
 from tests.scripts import parts
 from tests.test_loop import recipe
 

@@ -24,8 +24,8 @@ from star_mlx.recipe import opening, provenance
 from star_mlx.recipe.loading import load
 from star_mlx.run import loop
 from star_mlx.store import reading
-from star_mlx.store.files import json_lines
 from star_mlx.store.metrics import as_json
+from tests.lines import json_lines
 from tests.scripts import hopeless, learner, parts
 
 SMALL = [

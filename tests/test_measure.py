@@ -18,7 +18,7 @@ from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import baseline, evaluate, loop, reopen
 from star_mlx.store import reading, results
-from star_mlx.store.files import json_lines
+from tests.lines import json_lines
 
 DATA = [
     {

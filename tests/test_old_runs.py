@@ -14,7 +14,7 @@ from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.recipe import opening
 from star_mlx.run import loop
 from star_mlx.store import check, journal
-from star_mlx.store.files import json_lines
+from tests.lines import json_lines
 from tests.scripts import learner
 
 pytestmark = pytest.mark.slow

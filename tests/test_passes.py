@@ -17,10 +17,10 @@ from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, learner, loop, passes
 from star_mlx.run.passes import At, seed
 from star_mlx.store import writing
-from star_mlx.store.files import json_lines
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.types import Attempt, Completion, Problem, Question
 from tests import scripts
+from tests.lines import json_lines
 from tests.scripts import parts
 
 SMALL = [

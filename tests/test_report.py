@@ -23,11 +23,11 @@ from star_mlx.report import browser, difference, gather, samples, svg
 from star_mlx.report import write_report as report
 from star_mlx.run import loop
 from star_mlx.store import reading, rows, writing
-from star_mlx.store.files import json_lines
 from star_mlx.store.reading import RunRecord
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.types import Step
 from tests import hostile
+from tests.lines import json_lines
 from tests.report_pages import MADE, make
 from tests.scripts import learner
 from tests.test_growth import benchmark  # noqa: F401

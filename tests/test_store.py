@@ -17,12 +17,13 @@ import pytest
 
 from star_mlx.errors import RunError
 from star_mlx.store import journal, reading, writing
-from star_mlx.store.files import json_line, json_lines, replace
+from star_mlx.store.files import json_line, replace
 from star_mlx.store.journal import Chunk, Finished, Journal, ResultEntry, TrainedEntry, Verdicts
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
 from star_mlx.types import Attempt, Example, Step, Trained
+from tests.lines import json_lines
 
 RECIPE = {"task": {"name": "arithmetic"}, "seed": 0}
 
@@ -477,13 +478,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_file_may_be_written_in_parts(tmp_path):
     replace(tmp_path / "file", (part for part in (b"one ", b"two")))
     assert (tmp_path / "file").read_bytes() == b"one two"
-
-
-def test_a_line_that_is_not_json_is_named(tmp_path):
-    file = tmp_path / "x.jsonl"
-    file.write_text('{"a":1}\nnonsense\n')
-    with pytest.raises(RunError, match=r"x\.jsonl, line 2"):
-        list(json_lines(file))
 
 
 def test_text_of_any_kind_is_one_line_of_json():

@@ -18,8 +18,8 @@ from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RunError
 from star_mlx.events import IterationFinished, Notice, Progress, RunFinished, Sampled
 from star_mlx.run import loop
-from star_mlx.store.files import json_lines
 from star_mlx.trackers import flat, mlflow_tracker, open_trackers
+from tests.lines import json_lines
 from tests.scripts import learner
 from tests.test_loop import SMALL, recipe
 

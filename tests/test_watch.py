@@ -20,7 +20,7 @@ from star_mlx.events import IterationFinished, PhaseStarted, Progress
 from star_mlx.progress import live_json, watch
 from star_mlx.run import loop
 from star_mlx.store import writing
-from star_mlx.store.files import json_lines
+from tests.lines import json_lines
 from tests.scripts import learner
 from tests.test_loop import recipe
 from tests.test_loop import run as run_loop

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from star_mlx.errors import ModelError, RunError
+from star_mlx.errors import ModelError
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -18,22 +18,6 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 def json_line(row: Mapping[str, Any]) -> bytes:
     """An object as a line; a lone surrogate, which UTF-8 cannot encode, is escaped."""
     return _ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n"
-
-
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file; none if it does not exist.
-
-    Raises:
-        RunError: a line is not JSON; names its number.
-    """
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                raise RunError(f"{path}, line {number} is not JSON: the file is damaged") from None
 
 
 def replace(path: Path, data: bytes | Iterable[bytes]) -> None:
