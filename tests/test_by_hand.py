@@ -531,6 +531,36 @@ def test_what_differs_from_the_loop_is_said_word_for_word(elsewhere):
     assert told(events) == [Notice("warning", "iteration 2 without --adapter: the base generates")]
 
 
+@pytest.mark.parametrize(
+    ("iteration", "adapter", "few_shot"),
+    [(1, None, True), (2, None, True), (2, "m", False), (1, "m", True)],
+)
+def test_the_few_shot_prompt_is_in_front_as_in_the_iteration_after_the_models(
+    elsewhere, iteration, adapter, few_shot
+):
+    prefixes, adapters = [], []
+
+    class Kept(ScriptedEngine):
+        def generate(self, *args, prefix, adapter, **more):
+            prefixes.append(prefix)
+            adapters.append(adapter)
+            return super().generate(*args, prefix=prefix, adapter=adapter, **more)
+
+    place = adapter and Path(adapter)
+    if place:
+        place.mkdir()
+        (place / "scripted.json").write_text("[]")
+    recipe, engine = settled("star.drop_few_shot_from=2"), Kept(learner)
+    _, prompts = opening.open_task(recipe)
+    more = {"iteration": iteration, "adapter": place, "engine": engine}
+    steps.generate(recipe, Path("a.jsonl"), **more)
+    assert set(prefixes) == {prompts.few_shot(hinted=False) if few_shot else ""}
+    prefixes.clear()
+    steps.rationalize(recipe, Path("a.jsonl"), Path("h.jsonl"), **more)
+    assert set(prefixes) == {prompts.few_shot(hinted=True) if few_shot else ""}
+    assert set(adapters) == {place}
+
+
 def test_rows_of_the_data_that_are_left_out_are_said(elsewhere):
     good = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in range(9)]
     bad = [{"question": f"And {n}?"} for n in range(4)]

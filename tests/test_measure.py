@@ -193,7 +193,7 @@ def test_another_runs_best_is_compared_with_on_the_same_problems(run, engine, da
     loop.run(recipe(data, "star.iterations=1"), other, lambda e: None, engine=engine)
     before = sorted(p.name for p in (other / "iterations/001").iterdir())
     events = []
-    how = evaluate.How("test", limit=8)
+    how = evaluate.How("test", samples=2, temperature=0.7, limit=8)
     found = evaluated(
         run, "0", how=how, against=["last", str(other)], emit=events.append, engine=engine
     )
@@ -202,15 +202,15 @@ def test_another_runs_best_is_compared_with_on_the_same_problems(run, engine, da
     assert first["n"] == second["n"] == 8
     assert (second["both"], second["better"], second["worse"], second["neither"]) == (4, 0, 4, 0)
     after = sorted(p.name for p in (other / "iterations/001").iterdir())
-    assert after == sorted([*before, "test-n8.jsonl"])
-    begun = [(e.iteration, e.total) for e in events if isinstance(e, PhaseStarted)]
-    assert begun == [(0, 8), (2, 8), (1, 8)]
+    assert after == sorted([*before, "test-n8-k2-t0.7.jsonl"])
+    begun = [(e.iteration, e.phase, e.total) for e in events if isinstance(e, PhaseStarted)]
+    assert begun == [(number, "evaluate", 16) for number in (0, 2, 1)]
     assert not (other / "results").exists(), "the result is that of the first run"
 
 
 def test_iterations_are_measured_together_the_first_against_the_others(run, engine):
     with reopen.opened(run, lambda event: None, engine) as (task, learner, folder):
-        how = evaluate.How("test", limit=6)
+        how = evaluate.How("test", samples=2, temperature=0.7, limit=6)
         one, two, base = evaluate.on(task, learner, folder, how, [1, 2, 1, 0])
     assert [found.of for found in (one, two, base)] == [
         "iteration 1", "iteration 2", "iteration 0 (the base)",
@@ -218,7 +218,7 @@ def test_iterations_are_measured_together_the_first_against_the_others(run, engi
     assert [pair.other for pair in one.against] == ["iteration 2", "iteration 0 (the base)"]
     assert (one.against[1].better, one.against[1].worse) == (3, 0) == (3, one.against[0].better)
     assert two.against == base.against == []
-    assert (one.correct, base.correct, one.n) == (6, 3, 6)
+    assert (one.accuracy, base.accuracy, one.n, one.samples) == (1.0, 0.5, 6, 2)
     assert {found.test_reads for found in (one, two, base)} == {1}
 
 
