@@ -122,7 +122,7 @@ def test_bad_rows_are_named_by_file_and_line_or_skipped_and_counted(tmp_path):
     rows = [CLIPS, WENG, {"question": "And?"}, {**CLIPS, "question": "Again?"}]
     folder = written(tmp_path / "d", "train.jsonl", rows)
     options = {"data": str(folder), "dev": 1}
-    with pytest.raises(TaskError, match=r"train\.jsonl, line 3: its answer is missing .*; mend it"):
+    with pytest.raises(TaskError, match=r"train\.jsonl, line 3: its answer is missing .*; fix it"):
         make("gsm8k", options).problems("train")
     task = make("gsm8k", {**options, "on_bad_row": "skip"})
     assert len(task.problems("train")) == 2 and len(task.problems("dev")) == 1
