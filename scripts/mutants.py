@@ -18,6 +18,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COPY = ROOT / "build" / "mutants"
+# A test that fails need not find the smallest example, which takes Hypothesis up to 5 minutes.
+CONFTEST = """
+from hypothesis.internal.conjecture import engine
+engine.MAX_SHRINKING_SECONDS = 1
+"""
 LEFT_OUT = {"build", "dist", "runs", "__pycache__"}  # and everything hidden
 SURVIVED = ("survived", "no tests")
 
@@ -33,6 +38,8 @@ def copy(files: list[str], tests: list[str]) -> None:
             shutil.copytree(path, COPY / path.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, COPY)
+    with (COPY / "conftest.py").open("a", encoding="utf-8") as file:
+        file.write(CONFTEST)
     settings = {
         "source_paths": ["star_mlx"],
         "only_mutate": files,
