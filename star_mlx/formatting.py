@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import shutil
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -99,3 +104,87 @@ def class_order(name: str) -> tuple[bool, int, str]:
     """The sort key of classes of problems: numbers by size, then names."""
     number = name.isdecimal() and len(name) < 20
     return not number, int(name) if number else 0, name
+
+
+def program() -> str:
+    """How the user runs star-mlx, for commands that are printed to be run: ``star-mlx``, or
+    ``.venv/bin/star-mlx`` if the shell does not find that one by its name."""
+    given = sys.argv[0] if sys.argv else ""
+    name = os.path.basename(given)
+    if name == "__main__.py" and os.path.basename(os.path.dirname(given)) == "star_mlx":
+        return f"{_from_here(sys.executable, os.path.basename(sys.executable))} -m star_mlx"
+    return _from_here(given, "star-mlx") if name == "star-mlx" else "star-mlx"
+
+
+def _from_here(path: str, name: str) -> str:
+    """A program's name if the shell finds it by that, else its path, relative if it is below."""
+    found = shutil.which(name)
+    if found and os.path.abspath(path) == os.path.abspath(found):
+        return name
+    relative = os.path.relpath(path)
+    if relative.startswith(".."):
+        return shlex.quote(path)
+    return shlex.quote(relative if os.sep in relative else f".{os.sep}{relative}")
+
+
+_SHOULD = {  # pydantic's types of errors, in a user's words
+    "int_type": "be a whole number",
+    "int_parsing": "be a whole number",
+    "int_from_float": "be a whole number",
+    "float_type": "be a number",
+    "float_parsing": "be a number",
+    "finite_number": "be a finite number",
+    "bool_type": "be true or false",
+    "bool_parsing": "be true or false",
+    "string_type": "be text",
+    "string_too_short": "not be empty",
+    "tuple_type": "be a list, such as {example}",
+    "too_short": "have at least {min_length} entries",
+    "too_long": "have at most {max_length} entries",
+    "literal_error": "be {expected}",
+    "dict_type": "be a group of keys",
+    "model_type": "be a group of keys",
+    "greater_than": "be more than {gt}",
+    "greater_than_equal": "be at least {ge}",
+    "less_than": "be less than {lt}",
+    "less_than_equal": "be at most {le}",
+}
+_TYPE = re.compile(r"constrained-|\S*\[|(int|str|float|bool)$")  # in a place: a type of a union
+
+
+def refused(errors: Sequence[Mapping[str, Any]], example: str) -> tuple[tuple[str, ...], str]:
+    """The key of the first value that pydantic refused, and its demand: ``"should be text"``,
+    or ``"is missing"``.
+
+    Args:
+        errors: those of a ``ValidationError``. A value that may be of several types has an error
+            for each of them.
+        example: a list that would be right, if the value should be one.
+    """
+    key = _key(errors[0])
+    if errors[0]["type"] == "missing" and not _short(errors[0]):
+        return key, "is missing"
+    wanted = dict.fromkeys(_demand(error, example) for error in errors if _key(error) == key)
+    first, *others = wanted
+    return key, " or ".join([f"should {first}", *(text.removeprefix("be ") for text in others)])
+
+
+def _key(error: Mapping[str, Any]) -> tuple[str, ...]:
+    """The place of an error without what is no key: types, and the number of a missing entry."""
+    place = error["loc"][:-1] if _short(error) else error["loc"]
+    return tuple(str(part) for part in place if isinstance(part, int) or not _TYPE.match(part))
+
+
+def _short(error: Mapping[str, Any]) -> bool:
+    """Whether a list has too few entries, which is said of the first one missing."""
+    return error["type"] == "missing" and isinstance(error["loc"][-1], int)
+
+
+def _demand(error: Mapping[str, Any], example: str) -> str:
+    if _short(error):
+        return f"have at least {error['loc'][-1] + 1} entries"
+    bounds = {k: f"{v:g}" if isinstance(v, float) else v for k, v in error.get("ctx", {}).items()}
+    if text := _SHOULD.get(error["type"]):
+        return text.format(example=example, **bounds).replace("'", "")
+    said = str(error["msg"]).removeprefix("Input should ").removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]

@@ -91,7 +91,11 @@ class Schedule(_Group):
 class Star(_Group):
     """The options of Algorithm 1, which ``star.star`` takes."""
 
-    iterations: int = Field(64, ge=1, description="the last iteration, N (reference: up to 64)")
+    iterations: int = Field(
+        64,
+        ge=1,
+        description="iterations to run: the number N of the last one (reference: up to 64)",
+    )
     problems: int | None = Field(
         10_000,
         ge=1,
@@ -182,7 +186,8 @@ class Generate(_Group):
     temperature: float = Field(
         0.0,
         ge=0,
-        description="0 is greedy (reference: 0.01, nearly greedy; high values do harm)",
+        description="sampling temperature; 0 is greedy (reference: 0.01, nearly greedy; high "
+        "values do harm)",
     )
     top_p: float = Field(0.9, gt=0, le=1, description="nucleus sampling (reference: 0.9)")
     samples: int = Field(

@@ -21,6 +21,7 @@ from tests import small_run as small_runs
 # also by the processes that tests start.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = "1"
+os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of whoever runs the tests
 
 # The files that take longest come first, so that no process is left with one of them at the end.
 LONGEST = (

@@ -202,14 +202,14 @@ def test_a_setting_is_given_by_its_last_name_a_group_or_its_path():
     ("settings", "message"),
     [
         ({"rnak": 8}, "there is no setting rnak: did you mean rank?"),
-        ({"xyzzy": 8}, "there is no setting xyzzy: star-mlx loop --help lists the settings"),
+        ({"xyzzy": 8}, "there is no setting xyzzy: star-mlx settings lists them"),
         ({"batch_size": 8}, "batch_size may be generate.batch_size or train.batch_size: write "),
         ({"temperature": 1.0}, "temperature may be generate.temperature or evaluate.temperature"),
         ({"rank": "8"}, "rank='8': train.rank should be a whole number, but is '8'"),
         ({"train.rnak": 8}, "train.rnak=8: unknown key train.rnak: did you mean train.rank?"),
         ({"train": {"rnak": 8}}, "unknown key train.rnak: did you mean train.rank?"),
         ({"rank": object}, "rank=<class 'object'>: a setting is a number, a text, a list..."),
-        ({"rank": 0}, "rank=0: train.rank should be greater than or equal to 1, but is 0"),
+        ({"rank": 0}, "rank=0: train.rank should be at least 1, but is 0"),
         ({"train": 3}, "train=3: train should be a group of keys: rank, scale"),
     ],
 )

@@ -10,12 +10,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 from star_mlx import engine as engines
 from star_mlx.cli import cli, main
-from star_mlx.cli.settings import settings
+from star_mlx.cli.setting_text import settings
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.recipe import layers, loading
 from tests.scripts import hopeless, learner
@@ -70,13 +71,36 @@ def test_help_names_every_command_and_help_of_a_command_every_option(star):
         code, out, _ = star(*arguments)
         assert code == 0 and all(f"  {name} " in out for name in cli.commands)
     for name, command in cli.commands.items():
-        code, out, _ = star(name, "--help")
-        assert code == 0 and all(p.opts[0] in out for p in command.params if p.opts[0][0] == "-")
+        code, out, _ = star(name, "--help-all" if name == "loop" else "--help")
+        out = out.replace("[no-]", "")
+        shown = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+        assert code == 0 and all(p.opts[0] in out for p in shown)
 
 
-def test_help_of_loop_lists_every_setting_with_type_default_and_meaning(star):
+def test_help_has_every_command_in_a_group_and_each_on_one_line(star, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = star("--help")
+    assert "..." not in out.partition("Start:")[2] and all(len(s) <= 80 for s in out.splitlines())
+    for name, command in cli.commands.items():
+        summary = command.get_short_help_str(limit=200)
+        assert f"  {name} " in out and f" {summary}\n" in out
+    titles = [line for line in out.splitlines() if line and line[0] != " "]
+    assert titles == [
+        "Usage: star-mlx [OPTIONS] [COMMAND] [ARGS]...", "Options:", "Start:", "Look:", "Compare:",
+        "Share:", "One step at a time:",
+    ]  # fmt: skip
+
+
+def test_help_of_loop_fits_on_a_screen(star, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = star("loop", "--help")
-    told = dict(settings())
+    assert len(out.splitlines()) <= 32 and all(len(line) <= 80 for line in out.splitlines())
+    assert "  --lr, --learning-rate N  Peak learning rate of Adam.\n" in out
+
+
+def test_all_help_of_loop_lists_every_setting_with_type_default_and_meaning(star):
+    _, out, _ = star("loop", "--help-all")
+    told = {one.key: one.words() for one in settings()}
     for path in layers.leaves(loading.resolved(loading.load(task="mine"))):
         assert f"  {path} " in out and path in told
     probability = "number >= 0, <= 1. probability that a failure is rationalized"
@@ -87,9 +111,17 @@ def test_help_of_loop_lists_every_setting_with_type_default_and_meaning(star):
     assert "Shipped recipes: arithmetic" in out
 
 
-def test_version(star):
-    code, out, _ = star("--version")
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(star, option):
+    code, out, _ = star(option)
     assert code == 0 and out.startswith("star-mlx ")
+
+
+@pytest.mark.parametrize("arguments", [["-v", "show", "nope"], ["show", "nope", "--verbose"]])
+def test_verbose_shows_where_an_error_arose(star, arguments):
+    code, _, err = star(*arguments)
+    assert code == 2 and err.startswith("Traceback") and "reading.py" in err
+    assert err.endswith("star-mlx: error: nope is not a run folder: there is no such folder\n")
 
 
 def test_tasks(star):
@@ -109,13 +141,50 @@ def test_tasks(star):
         (["loop", "--recipe", "bad.yaml"], "bad.yaml, line 2: this is no valid YAML"),
         (["loop", "--run", "nope"], "there is no run to resume in nope"),
         (["loop", "--task", "arithmetic", "--set", "seed=x"], "seed should be a whole number"),
-        (["loop", "--task", "arithmetic", "--seed", "-1"], "--seed: seed should be greater than"),
-        (["loop", "--task", "arithmetic", "--seed", "x"], "'x' is not a valid integer"),
+        (["loop", "--task", "arithmetic", "--seed", "-1"], "--seed -1: seed should be at least 0"),
+        (
+            ["loop", "--task", "arithmetic", "--seed", "x"],
+            "--seed x: seed should be a whole number, but is x",
+        ),
         (["loop", "--task", "arithmetic", "--set", "task.options.digit=3"], "task.options.digit"),
         (["loop", "--task", "arithmetic", "--set", "task.options.digits=[5,1]"], "digits 5 to 1"),
         (["loop", "--task", "arithmetic", "--set", "prompts.file=no.yaml"], "no.yaml"),
-        (["loop", "--tusk", "arithmetic"], "No such option '--tusk'"),
-        (["lop"], "No such command 'lop'"),
+        (["loop", "--weight-decay", "0.1"], "is a setting: give --set train.weight_decay=0.1 (see"),
+        (["loop", "--top_p=0.5"], "--top_p is a setting: give --set generate.top_p=0.5"),
+        (["loop", "--layers"], "--layers is a setting: give --set train.layers=VALUE"),
+        (["loop", "--digits", "[1, 3]"], "give --set task.options.digits='[1, 3]'"),
+        (["loop", "--weight-decy", "1"], "did you mean --set train.weight_decay=1?"),
+        (["loop", "--iters", "3"], "there is no option --iters: did you mean --iterations?"),
+        (["loop", "--iter", "3"], "there is no option --iter: did you mean --iterations?"),
+        (["loop", "--num-train-epochs", "3"], "did you mean --epochs?"),
+        (["loop", "--batch_size", "3"], "did you mean --batch-size?"),
+        (["loop", "--xyzzy", "3"], "no option --xyzzy; star-mlx settings lists all settings"),
+        (["show", "--jsn", "nope"], "there is no option --jsn: did you mean --json?"),
+        (["show", "--rank", "nope"], "there is no option --rank (see star-mlx show --help)"),
+        (["loop", "--set", "seed", "3"], "--set seed 3: write --set seed=3"),
+        (["train", "x", "--set", "a", "--out", "y"], "--set a: write KEY=VALUE as one word"),
+        (["xyzzy"], "there is no command xyzzy (see star-mlx --help)"),
+        (["loop", "--task", "arithmetic", "--set", "star.digits=5"], "mean task.options.digits?"),
+        (
+            ["loop", "--task", "arithmetic", "--set", "task.options.digits=5"],
+            "task.options.digits should be a list, such as [1, 5], but is 5",
+        ),
+        (
+            ["loop", "--task", "arithmetic", "--iterations", "3", "--set", "star.iterations=4"],
+            "--iterations 3 and --set star.iterations=4 both give star.iterations: leave one of",
+        ),
+        (
+            ["loop", "--task", "arithmetic", "--epochs", "3", "--set", "star.schedule={base: 1}"],
+            "--epochs 3 and --set star.schedule={base: 1} both give star.schedule.base",
+        ),
+        (
+            ["loop", "--task", "arithmetic", "--epochs", "0"],
+            "--epochs 0: star.schedule.base",
+        ),
+        (["loop", "--task", "arithmetic", "--lr", "fast"], "--lr fast: train.learning_rate should"),
+        (["settings", "tarin"], "no setting has 'tarin' in its name or description: did you mean "),
+        (["loop", "--tusk", "arithmetic"], "there is no option --tusk: did you mean --task?"),
+        (["lop"], "there is no command lop: did you mean loop?"),
         (["show", "nope"], "nope is not a run folder"),
         (["show"], "Missing argument 'RUN'"),
         (["try", "nope", "1 + 1"], "nope is not a run folder"),

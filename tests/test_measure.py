@@ -15,7 +15,7 @@ from star_mlx.errors import RunError, TaskError
 from star_mlx.events import PhaseStarted
 from star_mlx.measure import findings
 from star_mlx.recipe import asking, opening
-from star_mlx.recipe.loading import load
+from star_mlx.recipe.loading import load, resolved
 from star_mlx.run import baseline, evaluate, loop, reopen
 from star_mlx.store import reading, results
 from tests.lines import json_lines
@@ -312,9 +312,10 @@ def test_a_missing_baseline_says_how_to_make_it(run, engine):
         )
 
 
-def made(run, kind, engine, **more):
-    base = opening.resume_recipe(run)
-    settings = baseline.recipe(base, kind, run=run, **{"steps": None, "problems": None, **more})
+def made(run, kind, engine, steps=None, settings=None):
+    values = resolved(opening.resume_recipe(run))
+    base = load(base=values, settings=settings)
+    settings = baseline.recipe(base, kind, run=run, steps=steps)
     folder = run / "baselines" / kind
     loop.run(settings, folder, lambda e: None, engine=engine)
     return folder, list(json_lines(folder / "metrics.jsonl"))
@@ -351,7 +352,7 @@ def test_sft_trains_on_the_datas_rationales_with_the_steps_of_the_run(run, engin
 
 
 def test_direct_trains_on_answers_alone_and_as_long_as_asked(run, engine):
-    folder, lines = made(run, "direct", engine, steps=7, problems=5)
+    folder, lines = made(run, "direct", engine, steps=7, settings={"star.problems": 5})
     assert lines[1]["train"]["steps"] == 7
     rows = list(json_lines(folder / "iterations/001/examples.jsonl"))
     assert len(rows) == 5 and all(row["completion"].startswith(" #### ") for row in rows)
@@ -372,7 +373,7 @@ def test_no_rationales_no_sft(tmp_path, data):
         for row in rows:
             row["answer"] = row["answer"].split("#### ")[1]
         (data / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    settings = baseline.recipe(recipe(data), "sft", run=None, steps=3, problems=None)
+    settings = baseline.recipe(recipe(data), "sft", run=None, steps=3)
     with pytest.raises(TaskError, match="has no rationales"):
         loop.run(settings, tmp_path / "b", lambda e: None, engine=ScriptedEngine(pupil))
 

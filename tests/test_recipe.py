@@ -208,20 +208,20 @@ def test_differences_name_key_and_both_values():
         ("iterations=3", "unknown key iterations: did you mean star.iterations?"),
         ("trian.rank=3", "unknown key trian: did you mean train?"),
         ("zzz=3", "unknown key zzz: there are: task, model,"),
-        ("star.iterations=0", "star.iterations should be greater than or equal to 1, but is 0"),
+        ("star.iterations=0", "star.iterations should be at least 1, but is 0"),
         ("star.iterations=many", "star.iterations should be a whole number, but is many"),
         ("star.iterations=2.5", "star.iterations should be a whole number, but is 2.5"),
         ("star.iterations=true", "star.iterations should be a whole number, but is true"),
         ("star.iterations=", "star.iterations should be a whole number, but is null"),
         ("star.rationalize=1", "star.rationalize should be true or false, but is 1"),
-        ("star.p_rationalization=1.5", "should be less than or equal to 1, but is 1.5"),
+        ("star.p_rationalization=1.5", "should be at most 1, but is 1.5"),
         ("star=3", "star should be a group of keys: iterations, problems,"),
-        ("seed=-1", "seed should be greater than or equal to 0, but is -1"),
-        ("train.decay=square", "should be 'none', 'linear' or 'cosine', but is square"),
+        ("seed=-1", "seed should be at least 0, but is -1"),
+        ("train.decay=square", "should be none, linear or cosine, but is square"),
         ("train.learning_rate=.inf", "train.learning_rate should be a finite number"),
         ("train.learning_rate=.nan", "train.learning_rate should be a finite number"),
         ("train.layers=0", "train: layers 0 adapts nothing"),
-        ("train.keys=q", "train.keys should be a valid list, but is q"),
+        ("train.keys=q", "train.keys should be a list, such as [a, b], but is q"),
         ("train.keys=[]", "train: keys [] adapts nothing"),
         ("train.keys=[1]", "train.keys.0 should be text, but is 1"),
         ("train.keys=[q, [k]]", "train.keys.1 should be text, but is [k]"),
@@ -246,7 +246,7 @@ def test_an_override_that_cannot_be_is_one_line_naming_it(override, message):
     ("text", "line", "message"),
     [
         ("task: a\nstar:\n  iterashuns: 3\n", 3, "unknown key star.iterashuns: did you mean"),
-        ("task: a\nstar:\n  schedule: {factor: -1}\n", 3, "star.schedule.factor should be greater"),
+        ("task: a\nstar:\n  schedule: {factor: -1}\n", 3, "star.schedule.factor should be more"),
         ("task: a\n\nseed: x\n", 3, "seed should be a whole number, but is x"),
         ("task: a\nseed: 1\nseed: 2\n", 3, "seed is given twice, first in line 2"),
         ("task: a\nstar: [\n", 3, "this is no valid YAML"),
@@ -313,8 +313,8 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkey
 @pytest.mark.parametrize(
     ("override", "words", "about"),
     [
-        ("seed", "write KEY=VALUE, such as --set star.iterations=3", None),
-        ("=3", "write KEY=VALUE, such as --set star.iterations=3", None),
+        ("seed", "write KEY=VALUE as one word, such as --set star.iterations=3", None),
+        ("=3", "write KEY=VALUE as one word, such as --set star.iterations=3", None),
         ("star.iterations=many", "star.iterations should be a whole number, but is many",
          settings.Star.model_fields["iterations"]),
         ("train.keys=[1]", "train.keys.0 should be text, but is 1",
@@ -350,7 +350,7 @@ def test_a_mistake_is_laid_to_the_last_layer_that_gives_the_value(write):
     assert said_of(path, overrides=["seed=-2"]).startswith("--set seed=-2: seed should be")
     both = ["star.iterations=3", "star.iterations=0", "star.problems=5"]
     said = said_of("arithmetic", overrides=both)
-    assert said.startswith("--set star.iterations=0: star.iterations should be greater")
+    assert said.startswith("--set star.iterations=0: star.iterations should be at least 1")
 
 
 def test_an_inherited_mistake_names_the_file_it_is_in(write, tmp_path):

@@ -501,7 +501,7 @@ def test_a_baseline_is_a_run_too_and_stands_beside_its_run(runs, tmp_path, kind)
     from star_mlx.run import baseline
 
     shutil.copytree(runs / "with", tmp_path / "run")
-    made = baseline.recipe(recipe(), kind, run=tmp_path / "run", steps=None, problems=None)
+    made = baseline.recipe(recipe(), kind, run=tmp_path / "run", steps=None)
     folder = tmp_path / "run/baselines" / kind
     loop.run(made, folder, lambda event: None, engine=ScriptedEngine(learner))
     assert "Accuracy on dev" in written(tmp_path, folder)

@@ -221,7 +221,7 @@ def test_watching_writes_nothing_and_takes_no_lock(begun):
 def test_a_baseline_is_a_run_to_be_watched_too(tmp_path):
     from star_mlx.run import baseline
 
-    kind = baseline.recipe(recipe(), "few-shot", run=None, steps=None, problems=None)
+    kind = baseline.recipe(recipe(), "few-shot", run=None, steps=None)
     path = tmp_path / "few-shot"
     loop.run(kind, path, lambda event: None, engine=ScriptedEngine(learner))
     [state] = watch.states(path)

@@ -217,9 +217,9 @@ def grade(task: Task | str, rows: Sequence[Mapping[str, Any]]) -> Grades:
     return Grades(grading.counts(task, graded), graded)
 
 
-def new_folder(task: Task) -> Path:
+def new_folder(task: Task, runs: Path = Path("runs")) -> Path:
     """The folder of a new run: the first of ``runs/TASK-001``, ... that does not exist."""
-    return loop.choose_run(Path("runs"), re.sub(r"[^\w.-]+", "-", task.name))
+    return loop.choose_run(runs, re.sub(r"[^\w.-]+", "-", task.name))
 
 
 def _own(what: str | Path | Task | Recipe) -> tuple[Task | str, ...]:

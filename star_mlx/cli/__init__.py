@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from star_mlx.cli import mistakes
 from star_mlx.cli.baseline import baseline
 from star_mlx.cli.check import check
 from star_mlx.cli.compare import compare
@@ -22,6 +23,7 @@ from star_mlx.cli.export import export
 from star_mlx.cli.export_data import export_data
 from star_mlx.cli.generate import generate
 from star_mlx.cli.grade import grade
+from star_mlx.cli.groups import Grouped
 from star_mlx.cli.import_gguf import import_gguf
 from star_mlx.cli.init_task import init_task
 from star_mlx.cli.ledger import ledger
@@ -30,6 +32,8 @@ from star_mlx.cli.pull import pull
 from star_mlx.cli.push import push
 from star_mlx.cli.rationalize import rationalize
 from star_mlx.cli.report import report
+from star_mlx.cli.runs import runs
+from star_mlx.cli.settings import settings
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
 from star_mlx.cli.train import train
@@ -51,20 +55,25 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         context.exit()
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Grouped,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
+    "-V",
     "--version",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_version,
-    help="Show the version and exit.",
+    help="Show the version.",
 )
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Run the STaR loop on an MLX language model: generate rationales, keep those that end in the
-    right answer, rationalize the failures with the answer as a hint, train a fresh LoRA adapter
-    on the kept rationales, and repeat.
+    right answer, try the failures again with the answer as a hint, train a fresh LoRA adapter on
+    what was kept, and repeat.
 
     To start: star-mlx loop --task arithmetic
     """
@@ -76,32 +85,11 @@ def cli(context: click.Context) -> None:
         context.with_resource(own.offered(*names.replace(",", " ").split()))
 
 
-_COMMANDS = (
-    loop,
-    watch,
-    baseline,
-    evaluate,
-    generate,
-    rationalize,
-    export_data,
-    export,
-    train,
-    show,
-    ledger,
-    compare,
-    check,
-    report,
-    push,
-    pull,
-    try_,
-    tasks,
-    init_task,
-    grade,
-    import_gguf,
-    doctor,
-)
-for _command in _COMMANDS:
-    cli.add_command(_command)
+cli.add_group("Start", loop, init_task, tasks, settings, doctor)
+cli.add_group("Look", show, runs, watch, try_, ledger, report, check)
+cli.add_group("Compare", evaluate, baseline, compare, grade)
+cli.add_group("Share", export, push, pull, import_gguf)
+cli.add_group("One step at a time", generate, rationalize, export_data, train)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -109,13 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     signal.signal(signal.SIGTERM, _terminated)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result: Any = cli.main(arguments, prog_name="star-mlx", standalone_mode=False)
+        result: Any = cli.main(given, prog_name="star-mlx", standalone_mode=False)
     except StarError as error:
         _fail(str(error), error.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "star-mlx"
-        _fail(f"{error.format_message()} (see {command} --help)", error.exit_code)
+        _fail(f"{mistakes.usage(error, given)} (see {command} --help)", error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from star_mlx.cli import completion
+
 if TYPE_CHECKING:
     from star_mlx.store.check import Checked, Finding
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.option(
     "--repair",
     is_flag=True,
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(run: Path, repair: bool, as_json: bool) -> None:
-    """Verify every file of a RUN against its checksums. Lists what is damaged, what is still
-    valid, and how to make the damaged part again.
+    """Verify every file of a RUN against its checksums.
 
-    Exits with code 2 if anything is damaged. A run made before checksums existed is read row by
-    row, and the parts without a checksum are counted.
+    Lists what is damaged, what is still valid, and how to make the damaged part again. Exits with
+    code 2 if anything is damaged. A run made before checksums existed is read row by row, and the
+    parts without a checksum are counted.
     """
     from star_mlx.formatting import harmless
     from star_mlx.store import check as checking

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 @click.argument("second", metavar="RUN[:ITERATION]")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(first: str, second: str, as_json: bool) -> None:
-    """Compare two runs, or two iterations, on the dev problems that both were measured on: how
-    many both answered correctly, how many only one did, and McNemar's exact test of the difference.
+    """Compare two runs or iterations, problem by problem.
 
-    ITERATION is a number, best, last, few-shot (iteration 0, the base) or zero-shot; the default
-    is best. No model is loaded: the answers recorded in the runs are compared.
+    On the dev problems that both were measured on: how many both answered correctly, how many only
+    one did, and McNemar's exact test of the difference. ITERATION is a number, best, last, few-shot
+    (iteration 0, the base) or zero-shot; the default is best. No model is loaded: the answers
+    recorded in the runs are compared.
     """
     from star_mlx import api
 

@@ -7,23 +7,29 @@ from typing import Any
 
 import click
 
+from star_mlx.cli import completion
+from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
 
 
-@click.command()
+@click.command(cls=RecipeCommand)
+@click.argument(
+    "run", required=False, type=click.Path(path_type=Path), shell_complete=completion.runs
+)
 @click.option(
     "--run",
+    "named",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The folder of a run or a baseline.",
+    help="Another way to give RUN.",
 )
 @click.option(
     "--adapter",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Measure an adapter outside of a run, with the recipe options below, instead of --run.",
+    help="Measure an adapter outside of a run, with the recipe options below, instead of a RUN.",
 )
-@recipe_options
+@recipe_options()
 @click.option(
     "--iteration",
     metavar="N",
@@ -64,6 +70,7 @@ from star_mlx.cli.recipe_options import Given, recipe_options
 def evaluate(
     given: Given,
     run: Path | None,
+    named: Path | None,
     adapter: Path | None,
     iteration: str | None,
     split: Any,
@@ -73,12 +80,13 @@ def evaluate(
     against: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Measure a model of a run on a split: accuracy with its 95% interval, overall and by class.
+    """Measure a model of a run on a split.
 
-    The result is printed and saved in RUN/results/; with --adapter it is only printed. Earlier
-    measurements are reused, and an interrupted one continues where it stopped.
+    RUN is the folder of a run or of a baseline. Prints accuracy with its 95% interval, overall and
+    by class. The result is printed and saved in RUN/results/; with --adapter it is only printed.
+    Earlier measurements are reused, and an interrupted one continues where it stopped.
     """
-    _one_of(run, adapter, given)
+    run = _one_of(run, named, adapter, given)
     if samples > 1 and not temperature:
         raise click.UsageError(
             f"{samples} samples at temperature 0 are all the same: give --temperature 0.7"
@@ -111,12 +119,15 @@ def evaluate(
     click.echo(harmless(words))
 
 
-def _one_of(run: Path | None, adapter: Path | None, given: Given) -> None:
-    if (run is None) == (adapter is None):
-        raise click.UsageError("give either --run or --adapter")
-    told = (given.task, given.recipe, given.overrides or None, given.data, given.model, given.seed)
-    if run is not None and any(value is not None for value in told):
+def _one_of(
+    run: Path | None, named: Path | None, adapter: Path | None, given: Given
+) -> Path | None:
+    """The run, None if there is an adapter instead."""
+    if (run is not None) + (named is not None) + (adapter is not None) != 1:
+        raise click.UsageError("give either a RUN or --adapter")
+    if adapter is None and given.any():
         raise click.UsageError("a run has its own recipe: leave the recipe options out")
+    return named if run is None else run
 
 
 def _number(text: str) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from star_mlx.cli import completion
 from star_mlx.cli.pulled_options import pulled_options
 from star_mlx.export import FORMATS, GATE_CHANGED, GATE_PROBLEMS, GGUF_KINDS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.option(
     "--iteration",
     default="best",
@@ -100,11 +101,10 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Export the model of an iteration of a RUN for other programs, with the measured difference
-    from the trained model.
+    """Write a run's model in a format that other programs load.
 
-    RUN may also be a folder fetched by `star-mlx pull`. If the difference is more than allowed,
-    nothing is written.
+    The difference from the trained model is measured. RUN may also be a folder fetched by `star-mlx
+    pull`. If the difference is more than allowed, nothing is written.
     """
     if verify and form not in ("peft", "fused"):
         raise click.UsageError(f"--verify compares --format peft and fused, not {form}")

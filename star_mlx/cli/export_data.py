@@ -8,18 +8,26 @@ from typing import Any
 
 import click
 
+from star_mlx.cli import completion
+from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
 from star_mlx.cli.step_options import again, force_option, json_option, out_option, tell
 
 
-@click.command("export-data")
-@click.argument("attempts", nargs=-1, type=click.Path(path_type=Path))
-@recipe_options
+@click.command("export-data", cls=RecipeCommand)
+@click.argument(
+    "attempts",
+    nargs=-1,
+    type=click.Path(path_type=Path),
+    metavar="RUN | ATTEMPTS...",
+    shell_complete=completion.runs,
+)
+@recipe_options()
 @click.option(
     "--run",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Write the training set of this run, instead of ATTEMPTS.",
+    help="Another way to give RUN.",
 )
 @click.option(
     "--iteration",
@@ -58,18 +66,20 @@ def export_data(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the training examples from ATTEMPTS, the files of star-mlx generate and rationalize,
-    or of an iteration of a run.
+    """Write the training examples of attempts or of a run.
 
-    Attempts that finished with the right answer are kept, each distinct rationale once.
+    ATTEMPTS are the files of star-mlx generate and rationalize. Attempts that finished with the
+    right answer are kept, each distinct rationale once.
     """
+    if run is None and len(attempts) == 1 and attempts[0].is_dir():
+        run, attempts = attempts[0], ()
     if (run is None) == (not attempts):
-        raise click.UsageError("give either files of ATTEMPTS or --run")
+        raise click.UsageError("give either a RUN or files of ATTEMPTS")
     from star_mlx import tui
     from star_mlx.steps import export_data as exports
 
     if run is not None:
-        if any((given.task, given.recipe, given.overrides, given.data, given.model, carry)):
+        if given.any() or carry:
             raise click.UsageError("a run has its own recipe: leave the recipe options out")
         done = exports.export_run(run, iteration or "best", out, format=shape, force=force)
     else:

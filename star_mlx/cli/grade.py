@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Grade completions that another program generated.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")
 @click.option(
     "--task",

@@ -23,10 +23,11 @@ import click
     help="Quantize the weights of an F32, F16 or BF16 file. By default they are kept as they are.",
 )
 def import_gguf(file: Path, out: Path, bits: str | None) -> None:
-    """Import a llama-family GGUF file (Q4_0, Q4_1, Q8_0, F16, BF16, F32) as a base model.
+    """Import a llama-family GGUF file as a base model.
 
-    Quantized weights keep their exact values.
+    The weights are Q4_0, Q4_1, Q8_0, F16, BF16 or F32. Quantized weights keep their exact values.
     """
+    from star_mlx.formatting import program
     from star_mlx.gguf.importing import import_gguf as run
 
     done = run(file, out, bits=int(bits) if bits else None)
@@ -38,4 +39,4 @@ def import_gguf(file: Path, out: Path, bits: str | None) -> None:
     click.echo(f"weights    {types}" + (f", quantized to {bits} bits" if bits else ""))
     click.echo(f"tokenizer  {done.tokenizer}")
     click.echo(f"written to {done.folder}")
-    click.echo(f"next: star-mlx loop --task arithmetic --model {shlex.quote(str(out))}")
+    click.echo(f"next: {program()} loop --task arithmetic --model {shlex.quote(str(out))}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command("init-task")
+@click.command("init-task", short_help="Write a recipe for your own questions and answers.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--out",

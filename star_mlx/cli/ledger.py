@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from star_mlx.cli import completion
+
 if TYPE_CHECKING:
     from star_mlx.store.ledger import Ledger
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.option(
     "--never-solved",
     is_flag=True,
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="Print the iterations of every problem as JSON."
 )
 def ledger(run: Path, never_solved: bool, as_json: bool) -> None:
-    """Show which problems a run has solved directly, only with a hint, or never, and which ones
-    each iteration newly solved or forgot."""
+    """Show which problems a run has solved, and which never.
+
+    A problem is solved directly, only with hint, or never. Each iteration is listed with the
+    problems that it newly solved or forgot.
+    """
     if never_solved and as_json:
         raise click.UsageError("give --never-solved or --json, not both")
     from star_mlx.store import ledger as ledgers
@@ -53,7 +58,7 @@ def _show(found: Ledger) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("iter", justify="right", style="bold")
-    for header in ("attempted", "solved\ndirectly", "by hint", "newly\nsolved", "forgotten"):
+    for header in ("attempted", "solved\ndirectly", "with\nhint", "newly\nsolved", "forgotten"):
         table.add_column(header, justify="right")
     for t in found.iterations:
         numbers = (t.iteration, t.attempted, t.direct, t.hinted, t.newly_solved, t.forgotten)
@@ -62,6 +67,6 @@ def _show(found: Ledger) -> None:
     totals = found.totals()
     console.print(
         f"\n{totals['problems']} problems seen: {totals['direct']} ever solved directly, "
-        f"{totals['hinted_only']} only ever by hint, {totals['never']} never",
+        f"{totals['hinted_only']} only ever with hint, {totals['never']} never",
         soft_wrap=True,
     )

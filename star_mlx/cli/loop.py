@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from star_mlx.cli import completion
+from star_mlx.cli.recipe_help import RecipeCommand, help_all_option
 from star_mlx.cli.recipe_options import Given, recipe_options
-from star_mlx.cli.settings import WithSettings
+from star_mlx.cli.setting_options import LOOP
+from star_mlx.formatting import program
 from star_mlx.store import names
 
 if TYPE_CHECKING:
@@ -20,9 +24,16 @@ if TYPE_CHECKING:
 def _trackers(
     context: click.Context, _: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
+    """The trackers of --track, else of STAR_MLX_TRACK, else of the user's config file."""
+    if context.resilient_parsing:
+        return ()
+    if not values:
+        from star_mlx.cli import config
+
+        return config.trackers()
     from star_mlx.trackers import chosen
 
-    return () if context.resilient_parsing or not values else chosen(values)
+    return chosen(values)
 
 
 def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,36 +41,30 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--track",
         multiple=True,
-        metavar="TRACKER",
+        metavar="NAME",
         envvar="STAR_MLX_TRACK",
-        show_envvar=True,
         callback=_trackers,
-        help="Log the run to experiment trackers, separated by commas: wandb, trackio, "
-        "tensorboard, mlflow or none.",
+        help="Log to wandb, trackio, tensorboard, mlflow or none.",
     )(command)
 
 
-@click.command(cls=WithSettings)
-@recipe_options
+@click.command(cls=RecipeCommand, seldom=("trust_remote_code", "plain", "as_json"))
+@recipe_options(*LOOP)
 @click.option(
     "--run",
     metavar="DIR",
+    shell_complete=completion.runs,
     type=click.Path(path_type=Path),
-    help="Run folder. An existing run is resumed [default: a new one in runs/].",
-)
-@click.option(
-    "--rationalize/--no-rationalize",
-    default=None,
-    help="Try failures again with the answer as a hint.",
+    help="Run folder; an existing run is resumed.",
 )
 @track_option
 @click.option("--dry-run", is_flag=True, help="Print the full recipe and its schedule, and exit.")
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@help_all_option
 def loop(
     given: Given,
     run: Path | None,
-    rationalize: bool | None,
     track: Sequence[str],
     dry_run: bool,
     plain: bool,
@@ -67,11 +72,10 @@ def loop(
 ) -> None:
     """Run the STaR loop, or resume a stopped run.
 
-    Settings not given as options come from the recipe: that of --recipe, else of the run, else the
-    shipped one with the task's name.
+    All that is not given comes from the recipe, or from the run that is resumed.
     """
     try:
-        settled = given.load(run, rationalize=rationalize)
+        settled = given.load(run)
         if dry_run:
             _show(settled, as_json)
         else:
@@ -86,10 +90,11 @@ def run_on_screen(
     """Run a recipe in a run folder, a new one by default; its events go to the screen and to the
     trackers."""
     from star_mlx import api, tui
+    from star_mlx.cli import config
     from star_mlx.recipe import opening
 
     task, _ = opening.open_task(recipe)  # reports its errors before anything is loaded
-    folder = run or api.new_folder(task)
+    folder = run or api.new_folder(task, config.read().runs)
     try:
         with tui.screen(json=as_json, plain=plain) as screen:
             api.train(recipe, out=folder, on_event=screen, track=track)
@@ -99,7 +104,8 @@ def run_on_screen(
 
 def _stopped(run: Path | None) -> None:
     made = run is not None and (run / names.RECIPE).is_file()
-    text = f"stopped; resume with: star-mlx loop --run {run}" if made else "stopped"
+    again = f"{program()} loop --run {shlex.quote(str(run))}"
+    text = f"stopped; resume with: {again}" if made else "stopped"
     click.echo(text, err=True)
     sys.exit(130)
 

@@ -20,11 +20,12 @@ from star_mlx.store import names
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was fetched as JSON.")
 def pull(name: str, out: Path | None, as_json: bool) -> None:
-    """Fetch a repository that `star-mlx push` made, verify it, and print how to try it.
+    """Fetch and verify what `star-mlx push` sent to the Hub.
 
-    No code is fetched, only data, and every file must match the hash recorded by its push.
+    Prints how to try it. No code is fetched, only data, and every file must match the hash recorded
+    by its push.
     """
-    from star_mlx.formatting import harmless
+    from star_mlx.formatting import harmless, program
     from star_mlx.share.pull import pull as fetch
 
     done = fetch(name, out)
@@ -39,4 +40,4 @@ def pull(name: str, out: Path | None, as_json: bool) -> None:
     click.echo(harmless(f"{done.repo_id}{number}, commit {done.commit}"))
     click.echo(harmless(f"{where} {done.folder}: {len(done.files)} files"))
     if names.WEIGHTS in done.files:
-        click.echo(f"next: star-mlx try {shlex.quote(str(done.folder))} QUESTION")
+        click.echo(f"next: {program()} try {shlex.quote(str(done.folder))} QUESTION")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from star_mlx.share.push import Pushed
 
 
-@click.command()
+@click.command(short_help="Push a run's model to the Hugging Face Hub, with a card.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("repo", metavar="USER/NAME")
 @click.option(

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
+from star_mlx.cli.setting_options import DECODED, MAX_TOKENS, TEMPERATURE
 from star_mlx.cli.step_options import (
     adapter_option,
     again,
@@ -15,22 +17,16 @@ from star_mlx.cli.step_options import (
     iteration_option,
     json_option,
     out_option,
-    settled,
     tell,
 )
 
 
-@click.command()
+@click.command(cls=RecipeCommand)
 @click.argument("attempts", type=click.Path(path_type=Path))
-@recipe_options
+@recipe_options(TEMPERATURE, MAX_TOKENS, DECODED)
 @iteration_option
 @adapter_option
-@out_option("The JSONL file of hinted attempts.")
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    help="Completions decoded at once (generate.batch_size).",
-)
+@out_option("The JSONL file of the attempts with hint.")
 @force_option
 @json_option
 def rationalize(
@@ -39,25 +35,24 @@ def rationalize(
     iteration: int,
     adapter: Path | None,
     out: Path,
-    batch_size: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Attempt the problems that failed in ATTEMPTS again, with the answer as a hint.
+    """Try the failures again, with the answer as a hint.
 
     ATTEMPTS is a file of star-mlx generate. If it is interrupted, run the same command again to
     continue.
     """
     from star_mlx import steps, tui
 
-    recipe = settled(given, {"generate.batch_size": batch_size})
+    recipe = given.load()
     with tui.ProgressBar() as emit:
         done = steps.rationalize(
             recipe, attempts, out, iteration=iteration, adapter=adapter, force=force, emit=emit
         )
     line = (
-        f"iteration {iteration}: {done['failed']} of {done['problems']} problems tried with their "
-        f"answer, {done['correct']} right, {done['truncated']} cut off; written to {out}"
+        f"iteration {iteration}: {done['failed']} of {done['problems']} problems tried with "
+        f"hint, {done['correct']} right, {done['truncated']} cut off; written to {out}"
     )
     files = shlex.join([str(attempts), str(out)])
     following = f"export-data {files} {again(given)} --iteration {iteration} --out examples.jsonl"

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import click
 
+from star_mlx.cli import completion
+
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(path_type=Path),
+    shell_complete=completion.runs,
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -26,12 +35,12 @@ import click
 def report(
     runs: tuple[Path, ...], out: Path | None, samples_bytes: int | None, open_it: bool
 ) -> None:
-    """Write a report of a RUN, or of several side by side: one page that needs no network, and
-    its charts as SVG and PNG.
+    """Write a page with charts about a RUN, or several side by side.
 
-    It shows accuracy with intervals and paired tests, yields, the ledger, training curves,
-    seconds and tokens, the quality of the rationales, a browser of attempts, and the recipe.
-    An earlier report in the same folder is replaced. The run may still be in progress.
+    The page needs no network; its charts are also written as SVG and PNG. It shows accuracy with
+    intervals and paired tests, yields, the ledger, training curves, seconds and tokens, the quality
+    of the rationales, a browser of attempts, and the recipe. An earlier report in the same folder
+    is replaced. The run may still be in progress.
     """
     from datetime import datetime, timezone
 

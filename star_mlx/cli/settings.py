@@ -1,66 +1,113 @@
-"""The section of a command's help that lists the recipe's settings, made from the recipe type."""
+"""``star-mlx settings``: list the settings of a recipe, or search them."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-_NAMES = {int: "int", float: "number", bool: "true|false", str: "text", dict: "mapping"}
+from star_mlx.cli import completion
+from star_mlx.cli.setting_options import LOOP
+
+if TYPE_CHECKING:
+    from star_mlx.cli.setting_text import Described
+
+Section = tuple[str, "list[Described]"]
 
 
-class WithSettings(click.Command):
-    """A command whose help ends with the settings that ``--set`` takes."""
+@click.command()
+@click.argument("word", required=False, shell_complete=completion.setting_words)
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
+def settings(word: str | None, as_json: bool) -> None:
+    """List the settings of a recipe, or search them.
 
-    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Settings (--set KEY=VALUE, or KEY: VALUE in a recipe file)"):
-            formatter.write_dl(list(settings()), col_max=34)
-        from star_mlx.recipe.loading import shipped
+    WORD is a group, such as train, or is searched in the names and descriptions, such as lr. A
+    setting is given with --set KEY=VALUE or in a recipe file. Also says where your config file is,
+    which has defaults for model, runs and track.
+    """
+    from star_mlx.cli import config, setting_text
 
-        formatter.write_paragraph()
-        formatter.write_text(f"Shipped recipes: {', '.join(shipped())}.")
+    sections = list(_every() if word is None else _found(word.lstrip("-")))
+    options = _options()
+    if not sections:
+        raise click.UsageError(_nothing(word or ""))
+    if as_json:
+        import json
 
-
-def settings(group: Any = None) -> Iterator[tuple[str, str]]:
-    """Yield (key path, type with description and default) for every setting of a recipe, or of a
-    group of settings such as a task's options."""
-    from star_mlx.recipe.layers import keys
-    from star_mlx.settings import Recipe
-
-    for path, info in keys(group or Recipe):
-        if info.is_required():
-            default = "required"
-        else:
-            value = info.get_default(call_default_factory=True)
-            default = f"default: {value if isinstance(value, str) else json.dumps(value)}"
-        text = f"{_type(info.annotation)}{_bounds(info.metadata)}. {info.description} [{default}]"
-        yield ".".join(path), text
-
-
-def _type(annotation: Any) -> str:
-    if annotation is NoneType:
-        return "null"
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _type(get_args(annotation)[0])
-    if origin is Literal:
-        return "|".join(map(str, get_args(annotation)))
-    if origin in (Union, UnionType):
-        return " or ".join(map(_type, get_args(annotation)))
-    if origin is tuple:
-        return f"list of {_type(get_args(annotation)[0])}"
-    return _NAMES[origin or annotation]
+        rows = [
+            {**asdict(one), "option": options.get(one.key)}
+            for _, found in sections
+            for one in found
+        ]
+        click.echo(json.dumps(rows))
+        return
+    formatter = click.HelpFormatter(width=click.get_current_context().terminal_width)
+    for title, found in sections:
+        with formatter.section(title):
+            also = {key: f" (option {names})" for key, names in options.items()}
+            setting_text.write(formatter, found, also)
+    click.echo(formatter.getvalue().strip("\n"))
+    if word is None:
+        click.echo(f"\nConfig file: {config.read().words()}")
 
 
-def _bounds(metadata: list[Any]) -> str:
-    signs = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
-    found = [
-        f"{sign} {getattr(bound, name)}"
-        for bound in metadata
-        for name, sign in signs
-        if getattr(bound, name, None) is not None and getattr(bound, name) < 2**53
-    ]
-    return f" {', '.join(found)}" if found else ""
+def _options() -> dict[str, str]:
+    """The options of settings that have one, by the setting's key."""
+    found = {short.key: ", ".join(short.names) for short in LOOP}
+    found["star.schedule.kind"] = found.pop("star.schedule")
+    return found
+
+
+def _every() -> Iterator[Section]:
+    """All settings, by their group."""
+    from star_mlx.cli import setting_text
+
+    groups: dict[str, list[Described]] = {}
+    for one in setting_text.settings():
+        groups.setdefault(one.key.rpartition(".")[0], []).append(one)
+    for name, found in groups.items():
+        yield name or "the whole run", found
+
+
+def _found(word: str) -> Iterator[Section]:
+    """The settings of a group, or else all that have a word in their name, their option or their
+    description; options of tasks too."""
+    from star_mlx import tasks
+    from star_mlx.cli import setting_text
+
+    every = list(setting_text.settings())
+    if group := [one for one in every if f"{one.key}.".startswith(f"{word}.")]:
+        yield word, group
+        return
+    options = _options()
+    found = [one for one in every if _has(one, word, options.get(one.key, ""))]
+    if found:
+        yield f"settings with {word!r}", found
+    for task in tasks.TASKS:
+        own = setting_text.settings(tasks.options(task), "task.options.")
+        if rows := [one for one in own if _has(one, word, "")]:
+            yield f"options of the task {task} with {word!r}", rows
+
+
+def _has(one: Described, word: str, options: str) -> bool:
+    """Whether a setting has a word: anywhere in its name, or at the start of a word about it."""
+    name = word.lower().replace("-", "_")
+    in_text = rf"(?<!\w){re.escape(word)}"
+    return name in one.key or any(
+        re.search(in_text, text, re.IGNORECASE) for text in (one.meaning, options)
+    )
+
+
+def _nothing(word: str) -> str:
+    """The words for a search without a result, with the names that are most like it."""
+    import difflib
+
+    from star_mlx.cli import setting_text
+
+    names = {part for one in setting_text.settings() for part in one.key.split(".")}
+    near = difflib.get_close_matches(word.replace("-", "_"), sorted(names), n=3)
+    meant = f"did you mean {' or '.join(near)}?" if near else "star-mlx settings lists them all"
+    return f"no setting has {word!r} in its name or description: {meant}"

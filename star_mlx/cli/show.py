@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from star_mlx.cli import completion
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the recipe and the metrics as JSON.")
 def show(run: Path, as_json: bool) -> None:
-    """Show the iterations of a run: problems solved, examples kept and trained on, dev accuracy."""
+    """Show a run's iterations: solved, kept, dev accuracy."""
     from star_mlx.store import reading
 
     record = reading.read(run)

@@ -6,14 +6,11 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from star_mlx.cli.recipe_options import Given
-
-if TYPE_CHECKING:
-    from star_mlx.settings import Recipe
 
 iteration_option = click.option(
     "--iteration",
@@ -40,24 +37,9 @@ def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     )
 
 
-def settled(given: Given, short: Mapping[str, Any], **more: Any) -> Recipe:
-    """The recipe of the options; short options such as ``--lr`` override those of ``--set``."""
-    sets = [f"{key}={value}" for key, value in short.items() if value is not None]
-    return given.load(overrides=(*given.overrides, *sets), **more)
-
-
-def again(given: Given, short: Mapping[str, Any] | None = None) -> str:
+def again(given: Given) -> str:
     """The recipe options as they were given, as arguments for the next command."""
-    words: list[str] = []
-    for name in ("task", "recipe", "data", "model", "seed"):
-        value = getattr(given, name)
-        words += [f"--{name}", str(value)] if value is not None else []
-    words += ["--trust-remote-code"] if given.trust_remote_code else []
-    for text in given.overrides:
-        words += ["--set", text]
-    for key, value in (short or {}).items():
-        words += ["--set", f"{key}={value}"] if value is not None else []
-    return shlex.join(words)
+    return shlex.join(given.words())
 
 
 def tell(summary: Mapping[str, Any], line: str, following: str, as_json: bool) -> None:
@@ -65,7 +47,7 @@ def tell(summary: Mapping[str, Any], line: str, following: str, as_json: bool) -
     if as_json:
         click.echo(json.dumps(summary))
         return
-    from star_mlx.formatting import harmless
+    from star_mlx.formatting import harmless, program
 
     click.echo(harmless(line))
-    click.echo(harmless(f"next: star-mlx {' '.join(following.split())}"))
+    click.echo(harmless(f"next: {program()} {' '.join(following.split())}"))

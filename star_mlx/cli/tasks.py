@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from star_mlx.cli.settings import settings
+from star_mlx.cli import completion
+from star_mlx.cli.setting_text import settings, write
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.tasks)
 def tasks(name: str | None) -> None:
-    """List the tasks and the shipped recipes, or the options of the task NAME."""
+    """List the tasks and shipped recipes, or the options of a task."""
     from star_mlx.recipe.loading import shipped
     from star_mlx.tasks import names, options
 
@@ -18,7 +19,7 @@ def tasks(name: str | None) -> None:
     if name is not None:
         formatter = click.HelpFormatter()
         with formatter.section(f"task.options of {name}"):
-            formatter.write_dl(list(settings(options(name))), col_max=34)
+            write(formatter, settings(options(name), "task.options."))
         click.echo(formatter.getvalue().rstrip())
         return
     width = max(map(len, described))

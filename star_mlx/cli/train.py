@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
-from star_mlx.cli.step_options import again, json_option, out_option, settled, tell
+from star_mlx.cli.setting_options import BATCH_SIZE, LEARNING_RATE, RANK
+from star_mlx.cli.step_options import again, json_option, out_option, tell
 
 
-@click.command()
+@click.command(cls=RecipeCommand)
 @click.argument("examples", type=click.Path(path_type=Path))
-@recipe_options
+@recipe_options(LEARNING_RATE, BATCH_SIZE, RANK)
 @click.option(
     "--iteration",
     type=click.IntRange(min=1),
@@ -24,8 +26,6 @@ from star_mlx.cli.step_options import again, json_option, out_option, settled, t
 @out_option("The folder of the adapter, which must be new.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps.")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the rows.")
-@click.option("--lr", type=float, help="The learning rate (train.learning_rate).")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Examples per step.")
 @click.option(
     "--on-bad-row",
     type=click.Choice(["fail", "skip"]),
@@ -41,16 +41,15 @@ def train(
     out: Path,
     steps: int | None,
     epochs: float | None,
-    lr: float | None,
-    batch_size: int | None,
     on_bad_row: Any,
     as_json: bool,
 ) -> None:
-    """Train a fresh adapter on the base, on the rows of a JSONL, JSON, CSV or Parquet file.
+    """Train a fresh adapter on the base, on rows from a file.
 
-    A row has the fields of star-mlx export-data, or messages (the last one, the assistant's, is
-    learned), query and response, instruction (with or without input) and output, or prompt and
-    completion. Without --steps and --epochs, the recipe's schedule for the iteration applies.
+    EXAMPLES is a JSONL, JSON, CSV or Parquet file. A row has the fields of star-mlx export-data, or
+    messages (the last one, the assistant's, is learned), query and response, instruction (with or
+    without input) and output, or prompt and completion. Without --steps and --epochs, the recipe's
+    schedule for the iteration applies.
     """
     if steps is not None and epochs is not None:
         raise click.UsageError("--steps and --epochs exclude each other: give one")
@@ -58,9 +57,10 @@ def train(
     from star_mlx import tui
     from star_mlx.types import Amount
 
-    untold = {"task": "jsonl"} if given.task is None and given.recipe is None else {}
-    short = {"train.learning_rate": lr, "train.batch_size": batch_size}
-    recipe = settled(given, short, **untold)
+    untold: dict[str, Any] = (
+        {"task": "jsonl"} if given.task is None and given.recipe is None else {}
+    )
+    recipe = given.load(**untold)
     amount = None if steps is None and epochs is None else Amount(steps, epochs)
     with tui.ProgressBar() as emit:
         done = by_hand.train(

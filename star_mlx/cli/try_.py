@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from star_mlx.cli import completion
 from star_mlx.cli.pulled_options import pulled_options
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("try")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.argument("question")
 @click.option(
     "--iteration",
@@ -34,9 +35,9 @@ def try_(
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
-    """Ask a run's model a question, such as '7 8 + 4 5', and show its rationale and answer.
+    """Ask a run's model a question, such as '7 8 + 4 5'.
 
-    RUN may also be a folder fetched by `star-mlx pull`.
+    Shows its rationale and its answer. RUN may also be a folder fetched by `star-mlx pull`.
     """
     asked = _ask(run, question, iteration, model, trust_remote_code)
     if as_json:

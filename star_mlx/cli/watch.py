@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from star_mlx.cli import completion
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
 @click.option("--once", is_flag=True, help="Print the current state of the run, and exit.")
 @click.option(
     "--interval",
@@ -20,8 +22,10 @@ import click
 )
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 def watch(run: Path, once: bool, interval: float, plain: bool) -> None:
-    """Follow a run that another process drives, by reading its files, until it finishes. Ctrl-C
-    stops watching, not the run."""
+    """Follow a run that another process drives, until it finishes.
+
+    Reads the run's files. Ctrl-C stops watching, not the run.
+    """
     from star_mlx import tui
     from star_mlx.progress import watch as watching
 

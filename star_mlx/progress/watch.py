@@ -11,13 +11,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from star_mlx.errors import RunError
 from star_mlx.events import RunFinished
 from star_mlx.progress import live_json
 from star_mlx.progress.state import RunState
 from star_mlx.store import names, reading
+
+Standing = Literal["running", "stopped", "finished"]
 
 LONG = 600.0  # seconds without a sign of life after which that is shown, or the run counts as ended
 REDRAW = (
@@ -84,6 +86,24 @@ class Files:
             _judge(state, seen, max(times) if times else None, now)
         return state
 
+    @property
+    def record(self) -> reading.RunRecord:
+        """The recipe and the metrics as they were read last."""
+        return self._record
+
+    def standing(self, now: datetime) -> tuple[Standing, datetime | None]:
+        """Whether the run goes on, and its last sign of life."""
+        seen, journal = (
+            live_json.read(self._run / names.LIVE),
+            _last_entry(self._run / names.JOURNAL),
+        )
+        seen = seen or live_json.Seen()
+        times = [time for time in (seen.time, journal["time"]) if time]
+        last = max(times) if times else None
+        if seen.reason or journal["event"] == "finished":
+            return "finished", last
+        return ("stopped" if _left(seen, last, now) else "running"), last
+
     def _refresh(self) -> None:
         if (version := _version(self._run / names.METRICS)) != self._read:
             with suppress(RunError):
@@ -93,21 +113,29 @@ class Files:
 
 def _judge(state: RunState, seen: live_json.Seen, last: datetime | None, now: datetime) -> None:
     """Set whether a process drives the run, and for how long."""
-    age = (now - last).total_seconds() if last else 0.0
     when = _when(last, now) if last else "unknown"
-    known = seen.host == live_json.here()
-    left = seen.time is not None and (not seen.running or (known and not _alive(seen.pid)))
-    if left or (age > LONG and not known):
+    if _left(seen, last, now):
         state.idle = (
             f"no process is driving this run (last sign of life {when}); resume with: "
             f"star-mlx loop --run {shlex.quote(state.run)}"
         )
         return
     state.idle = ""
-    if age > LONG:
+    if _age(last, now) > LONG:
         state.idle = f"nothing has been written since {when}, but process {seen.pid} is alive"
     if seen.time:
         state.seconds += max(0.0, (now - seen.time).total_seconds())
+
+
+def _left(seen: live_json.Seen, last: datetime | None, now: datetime) -> bool:
+    """Whether no process drives the run any more."""
+    known = seen.host == live_json.here()
+    ended = seen.time is not None and (not seen.running or (known and not _alive(seen.pid)))
+    return ended or (_age(last, now) > LONG and not known)
+
+
+def _age(last: datetime | None, now: datetime) -> float:
+    return (now - last).total_seconds() if last else 0.0
 
 
 def _when(then: datetime, now: datetime) -> str:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from star_mlx.errors import RecipeError
+from star_mlx.formatting import refused
 
 Key = tuple[str, ...]
 
@@ -97,20 +98,33 @@ def _find(name: str, shipped: Path, folder: Path) -> Path:
 
 
 def _layer(path: Path) -> Layer:
+    layer = document(path, "a recipe", "seed: 1")
+    values = layer.values
+    _beside(values.get("prompts"), ("file",), path.parent)
+    task = values.get("task")
+    if isinstance(task, dict):
+        _beside(task.get("options"), ("data", "path", "test"), path.parent)
+    return layer
+
+
+def document(path: Path, what: str, such_as: str, *, empty: bool = False) -> Layer:
+    """A YAML file of keys and values.
+
+    Raises:
+        RecipeError: it cannot be read, or is no such file; ``what`` and ``such_as`` say in the
+            message what it should be. With ``empty``, an empty file is one without keys.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RecipeError(f"{path} cannot be read: {why}") from None
     values = _parsed(text, str(path))
+    if values is None and empty:
+        values = {}
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, such as `seed: 1`")
-    _beside(values.get("prompts"), ("file",), path.parent)
-    task = values.get("task")
-    if isinstance(task, dict):
-        _beside(task.get("options"), ("data", "path", "test"), path.parent)
-    node = yaml.compose(text, Loader=_Loader)
-    return Layer(str(path), values, dict(_lines(node)))
+        raise RecipeError(f"{path}: {what} is a mapping of keys to values, such as `{such_as}`")
+    return Layer(str(path), values, dict(_lines(yaml.compose(text, Loader=_Loader))))
 
 
 def _beside(group: Any, names: Sequence[str], folder: Path) -> None:
@@ -140,16 +154,17 @@ def _lines(node: yaml.Node | None, above: Key = ()) -> Iterator[tuple[Key, int]]
             yield from _lines(value, (*above, str(key.value)))
 
 
-def override(text: str) -> Layer:
-    """The layer of one ``key.path=value``."""
+def override(text: str, source: str = "") -> Layer:
+    """The layer of one ``key.path=value``, which was given as ``source`` or with ``--set``."""
+    source = source or f"--set {text}"
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
-        raise RecipeError(f"--set {text}: write KEY=VALUE, such as --set star.iterations=3")
-    values: Any = _parsed(value, f"--set {text}")
+        raise RecipeError(f"{source}: write KEY=VALUE as one word, such as --set star.iterations=3")
+    values: Any = _parsed(value, source)
     for key in reversed(keys):
         values = {key: values}
-    return Layer(f"--set {text}", values)
+    return Layer(source, values)
 
 
 def assigned(name: str, value: Any, root: type[BaseModel]) -> Layer:
@@ -188,7 +203,7 @@ def _full(name: str, root: type[BaseModel]) -> Key:
         written = " or ".join(f"settings={{{path!r}: ...}}" for path in found)
         raise RecipeError(f"{name} may be {' or '.join(found)}: write {written}")
     near = difflib.get_close_matches(name, {*(key[-1] for key in paths), *root.model_fields}, n=1)
-    hint = f"did you mean {near[0]}?" if near else "star-mlx loop --help lists the settings"
+    hint = f"did you mean {near[0]}?" if near else "star-mlx settings lists them"
     raise RecipeError(f"there is no setting {name}: {hint}")
 
 
@@ -260,28 +275,39 @@ def shown(value: Any) -> str:
 
 
 def explained(
-    error: ValidationError, layers: Sequence[Layer], root: type[BaseModel]
+    error: ValidationError,
+    layers: Sequence[Layer],
+    root: type[BaseModel],
+    others: Sequence[Key] = (),
 ) -> RecipeError:
-    """The first error, as one line: the place, the key, what is wrong and how to fix it."""
-    first = error.errors()[0]
-    key: Key = tuple(str(part) for part in first["loc"])
+    """The first error, as one line: the place, the key, what is wrong and how to fix it.
+
+    Args:
+        others: keys that ``root`` does not know, to suggest in place of an unknown one.
+    """
+    errors = error.errors()
+    first = errors[0]
+    key, demand = refused(errors, _example([str(part) for part in first["loc"]], root))
     place = _place(layers, key)
     path = ".".join(key)
     if first["type"] == "extra_forbidden":
-        return RecipeError(f"{place}: unknown key {path}: {_nearest(key, root)}")
+        return RecipeError(f"{place}: unknown key {path}: {_nearest(key, root, others)}")
     if first["type"] == "value_error":
         return RecipeError(f"{place}: {path}: {first['ctx']['error']}")
-    if first["type"] == "missing":
-        return RecipeError(f"{place}: {path} is missing")
+    if demand == "is missing":
+        return RecipeError(f"{place}: {path} {demand}")
     if first["type"] == "model_type":
         inner = ", ".join(_group(key, root).model_fields)
-        return RecipeError(f"{place}: {path} should be a group of keys: {inner}")
-    wrong = first["msg"].replace("Input should", "should").replace("tuple", "list")
-    wrong = wrong.replace("a valid integer", "a whole number").replace("a valid string", "text")
-    wrong = wrong.replace("a valid boolean", "true or false").replace("a valid n", "a n")
-    wrong = wrong[0].lower() + wrong[1:]
+        return RecipeError(f"{place}: {path} {demand}: {inner}")
     about = _description(key, root)
-    return RecipeError(f"{place}: {path} {wrong}, but is {shown(first['input'])}{about}")
+    return RecipeError(f"{place}: {path} {demand}, but is {shown(first['input'])}{about}")
+
+
+def _example(key: Sequence[str], root: type[BaseModel]) -> str:
+    """A list that a setting could be: its default if that is one."""
+    info = next((info for at, info in keys(root) if at == tuple(key)), None)
+    default = info.get_default(call_default_factory=True) if info else None
+    return shown(list(default)) if isinstance(default, tuple | list) and default else "[a, b]"
 
 
 def _place(layers: Sequence[Layer], key: Key) -> str:
@@ -320,9 +346,9 @@ def keys(root: type[BaseModel], above: Key = ()) -> Iterator[tuple[Key, Any]]:
             yield (*above, info.alias or name), info
 
 
-def _nearest(key: Key, root: type[BaseModel]) -> str:
+def _nearest(key: Key, root: type[BaseModel], others: Sequence[Key]) -> str:
     siblings = list(_group(key[:-1], root).model_fields)
-    last = {k[-1]: ".".join(k) for k, _ in keys(root)}
+    last = {k[-1]: ".".join(k) for k in (*others, *(k for k, _ in keys(root)))}
     if key[-1] in last:
         return f"did you mean {last[key[-1]]}?"
     if near := difflib.get_close_matches(key[-1], siblings, n=1):

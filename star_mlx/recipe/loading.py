@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from star_mlx import tasks
 from star_mlx.errors import RecipeError
 from star_mlx.recipe import layers as yaml_layers
 from star_mlx.recipe.layers import Layer
@@ -25,6 +26,8 @@ def load(
     seed: int | None = None,
     rationalize: bool | None = None,
     overrides: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
+    below: Sequence[Layer] = (),
     settings: Mapping[str, Any] | None = None,
     base: Mapping[str, Any] | None = None,
 ) -> Recipe:
@@ -38,6 +41,9 @@ def load(
         model, trust_remote_code, seed, rationalize: as for ``--model`` and so on; None keeps the
             recipe's value.
         overrides: ``"key.path=value"``, with the value as YAML.
+        options: the same for options of their own, by how they were given: ``{"--iterations 3":
+            "star.iterations=3"}``.
+        below: values for whatever nothing else gives.
         settings: values by name, as for ``layers.assigned``.
         base: resolved values (those of a run) to use instead of a recipe's.
 
@@ -48,7 +54,7 @@ def load(
         name, task = task, None
     if name is None and base is None and task in shipped():
         name = task
-    layers = yaml_layers.read(name, recipes_dir()) if name is not None else []
+    layers = [*below, *(yaml_layers.read(name, recipes_dir()) if name is not None else [])]
     if base is not None:
         layers.append(Layer("the run's recipe.yaml", dict(base)))
     given: dict[str, Any] = {"task": task, "model": model, "seed": seed}
@@ -61,6 +67,7 @@ def load(
     if data is not None:
         option = "path" if _task_name(layers) == "jsonl" else "data"
         layers.append(Layer("--data", {"task": {"options": {option: data}}}))
+    layers += [yaml_layers.override(text, how) for how, text in (options or {}).items()]
     layers += [yaml_layers.override(text) for text in overrides]
     layers += [yaml_layers.assigned(k, v, Recipe) for k, v in (settings or {}).items()]
     return _validated(layers)
@@ -110,4 +117,11 @@ def _validated(layers: Sequence[Layer]) -> Recipe:
             )
         return Recipe(**values)
     except ValidationError as error:
-        raise yaml_layers.explained(error, layers, Recipe) from None
+        options = [("task", "options", name) for name in _options(_task_name(layers))]
+        raise yaml_layers.explained(error, layers, Recipe, options) from None
+
+
+def _options(task: Any) -> Iterable[str]:
+    """The names of the options of a task, if that is one of the package."""
+    known = isinstance(task, str) and task in tasks.TASKS
+    return tasks.options(task).model_fields if known else ()

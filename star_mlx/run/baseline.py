@@ -22,21 +22,17 @@ from star_mlx.store.writing import Store
 from star_mlx.types import Iteration, Task
 
 
-def recipe(
-    base: Recipe, kind: str, *, run: Path | None, steps: int | None, problems: int | None
-) -> Recipe:
+def recipe(base: Recipe, kind: str, *, run: Path | None, steps: int | None) -> Recipe:
     """The recipe of a baseline to compare with the recipe ``base``.
 
     Args:
         run: the run it belongs to, if any: a trained baseline gets the steps of its last iteration.
-        steps, problems: the number of steps and of problems to use instead.
+        steps: the number of steps to take instead.
     """
     values = recipes.resolved(base)
     star = values["star"]
     star |= {"iterations": 1, "start_iteration": 1, "start_from": None, "direct": kind == "direct"}
     star["schedule"] |= _budget(base, run, steps)
-    if problems is not None:
-        star["problems"] = problems
     if not base.star.few_shot_train:
         star["drop_few_shot_from"] = 1  # asked as it was trained
     values["evaluate"] |= {"zero_shot": False}

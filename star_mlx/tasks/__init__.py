@@ -6,6 +6,7 @@ May import ``answers``, ``data`` and what is below them.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from star_mlx.errors import TaskError
+from star_mlx.formatting import refused
 from star_mlx.tasks import own
 from star_mlx.types import Task
 
@@ -54,13 +56,31 @@ def make(name: str, options: Mapping[str, Any]) -> Task:
     try:
         return cls(cls.Options(**options))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["task.options", *map(str, first["loc"])])
-        message = first["msg"].removeprefix("Value error, ")
-        known = ", ".join(cls.Options.model_fields)
-        raise TaskError(
-            f"{where}: {message} (got {first['input']!r}); the options of {name} are {known}"
-        ) from None
+        raise TaskError(_explained(error, name, cls.Options)) from None
+
+
+def _explained(error: ValidationError, name: str, options: type[BaseModel]) -> str:
+    """The first error in a task's options, as one line."""
+    errors = error.errors()
+    first, group = errors[0], options
+    for part in first["loc"][:-1]:
+        info = group.model_fields.get(str(part))
+        inner = info.annotation if info else None
+        group = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else group
+    info = group.model_fields.get(str(first["loc"][-1])) if first["loc"] else None
+    default = info.get_default(call_default_factory=True) if info else None
+    key, demand = refused(errors, str(list(default)) if isinstance(default, tuple) else "[a, b]")
+    path = ".".join(["task.options", *key])
+    if first["type"] == "value_error":
+        return f"{path}: {first['ctx']['error']}"
+    if first["type"] == "extra_forbidden":
+        known = [info.alias or field for field, info in group.model_fields.items()]
+        near = difflib.get_close_matches(key[-1], known, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        where = f"the options of {name} are" if group is options else "there are"
+        return f"{path} is not an option: {guess}{where} {', '.join(known)}"
+    but = "" if demand == "is missing" else f", but is {json.dumps(first['input'], default=repr)}"
+    return f"{path} {demand}{but}"
 
 
 def options(name: str) -> type[BaseModel]:
