@@ -139,6 +139,7 @@ _SHOULD = {  # pydantic's types of errors, in a user's words
     "string_type": "be text",
     "string_too_short": "not be empty",
     "tuple_type": "be a list, such as {example}",
+    "list_type": "be a list, such as {example}",
     "too_short": "have at least {min_length} entries",
     "too_long": "have at most {max_length} entries",
     "literal_error": "be {expected}",

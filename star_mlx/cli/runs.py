@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,5 +108,12 @@ def _cells(run: ListedRun) -> list[str]:
 
     far = "" if run.done is None else f"{run.done}/{run.planned}" if run.planned else str(run.done)
     n = str(run.dev.n) if run.dev else ""
-    when = f"{run.when.astimezone():%F %H:%M}" if run.when else ""
-    return [far, run.state, measured(run.dev), n, when]
+    return [far, run.state, measured(run.dev), n, _when(run.when)]
+
+
+def _when(then: datetime | None) -> str:
+    """The date, or the time if that is today's."""
+    if then is None:
+        return ""
+    local = then.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().date() else f"{local:%F}"

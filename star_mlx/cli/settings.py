@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Section = tuple[str, "list[Described]"]
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # settings --lr
 @click.argument("word", required=False, shell_complete=completion.setting_words)
 @click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON.")
 def settings(word: str | None, as_json: bool) -> None:
@@ -94,11 +94,15 @@ def _found(word: str) -> Iterator[Section]:
 
 def _has(one: Described, word: str, options: str) -> bool:
     """Whether a setting has a word: anywhere in its name, or at the start of a word about it."""
-    name = word.lower().replace("-", "_")
     in_text = rf"(?<!\w){re.escape(word)}"
-    return name in one.key or any(
+    return _joined(word) in _joined(one.key) or any(
         re.search(in_text, text, re.IGNORECASE) for text in (one.meaning, options)
     )
+
+
+def _joined(name: str) -> str:
+    """A name without case, dashes and underscores, which people mistake."""
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _nothing(word: str) -> str:

@@ -1,14 +1,20 @@
-"""The train and dev problems of a run, from its recipe and data, without a model."""
+"""The problems of a run, from its recipe and data, and one to ask its model. Opens no model."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from star_mlx.errors import StarError
+from star_mlx.errors import StarError, TaskError
+from star_mlx.formatting import program
 from star_mlx.recipe import opening, provenance
 from star_mlx.store.reading import RunRecord
-from star_mlx.types import Problem, Task
+from star_mlx.types import Problem, Question, Task
+
+LOOKED_AT = 200  # dev problems among which one to ask is chosen
+SHORT = 80  # characters of a question that is short
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,35 @@ def data_hash(record: RunRecord) -> str | None:
     """The hash of the train and dev problems that the run was made with."""
     found = record.provenance.get("data_sha256")
     return None if found is None else str(found)
+
+
+def try_command(run: Path) -> str:
+    """The command that asks a run's model one of its dev questions, fit to be pasted into a shell;
+    with ``QUESTION`` if none of them can be typed in a line."""
+    asked = dev_question(run)
+    words = shlex.quote(asked) if asked else "QUESTION"
+    return f"{program()} try {shlex.quote(str(run))} {words}"
+
+
+def dev_question(run: Path) -> str | None:
+    """A dev question of a run as a user types it, of middling length if some are short; None if
+    there is none, or if the task cannot be opened."""
+    try:
+        task, _ = opening.open_task(opening.resume_recipe(run))
+        typed = [_typed(task, problem.question) for problem in task.problems("dev")[:LOOKED_AT]]
+    except StarError:
+        return None
+    found = sorted(filter(None, typed), key=len)
+    short = [text for text in found if len(text) <= SHORT]
+    return short[len(short) // 2] if short else found[0] if found else None
+
+
+def _typed(task: Task, question: Question) -> str | None:
+    """A question in one line from which the task makes the same question again."""
+    text = question.as_text(" ")
+    if not text.isprintable():
+        return None
+    try:
+        return text if task.pose(text).question == question else None
+    except TaskError:
+        return None

@@ -63,6 +63,9 @@ def _listed(path: Path, now: datetime) -> ListedRun:
     state, last = files.standing(now)
     best = next((line for line in record.metrics if line.iteration == record.best), None)
     kind = record.recipe.get("baseline")
+    planned = None if kind else _number(record.recipe, "star", "iterations")
+    if planned and record.last >= planned and state == "stopped":
+        state = "finished"  # one of an earlier version, or measured since
     return ListedRun(
         path,
         state,
@@ -70,7 +73,7 @@ def _listed(path: Path, now: datetime) -> ListedRun:
         model=_text(record.recipe, "model", "path"),
         baseline=None if kind is None else str(kind),
         done=None if kind else record.last,
-        planned=None if kind else _number(record.recipe, "star", "iterations"),
+        planned=planned,
         best=record.best if best and best.dev else None,
         dev=best.dev if best else None,
         when=last or _changed(path),

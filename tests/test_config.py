@@ -1,0 +1,231 @@
+"""The user's config file: what it sets, what goes before it, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from star_mlx import engine as engines
+from star_mlx.cli import cli, config, main
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.recipe.loading import load, shipped
+from tests.scripts import learner
+from tests.test_loop import SMALL
+
+SET = [part for value in SMALL for part in ("--set", value)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("STAR_MLX_CONFIG")
+    monkeypatch.delenv("STAR_MLX_TRACK", raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def write(home):
+    def write(text, file=None):
+        file = file or home / ".config/star-mlx/config.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def star(capsys):
+    def run(*arguments, code=0):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, err
+        return out if code == 0 else err
+
+    return run
+
+
+@pytest.fixture
+def model(star):
+    """The base of a dry run."""
+
+    def model(*arguments):
+        return json.loads(star("loop", *arguments, "--dry-run", "--json"))["recipe"]["model"]
+
+    return model
+
+
+# --------------------------------------------------------------------------- its place
+
+
+def test_its_place(home, monkeypatch, tmp_path):
+    assert config.place() == home / ".config/star-mlx/config.yaml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    assert config.place() == tmp_path / "xdg/star-mlx/config.yaml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "not/absolute")
+    assert config.place() == home / ".config/star-mlx/config.yaml"
+    monkeypatch.setenv("STAR_MLX_CONFIG", "~/other.yaml")
+    assert config.place() == home / "other.yaml"
+    monkeypatch.setenv("STAR_MLX_CONFIG", "")
+    assert config.place() is None and config.read().values == config.Config()
+
+
+def test_without_a_file_nothing_is_set(home):
+    found = config.read()
+    assert (found.runs, found.model, found.track) == (Path("runs"), [], [])
+    assert not home.exists()
+
+
+def test_an_empty_file_sets_nothing(write):
+    write("# nothing yet\n")
+    assert config.read().values == config.Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: x\n", "line 1: unknown key modle: did you mean model?"),
+        ("runs: x\nmodel: 3\n", "line 2: model should be text, but is 3"),
+        ("runs: ''\n", "line 1: runs should not be empty, but is ''"),
+        ("track: 3\n", "line 1: track should be text or a list, such as [a, b], but is 3"),
+        ("- model\n", "the config file is a mapping of keys to values, such as `model: tiny`"),
+        ("model: [\n", "this is no valid YAML"),
+        ("model: a\nmodel: b\n", "model is given twice"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(star, write, text, message):
+    file = write(text)
+    for command in (["runs"], ["loop", "--task", "jsonl", "--dry-run"], ["settings"]):
+        err = star(*command, code=2)
+        assert err.startswith(f"star-mlx: error: {file}") and message in err
+        assert err.count("\n") == 1
+
+
+def test_a_file_that_is_named_must_exist(star, monkeypatch):
+    monkeypatch.setenv("STAR_MLX_CONFIG", "none.yaml")
+    assert "none.yaml cannot be read: No such file or directory" in star("runs", code=2)
+
+
+# --------------------------------------------------------------------------- the base
+
+
+def test_every_shipped_recipe_names_its_base():
+    """So that no default of a user changes it."""
+    for name in shipped():
+        assert load(name, below=[config.layers.Layer("x", {"model": "other"})]) == load(name)
+
+
+def test_the_base_of_what_names_none_is_the_files(write, model, home):
+    Path("mine.yaml").write_text("task: arithmetic\n")
+    Path("named.yaml").write_text("task: arithmetic\nmodel: named\n")
+    Path("extends.yaml").write_text("extends: named.yaml\nseed: 3\n")
+    assert model("--recipe", "mine.yaml")["path"] == "tiny"
+    write("model: owner/name@v1\n")
+    mine = model("--recipe", "mine.yaml")
+    assert (mine["path"], mine["revision"]) == ("owner/name", "v1")
+    assert model("--recipe", "mine.yaml", "--model", "other") == {
+        "path": "other", "revision": None, "trust_remote_code": False,
+    }  # fmt: skip
+    assert model("--recipe", "mine.yaml", "--set", "model.path=other")["path"] == "other"
+    for recipe in ("named.yaml", "extends.yaml"):
+        assert model("--recipe", recipe)["path"] == "named"
+    assert model("--task", "arithmetic")["path"] == "tiny"
+    write("model: ~/models/a\n")
+    assert model("--recipe", "mine.yaml")["path"] == str(home / "models/a")
+
+
+def test_a_run_that_is_resumed_keeps_its_base(star, write, model, monkeypatch):
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(learner))
+    Path("mine.yaml").write_text("task: arithmetic\n")
+    star("loop", "--recipe", "mine.yaml", *SET, "--run", "old", "--plain")
+    write("model: other\n")
+    for again in (["--recipe", "mine.yaml"], ["--task", "arithmetic"], []):
+        assert model(*again, "--run", "old")["path"] == "tiny"
+    assert "resumed after iteration 3" in star(
+        "loop", "--recipe", "mine.yaml", *SET, "--run", "old", "--plain"
+    )
+    assert model("--recipe", "mine.yaml", "--run", "new")["path"] == "other"
+    star("loop", "--recipe", "mine.yaml", *SET, "--run", "new", "--plain")
+    write("model: third\n")
+    assert model("--recipe", "mine.yaml", "--run", "new")["path"] == "other"
+
+
+def test_python_does_not_read_the_file(write):
+    write("model: other\nruns: elsewhere\n")
+    from star_mlx import api
+
+    assert load(None, task="jsonl").model.path == "tiny"
+    assert api.new_folder(api.load_task("arithmetic")) == Path("runs/arithmetic-001")
+
+
+# --------------------------------------------------------------------------- runs, trackers
+
+
+def test_new_runs_are_made_in_its_folder(star, write, home, monkeypatch):
+    monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(learner))
+    write("runs: ~/my runs\n")
+    out = star("loop", "--task", "arithmetic", *SET, "--plain")
+    assert out.startswith(f"run {home}/my runs/arithmetic-001: ")
+    star("baseline", "--task", "arithmetic", *SET, "--kind", "zero-shot", "--plain")
+    assert sorted(os.listdir(home / "my runs")) == ["arithmetic-001", "arithmetic-zero-shot-001"]
+    assert len(json.loads(star("runs", "--json"))) == 2 and os.listdir() == []
+
+
+def trackers(*arguments):
+    """The value of --track of a command line."""
+    return cli.commands["loop"].make_context("loop", list(arguments)).params["track"]
+
+
+def test_trackers_are_those_of_the_option_then_the_environment_then_the_file(write, monkeypatch):
+    assert trackers() == ()
+    write("track: [tensorboard, mlflow]\n")
+    assert trackers() == ("tensorboard", "mlflow")
+    monkeypatch.setenv("STAR_MLX_TRACK", "mlflow")
+    assert trackers() == ("mlflow",)
+    assert trackers("--track", "tensorboard") == ("tensorboard",)
+    assert trackers("--track", "none") == ()
+    write("track: none\n")
+    monkeypatch.delenv("STAR_MLX_TRACK")
+    assert trackers() == ()
+
+
+def test_a_tracker_that_does_not_exist_is_laid_to_the_file(star, write):
+    file = write("track: wandbb\n")
+    err = star("loop", "--task", "arithmetic", "--dry-run", code=2)
+    assert err.startswith(f"star-mlx: error: {file}: --track wandbb: there is no such tracker")
+
+
+# --------------------------------------------------------------------------- where it is
+
+
+def test_settings_and_doctor_say_where_it_is_and_what_it_sets(star, write, monkeypatch):
+    from star_mlx.engine import doctor
+
+    monkeypatch.setattr(doctor, "examine", list)
+    assert "config.yaml: no such file" in star("settings")
+    file = write("model: a/b\ntrack: [mlflow]\n")
+    said = f"{file}: model: a/b, track: [mlflow]"
+    assert star("settings").endswith(f"Config file: {said}\n")
+    assert said in star("doctor")
+    [check] = json.loads(star("doctor", "--json"))
+    assert check == {"name": "config", "ok": None, "value": said, "advice": ""}
+    write("model: 3\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == 1
+
+
+def test_the_page_shows_a_file_that_can_be_read(write):
+    page = (Path(__file__).parent.parent / "docs/config.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0]
+    file = write(text)
+    assert set(yaml.safe_load(text)) == set(config.Config.model_fields)
+    assert config.read().place == file
