@@ -184,8 +184,13 @@ def _short(error: Mapping[str, Any]) -> bool:
 def _demand(error: Mapping[str, Any], example: str) -> str:
     if _short(error):
         return f"have at least {error['loc'][-1] + 1} entries"
-    bounds = {k: f"{v:g}" if isinstance(v, float) else v for k, v in error.get("ctx", {}).items()}
     if text := _SHOULD.get(error["type"]):
-        return text.format(example=example, **bounds).replace("'", "")
+        context = {key: _plain(value) for key, value in error.get("ctx", {}).items()}
+        return text.format(example=example, **context)
     said = str(error["msg"]).removeprefix("Input should ").removeprefix("Value error, ")
     return said[:1].lower() + said[1:]
+
+
+def _plain(value: Any) -> str:
+    """A bound, or the allowed words, without what only Python writes."""
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")

@@ -163,6 +163,15 @@ def test_tasks(star):
         (["show", "--rank", "nope"], "there is no option --rank (see star-mlx show --help)"),
         (["loop", "--set", "seed", "3"], "--set seed 3: write --set seed=3"),
         (["train", "x", "--set", "a", "--out", "y"], "--set a: write KEY=VALUE as one word"),
+        (["watch", "x", "--interval", "soon"], "'--interval': 'soon' is not a number. (see"),
+        (
+            ["loop", "arithmetic"],
+            "loop does not take the argument arithmetic: did you mean --task",
+        ),
+        (["loop", "gsm8k.yaml"], "did you mean --recipe gsm8k.yaml? (see"),
+        (["loop", "paper-gsm8k"], "did you mean --recipe paper-gsm8k?"),
+        (["doctor", "arithmetic"], "doctor does not take the argument arithmetic (see star-mlx"),
+        (["compare"], "Missing argument 'RUN[:ITERATION]'"),
         (["xyzzy"], "there is no command xyzzy (see star-mlx --help)"),
         (["loop", "--task", "arithmetic", "--set", "star.digits=5"], "mean task.options.digits?"),
         (

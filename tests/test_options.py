@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from click.shell_completion import ShellComplete
 
 from star_mlx.cli import cli, main, setting_options
 from star_mlx.cli.setting_text import settings
+from star_mlx.formatting import program
 from star_mlx.recipe.loading import load, shipped
 from star_mlx.store import names
 
@@ -195,3 +197,38 @@ def test_the_script_of_a_shell_is_printed(shell):
     )  # fmt: skip
     assert done.returncode == 0 or "bash" in done.stderr, done.stderr
     assert "_STAR_MLX_COMPLETE" in done.stdout
+
+
+# --------------------------------------------------------------------------- the program's name
+
+
+def test_commands_to_run_begin_as_the_user_ran_this_one(elsewhere, monkeypatch):
+    """So that they work also if star-mlx is not on the PATH, as after make demo."""
+    script = elsewhere / ".venv/bin/star-mlx"
+    script.parent.mkdir(parents=True)
+    script.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(elsewhere / "empty"))
+    for given in (".venv/bin/star-mlx", str(script)):
+        monkeypatch.setattr(sys, "argv", [given, "loop"])
+        assert program() == ".venv/bin/star-mlx"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program() == "star-mlx"
+    monkeypatch.setenv("PATH", "elsewhere")
+    monkeypatch.chdir(script.parent)
+    assert program() == "./star-mlx"
+    (elsewhere / "a folder").mkdir()
+    monkeypatch.chdir(elsewhere / "a folder")
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    assert program() == shlex.quote(str(script))
+
+
+def test_a_module_is_run_as_one(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/x/star_mlx/__main__.py", "loop"])
+    monkeypatch.setattr(sys, "executable", "/x/bin/python3")
+    assert program() == "/x/bin/python3 -m star_mlx"
+
+
+@pytest.mark.parametrize("argv", [[], [""], ["-c"], ["/usr/bin/pytest"]])
+def test_in_other_programs_it_has_its_name(monkeypatch, argv):
+    monkeypatch.setattr(sys, "argv", argv)
+    assert program() == "star-mlx"

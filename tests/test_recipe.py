@@ -10,7 +10,7 @@ import yaml
 
 from star_mlx import settings, tasks
 from star_mlx.cli import main
-from star_mlx.errors import RecipeError
+from star_mlx.errors import RecipeError, TaskError
 from star_mlx.recipe import layers
 from star_mlx.recipe.loading import differences, from_resolved, load, resolved, shipped
 from star_mlx.recipe.shipped import prompts_dir, recipes_dir
@@ -334,6 +334,22 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkey
         ("train.rnk=3", "unknown key train.rnk: did you mean train.rank?", None),
         ("star.rnk=3", "unknown key star.rnk: did you mean train.rank?", None),
         ("seed=2024-13-45", "this is no valid YAML: month must be in 1..12", None),
+        ("train.keys=q", "train.keys should be a list, such as [a, b], but is q",
+         settings.Train.model_fields["keys"]),
+        ("star.problems=all", "star.problems should be a whole number, but is all",
+         settings.Star.model_fields["problems"]),
+        ("train.dropout=1", "train.dropout should be less than 1, but is 1",
+         settings.Train.model_fields["dropout"]),
+        ("train.scale=0", "train.scale should be more than 0, but is 0",
+         settings.Train.model_fields["scale"]),
+        ("task.name=''", "task.name should not be empty, but is ''",
+         settings.TaskSpec.model_fields["name"]),
+        ("task.options=3", "task.options should be a group of keys, but is 3",
+         settings.TaskSpec.model_fields["options"]),
+        ("seed=9999999999999999999", "seed should be less than 9223372036854775808, but is "
+         "9999999999999999999", settings.Recipe.model_fields["seed"]),
+        ("star.digits=[1, 2]", "unknown key star.digits: did you mean task.options.digits?", None),
+        ("digit=[1, 2]", "unknown key digit: did you mean task.options.digits?", None),
         ("seed={a: 1, a: 2}", "this is no valid YAML: a is given twice, first in line 1", None),
         ("seed=a: b: c", "this is no valid YAML: mapping values are not allowed here", None),
     ],
@@ -357,3 +373,48 @@ def test_an_inherited_mistake_names_the_file_it_is_in(write, tmp_path):
     write("task: a\nseed: -1\n", "base.yaml")
     with pytest.raises(RecipeError, match=r"base\.yaml, line 2: seed should be"):
         load(write("extends: base.yaml\nstar: {iterations: 2}\n"))
+
+
+FILE = {"path": "x.jsonl", "fields": {"question": "q", "answer": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "words"),
+    [
+        ("arithmetic", {"digits": 5}, "digits should be a list, such as [1, 5], but is 5"),
+        ("arithmetic", {"digits": "15"}, 'digits should be a list, such as [1, 5], but is "15"'),
+        ("arithmetic", {"digits": None}, "digits should be a list, such as [1, 5], but is null"),
+        ("arithmetic", {"digits": [5]}, "digits should have at least 2 entries, but is [5]"),
+        ("arithmetic", {"digits": [1, 2, 3]}, "digits should have at most 2 entries, but is [1, "),
+        ("arithmetic", {"digits": ["a", 2]}, 'digits.0 should be a whole number, but is "a"'),
+        ("arithmetic", {"train": 1.5}, "train should be a whole number, but is 1.5"),
+        ("arithmetic", {"mastered": 2}, "mastered should be at most 1, but is 2"),
+        ("arithmetic", {"mastered": 0}, "mastered should be more than 0, but is 0"),
+        ("arithmetic", {"digit": 2}, "digit is not an option: did you mean digits? the options of"),
+        ("gsm8k", {"on_bad_row": "ask"}, 'on_bad_row should be fail or skip, but is "ask"'),
+        ("jsonl", {**FILE, "test": 1.5}, "test should be a whole number or text, but is 1.5"),
+        ("jsonl", {**FILE, "stop": "x"}, r'stop should be a list, such as ["\nQ:"], but is "x"'),
+        ("jsonl", {**FILE, "read": "x"}, 'read should be a group of keys, but is "x"'),
+        ("jsonl", {"path": "x", "fields": {"question": "q"}}, "fields.answer is missing"),
+        (
+            "jsonl",
+            {"path": "x", "fields": {"question": "q", "answer": "a", "choices": 3}},
+            "fields.choices should be text or a list, such as [a, b], but is 3",
+        ),
+        (
+            "jsonl",
+            {"path": "x", "fields": {"question": "q", "answer": "a", "choices": ["b"]}},
+            'fields.choices should be text or have at least 2 entries, but is ["b"]',
+        ),
+        (
+            "jsonl",
+            {"path": "x", "fields": {"question": "q", "answer": "a", "clas": "c"}},
+            "fields.clas is not an option: did you mean class? there are question, answer,",
+        ),
+    ],
+)
+def test_an_option_of_a_task_that_cannot_be_is_said_plainly(task, options, words):
+    with pytest.raises(TaskError) as caught:
+        tasks.make(task, options)
+    text = str(caught.value)
+    assert text.startswith(f"task.options.{words}") and "\n" not in text

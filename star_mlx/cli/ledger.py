@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--never-solved",
     is_flag=True,
-    help="Print only the ids of problems never solved, directly or with a hint, one per line.",
+    help="Print only the ids of problems never solved, directly or with hint, one per line.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the iterations of every problem as JSON."

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import click
 
@@ -35,6 +38,9 @@ _ELSEWHERE = {
     "dataset": "data",
 }
 
+_EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)")
+_NUMBER = re.compile(r" is not a valid (integer|float)(?: range)?")
+
 
 def no_command(name: str, commands: Iterable[str]) -> str:
     """The words for a command that does not exist."""
@@ -49,7 +55,13 @@ def usage(error: click.UsageError, arguments: Sequence[str]) -> str:
         return _no_option(error.option_name, error.ctx.command, arguments)
     if split := _split_setting(arguments, error.message):
         return split
-    return error.format_message()
+    if (extra := _EXTRA.fullmatch(error.message)) and error.ctx is not None:
+        return _no_argument(extra[1], error.ctx.command)
+    return _NUMBER.sub(_number, error.format_message())
+
+
+def _number(found: re.Match[str]) -> str:
+    return " is not a whole number" if found[1] == "integer" else " is not a number"
 
 
 def _split_setting(arguments: Sequence[str], message: str) -> str:
@@ -58,6 +70,24 @@ def _split_setting(arguments: Sequence[str], message: str) -> str:
         if option == "--set" and "=" not in key and f"({value}" in message:
             return f"--set {key} {value}: write --set {key}={value}"
     return ""
+
+
+def _no_argument(word: str, command: click.Command) -> str:
+    """The words for an argument that a command does not take."""
+    from star_mlx.recipe.loading import shipped
+    from star_mlx.store import names
+    from star_mlx.tasks import TASKS
+
+    options = {name for param in command.params for name in param.opts}
+    meant = ""
+    if (Path(word) / names.RECIPE).is_file():
+        meant = "--run"
+    elif word in TASKS:
+        meant = "--task"
+    elif word in shipped() or word.endswith((".yaml", ".yml")):
+        meant = "--recipe"
+    guess = f": did you mean {meant} {shlex.quote(word)}?" if meant in options else ""
+    return f"{command.name} does not take the argument {word}{guess}"
 
 
 def _no_option(option: str, command: click.Command, arguments: Sequence[str]) -> str:
@@ -109,8 +139,6 @@ def _all_settings() -> dict[str, list[str]]:
 
 def _value(option: str, arguments: Sequence[str]) -> str:
     """The value that was given to an unknown option, as a word of a shell."""
-    import shlex
-
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
         if word.startswith(f"{option}="):
             return shlex.quote(word.partition("=")[2])

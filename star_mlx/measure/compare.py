@@ -120,7 +120,7 @@ def side(run: RunRecord, iteration: str, name: str | None = None) -> Side:
     verdicts = dev_verdicts(run, found.number, zero_shot=found.zero_shot)
     if not verdicts:
         raise RunError(
-            f"{run.path} has no dev verdicts of {what}: star-mlx evaluate --run {run.path} "
+            f"{run.path} has no dev verdicts of {what}: star-mlx evaluate {run.path} "
             f"--iteration {iteration} makes them"
         )
     return Side(run, found.number, f"{name or run.path}, {what}", verdicts)

@@ -234,6 +234,6 @@ def _evaluation(folder: writing.Store, line: Metrics) -> Evaluation | None:
     if folder.count(line.iteration, "dev") < line.dev.n:
         raise RunError(
             f"{folder.path} lacks dev attempts of iteration {line.iteration}: star-mlx evaluate "
-            f"--run {folder.path} --iteration {line.iteration} makes them again"
+            f"{folder.path} --iteration {line.iteration} makes them again"
         )
     return accuracy.evaluation(line.dev, folder.verdicts(line.iteration, "dev"))

@@ -169,7 +169,7 @@ class _Checker:
         """How a chunk is made again, and the function that takes it out."""
         if chunk.kind not in LOOP or (chunk.kind == "dev" and number <= self._last):
             whose = "zero-shot" if chunk.kind.startswith("zero-shot") else str(number)
-            again = f"star-mlx evaluate --run {self._run} --iteration {whose} makes it again"
+            again = f"star-mlx evaluate {self._run} --iteration {whose} makes it again"
             return again, lambda: self._drop_chunks(number, chunk)
         if number > self._last:
             return _LOOP_AGAIN, lambda: self._drop_chunks(number, chunk)

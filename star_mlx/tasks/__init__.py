@@ -69,7 +69,7 @@ def _explained(error: ValidationError, name: str, options: type[BaseModel]) -> s
         group = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else group
     info = group.model_fields.get(str(first["loc"][-1])) if first["loc"] else None
     default = info.get_default(call_default_factory=True) if info else None
-    key, demand = refused(errors, str(list(default)) if isinstance(default, tuple) else "[a, b]")
+    key, demand = refused(errors, json.dumps(default) if isinstance(default, tuple) else "[a, b]")
     path = ".".join(["task.options", *key])
     if first["type"] == "value_error":
         return f"{path}: {first['ctx']['error']}"
