@@ -94,7 +94,7 @@ def test_help_has_every_command_in_a_group_and_each_on_one_line(star, monkeypatc
 def test_help_of_loop_fits_on_a_screen(star, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = star("loop", "--help")
-    assert len(out.splitlines()) <= 32 and all(len(line) <= 80 for line in out.splitlines())
+    assert len(out.splitlines()) <= 30 and all(len(line) <= 80 for line in out.splitlines())
     assert "  --lr, --learning-rate N  Peak learning rate of Adam.\n" in out
 
 

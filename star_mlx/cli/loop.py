@@ -72,7 +72,7 @@ def loop(
 ) -> None:
     """Run the STaR loop, or resume a stopped run.
 
-    All that is not given comes from the recipe, or from the run that is resumed.
+    Anything not given comes from the recipe, or from the run that is resumed.
     """
     try:
         settled = given.load(run)

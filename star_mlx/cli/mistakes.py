@@ -26,7 +26,6 @@ _ELSEWHERE = {
     "num-layers": "layers",
     "lora-dropout": "dropout",
     "lora-scale": "scale",
-    "lora-alpha": "scale",
     "grad-checkpoint": "checkpoint",
     "gradient-checkpointing": "checkpoint",
     "max-grad-norm": "grad-clip",
