@@ -357,10 +357,11 @@ def rows(path):
 
 
 def test_a_runs_training_set_is_exported(star, elsewhere, finished):
-    star("export-data", "--run", finished, "--iteration", 2, "--out", "e.jsonl")
+    out = star("export-data", finished, "--iteration", 2, "--out", "e.jsonl")
+    assert "next: star-mlx train e.jsonl --model tiny --iteration 2 --out adapter-2\n" in out
     theirs = elsewhere / "run/iterations/002/examples.jsonl"
     assert (elsewhere / "e.jsonl").read_bytes() == theirs.read_bytes()
-    star("export-data", "--run", finished, "--out", "best.jsonl")
+    star("export-data", "--run", finished, "--out", "best.jsonl")  # as in earlier versions
     theirs = elsewhere / "run/iterations/001/examples.jsonl"
     assert (elsewhere / "best.jsonl").read_bytes() == theirs.read_bytes()
     err = star("export-data", "--run", finished, "--iteration", 0, "--out", "z.jsonl", code=2)

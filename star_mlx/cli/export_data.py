@@ -92,8 +92,17 @@ def export_data(
     n = done["iteration"]
     sources = ", ".join(f"{count} {source}" for source, count in done["sources"].items())
     line = f"iteration {n}: {done['examples']} examples ({sources}); written to {out}"
-    following = f"train {shlex.quote(str(out))} {again(given)} --iteration {n} --out adapter-{n}"
+    options = again(given) if run is None else f"--model {shlex.quote(_base(run))}"
+    following = f"train {shlex.quote(str(out))} {options} --iteration {n} --out adapter-{n}"
     tell(done, line, following, as_json)
+
+
+def _base(run: Path) -> str:
+    """The base of a run, as --model takes it."""
+    from star_mlx.recipe.opening import resume_recipe
+
+    model = resume_recipe(run).model
+    return model.path if model.revision is None else f"{model.path}@{model.revision}"
 
 
 def _number(text: str) -> int:
