@@ -48,7 +48,7 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.command(cls=RecipeCommand, seldom=("trust_remote_code", "plain", "as_json"))
+@click.command(cls=RecipeCommand, seldom=("trust_remote_code", "dev_setting", "plain", "as_json"))
 @recipe_options(*LOOP)
 @click.option(
     "--run",
