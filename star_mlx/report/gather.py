@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from star_mlx.errors import RunError
-from star_mlx.measure import compare
+from star_mlx.measure import baselines, compare, verdict
+from star_mlx.measure.baselines import Baseline
+from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe.layers import leaves, shown
 from star_mlx.store import ledger, names, reading
 from star_mlx.store.metrics import Measured, Metrics
@@ -19,16 +21,6 @@ from star_mlx.store.results import Result
 
 NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
 POINTS = 200  # a curve has no more
-TRAINED = ("direct", "sft")  # the baselines with an adapter of their own
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """A baseline of a run: its ``eval`` entry and its dev verdicts."""
-
-    name: str
-    eval: Measured
-    verdicts: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +55,7 @@ class ReportedRun:
     curves: tuple[Curve, ...]
     grid: Grid | None
     results: tuple[tuple[str, Result], ...]
+    verdict: RunVerdict
     notes: tuple[str, ...] = ()
 
     @property
@@ -110,10 +103,11 @@ def _run(one: RunRecord, name: str) -> ReportedRun:
         label=name,
         metrics=metrics,
         verdicts=verdicts,
-        baselines=_baselines(one, metrics),
+        baselines=baselines.of_run(one),
         curves=tuple(curve for n in numbers if (curve := _curve(one, n)).points),
         grid=None if one.recipe.get("baseline") else _grid(one.path),
         results=results,
+        verdict=verdict.of_run(one),
         notes=tuple(notes),
     )
 
@@ -160,23 +154,6 @@ def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 # --------------------------------------------------------------------------- parts of a run
-
-
-def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ...]:
-    """The base without examples, and the measured ones of RUN/baselines."""
-    found = []
-    for line in metrics:
-        if entry := line.zero_shot:
-            right = compare.dev_verdicts(one, line.iteration, zero_shot=True)
-            found.append(Baseline("zero-shot", entry, right))
-    for kind in TRAINED:
-        folder = names.baseline(one.path, kind)
-        if (folder / names.RECIPE).is_file():
-            other = reading.read(folder)
-            measured = [(m.iteration, m.dev) for m in other.metrics if m.iteration and m.dev]
-            for number, dev in measured[-1:]:
-                found.append(Baseline(kind, dev, compare.dev_verdicts(other, number)))
-    return tuple(found)
 
 
 def _curve(one: RunRecord, number: int) -> Curve:
