@@ -226,5 +226,5 @@ def _without_baseline(number: int, dev: Measured, folder: str) -> str:
     return (
         f"Iteration {number} answers {_share(dev.correct, dev.n)} of {dev.n} dev problems right. "
         "Whether training helped is not known, since no baseline was measured on them: star-mlx "
-        f"evaluate --run {folder} --iteration {number} --against few-shot compares it with the base."
+        f"evaluate --run {folder} --iteration {number} --against few-shot compares them."
     )

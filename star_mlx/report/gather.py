@@ -14,7 +14,7 @@ from star_mlx.measure import baselines, compare, verdict
 from star_mlx.measure.baselines import Baseline
 from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe.layers import leaves, shown
-from star_mlx.store import ledger, names, reading
+from star_mlx.store import ledger, reading
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result

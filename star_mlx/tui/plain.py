@@ -256,8 +256,8 @@ def judged(state: RunState) -> list[str]:
 def farewell(state: RunState) -> str:
     """What to do with the finished run: commands that can be copied as they are."""
     run = shlex.quote(state.run)
-    trained = any(line.problems for line in state.metrics)
-    trace = f"; follow one problem through it: star-mlx trace {run}" if trained else ""
+    looped = any(line.problems for line in state.metrics) and not state.recipe.get("baseline")
+    trace = f"; follow one problem through it: star-mlx trace {run}" if looped else ""
     return harmless(
         f"the run is in {state.run}; ask it: star-mlx try {run} {_question(state)}{trace}"
     )
