@@ -32,6 +32,7 @@ from star_mlx.cli.rationalize import rationalize
 from star_mlx.cli.report import report
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
+from star_mlx.cli.trace import trace
 from star_mlx.cli.train import train
 from star_mlx.cli.try_ import try_
 from star_mlx.cli.watch import watch
@@ -87,6 +88,7 @@ _COMMANDS = (
     export,
     train,
     show,
+    trace,
     ledger,
     compare,
     check,

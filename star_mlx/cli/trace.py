@@ -1,0 +1,36 @@
+"""``star-mlx trace``: follow one problem through an iteration of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("id", required=False)
+@click.option(
+    "--iteration",
+    metavar="N",
+    help="The iteration: a number, best or last [default: the most telling one].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the trace as JSON.")
+def trace(run: Path, id: str | None, iteration: str | None, as_json: bool) -> None:
+    """Follow a problem through an iteration of a RUN: how it was asked, what the model answered,
+    with hint and without, whether that was kept and why, what was trained on, and what a later
+    iteration answered.
+
+    ID is the problem's id, as in attempts.jsonl and star-mlx ledger --json. Without it, a telling
+    problem is chosen: wrong at first, kept with hint, and right when it was asked again.
+    """
+    from star_mlx.measure import trace as traces
+    from star_mlx.store import reading
+
+    found = traces.trace(reading.read(run), id, iteration)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.as_json()))
+    else:
+        click.echo(found.text())
