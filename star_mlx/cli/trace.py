@@ -24,10 +24,10 @@ def trace(run: Path, id: str | None, iteration: str | None, as_json: bool) -> No
     ID is the problem's id, as in attempts.jsonl and star-mlx ledger --json. Without it, a telling
     problem is chosen: wrong at first, kept with hint, and right when it was asked again.
     """
-    from star_mlx.measure import trace as traces
+    from star_mlx.measure import tracing
     from star_mlx.store import reading
 
-    found = traces.trace(reading.read(run), id, iteration)
+    found = tracing.trace(reading.read(run), id, iteration)
     if as_json:
         import json
 
