@@ -20,6 +20,7 @@ from star_mlx.measure.paired import Paired, p_words, paired
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
+from star_mlx.store.which import most_accurate
 
 # "helped" and "worse" are significant at the 5% level; with "perhaps" more answers are right, but
 # not significantly. "unknown" is a run that cannot be judged, such as a baseline.
@@ -72,21 +73,26 @@ class RunVerdict:
         }
 
 
-def of_run(record: RunRecord, *, run: str | None = None) -> RunVerdict:
-    """Judge a run by its best iteration, against the best of the baselines that were measured.
+def of_run(
+    record: RunRecord, *, run: str | None = None, iteration: int | None = None
+) -> RunVerdict:
+    """Judge a run by an iteration, against the best of the baselines that were measured.
 
     Args:
         record: the run.
         run: the run's folder in the commands of the sentences; by default its path.
+        iteration: the iteration; by default the one with the best dev accuracy.
     """
     folder = shlex.quote(run or str(record.path))
     if kind := record.recipe.get("baseline"):
         return RunVerdict("unknown", (_of_baseline(record, str(kind)),))
     measured = [(line.iteration, line.dev) for line in record.metrics if line.dev and line.dev.n]
     trained = [(number, dev) for number, dev in measured if number]
-    if not trained:
+    best_number = most_accurate({n: dev.accuracy for n, dev in trained})
+    number = best_number if iteration is None else iteration
+    dev = dict(trained).get(number) if number else None
+    if number is None or dev is None:
         return RunVerdict("unknown", (_unmeasured(record, folder),))
-    number, dev = max(trained, key=lambda item: item[1].accuracy)  # the earliest of equals
     try:
         right = compare.dev_verdicts(record, number)
         others = _others(record, dict(measured))
@@ -99,7 +105,8 @@ def of_run(record: RunRecord, *, run: str | None = None) -> RunVerdict:
     pair = paired(best.verdicts, right)
     decision = decide(pair)
     said = [_judged(decision, number, best.name, pair, len(others), _bare(record))]
-    said += _reading(record, number, best.name, len(trained), folder)
+    among = len(trained) if number == best_number else 1
+    said += _reading(record, number, best.name, among, folder)
     said.append(_cost(record.metrics))
     tips = () if decision == "helped" else advice.what_next(record, number, pair)
     return RunVerdict(decision, tuple(said), tips, number, best.name, pair)
