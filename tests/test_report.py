@@ -151,7 +151,7 @@ def test_tables_charts_and_headings_are_made_for_screen_readers(pages, name):
     assert len(tags.named("table")) == len(tags.named("caption")) >= len(report.CHARTS)
     assert all(a.get("scope") in ("col", "row") for a in tags.named("th"))
     pictures = tags.named("svg")
-    assert len(pictures) == len(report.CHARTS)
+    assert len(pictures) == 2 * len(report.CHARTS), "one for wide screens, one for phones"
     for picture in pictures:
         assert picture["role"] == "img" and set(picture["aria-labelledby"].split()) <= set(ids)
     levels = [int(tag[1]) for tag, _ in tags.all if re.fullmatch("h[1-6]", tag)]
@@ -269,7 +269,7 @@ def test_the_tables_have_the_numbers_of_the_run(pages, runs):
 
 def test_the_ledger_is_sorted_by_when_a_problem_was_first_solved(runs):
     [run] = gather.runs([runs / "without"])
-    states, (direct, hinted) = run.grid.states, (gather.DIRECT, gather.BY_HINT)
+    states, (direct, hinted) = run.grid.states, (gather.DIRECT, gather.WITH_HINT)
     assert states.shape == (len(run.grid.ids), 3) and not (states == hinted).any()
     first = [int(np.argmax(row == direct)) if (row == direct).any() else 3 for row in states]
     assert first == sorted(first) and len(set(first)) > 1
@@ -282,7 +282,7 @@ def test_the_ledger_is_sorted_by_when_a_problem_was_first_solved(runs):
 
 def test_a_problem_solved_by_hint_has_its_own_state(runs):
     [run] = gather.runs([runs / "with"])
-    assert int((run.grid.states[:, 0] == gather.BY_HINT).sum()) == 16
+    assert int((run.grid.states[:, 0] == gather.WITH_HINT).sum()) == 16
     assert int((run.grid.states[:, 0] == gather.DIRECT).sum()) == 4
 
 
@@ -408,7 +408,7 @@ def test_without_the_data_the_prompts_are_shown_and_it_is_said(tmp_path, undrawn
     run = hostile.make(tmp_path)
     (tmp_path / "data.jsonl").rename(tmp_path / "moved.jsonl")
     text = written(tmp_path, run)
-    assert "are not shown, but the prompts that were trained on" in text and "data.jsonl" in text
+    assert "are not shown, only the prompts that were trained on" in text and "data.jsonl" in text
     shown = [question for _, question, _, _ in data_of(text)["problems"] if question]
     assert shown and all(question.startswith("Q: ") for question in shown)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from star_mlx.formatting import harmless
 from star_mlx.store.metrics import as_json as plain
@@ -17,11 +17,15 @@ LONGEST = 2000  # characters of a text that are shown
 
 @dataclass(frozen=True, slots=True)
 class TracePart:
-    """A part of a trace: its title, the text of a prompt or of the model, and a remark on it."""
+    """A part of a trace: its title, the text of a prompt or of the model, and a remark on it.
+
+    ``mark`` is "right" or "wrong" for an answer, and empty for all else.
+    """
 
     title: str
     text: str = ""
     remark: str = ""
+    mark: Literal["", "right", "wrong"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,8 @@ def _model(number: int) -> str:
 def _answers(title: str, made: tuple[AttemptText, ...], gold: str | None) -> Iterator[TracePart]:
     for number, row in enumerate(made, 1):
         which_one = f" (attempt {number} of {len(made)})" if len(made) > 1 else ""
-        yield TracePart(title + which_one, row.completion, _verdict(row, gold))
+        mark: Literal["right", "wrong"] = "right" if row.correct else "wrong"
+        yield TracePart(title + which_one, row.completion, _verdict(row, gold), mark)
 
 
 def _verdict(row: AttemptText, gold: str | None) -> str:

@@ -19,7 +19,7 @@ from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
 
-NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
+NOT_ATTEMPTED, NOT_SOLVED, WITH_HINT, DIRECT = range(4)  # the states of a problem in an iteration
 POINTS = 200  # a curve has no more
 
 
@@ -118,7 +118,7 @@ def _run(one: RunRecord, name: str) -> ReportedRun:
 def labels(records: Sequence[RunRecord]) -> list[str]:
     """What to call the runs: their folders' names, as much of the path as tells them apart, and
     what differs between their recipes where that is one thing."""
-    names = _short_names([one.path for one in records])
+    names = short_names([one.path for one in records])
     differing = differences(records)
     if len({_rationalizes(one) for one in records}) > 1:
         with_or_without = ("without rationalization", "with rationalization")
@@ -135,7 +135,8 @@ def _rationalizes(one: RunRecord) -> bool:
     return bool(one.recipe.get("star", {}).get("rationalize", True))
 
 
-def _short_names(paths: Sequence[Path]) -> list[str]:
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The names of the folders, with as much of their paths as tells them apart."""
     whole = [path.resolve() for path in paths]
     longest = max(len(path.parts) for path in whole)
     for count in range(1, longest + 1):
@@ -177,7 +178,7 @@ def _grid(path: Path) -> Grid:
     for row, history in zip(states, found.problems.values(), strict=True):
         for numbers, state in (
             (history.attempted, NOT_SOLVED),
-            (history.hinted, BY_HINT),
+            (history.hinted, WITH_HINT),
             (history.direct, DIRECT),
         ):
             row[[column[number] for number in numbers]] = state
@@ -187,10 +188,10 @@ def _grid(path: Path) -> Grid:
 
 
 def _order(states: np.ndarray[Any, np.dtype[np.uint8]]) -> list[int]:
-    """Rows by their first direct solution, then their first by hint, then how often directly."""
+    """Rows by their first direct solution, then their first with hint, then how often directly."""
     if not states.size:
         return list(range(len(states)))
-    direct, hinted = states == DIRECT, states == BY_HINT
+    direct, hinted = states == DIRECT, states == WITH_HINT
     never = states.shape[1]
     first = np.where(direct.any(axis=1), direct.argmax(axis=1), never)
     hint = np.where(hinted.any(axis=1), hinted.argmax(axis=1), never)
