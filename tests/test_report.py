@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from star_mlx.cli import main
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RunError
-from star_mlx.measure import run_problems
+from star_mlx.measure import run_problems, tracing, verdict
 from star_mlx.recipe import opening
 from star_mlx.report import browser, difference, gather, samples, svg
 from star_mlx.report import write_report as report
@@ -371,6 +372,47 @@ def test_rows_of_other_writers_are_read_as_well(runs, tmp_path):
         rows = list(json_lines(file))
         file.write_text("".join(json.dumps(row, indent=None) + "\n" for row in rows))
     assert select(tmp_path / "run").shown == select(runs / "with").shown
+
+
+def test_problems_that_were_wrong_then_kept_with_hint_then_right_come_first(runs):
+    found = select(runs / "with").shown
+    places = samples._places(found)
+    order = [places[one.split, one.id] for one in found]
+    assert order == sorted(order) and {0, 1, 2} == set(order)
+    first = [one for one in found if one.id == found[0].id]
+    assert [(one.iteration, one.hinted, one.kind) for one in first[:2]] == [
+        (first[0].iteration, False, "wrong"),
+        (first[0].iteration, True, "right"),
+    ]
+    assert first[2].kind == "right" and not first[2].hinted
+
+
+def test_the_traced_problem_is_among_the_samples_however_many_there_are(runs):
+    [run] = gather.runs([runs / "with"])
+    known = run_problems.of_run(run.record)
+    last = list(samples.ranked(run.grid.ids))[-1]
+    assert last not in {one.id for one in samples.select(run, known, 6_000).shown}
+    assert last in {one.id for one in samples.select(run, known, 6_000, last).shown}
+
+
+def test_the_page_opens_with_the_verdict_and_one_problem(pages, runs):
+    text = text_of(pages, "one")
+    record = reading.read(runs / "with")
+    judged, trace = verdict.of_run(record), tracing.trace(record)
+    places = [text.index(escape(line)) for line in judged.sentences]
+    places += [text.index(escape(part.title)) for part in trace.parts()]
+    assert places == sorted(places) and places[-1] < text.index('id="findings"')
+    assert text.index('class="chart"') < text.index('id="problem"')
+    assert "<title>star-mlx report: with</title>" in text and "<h1>with</h1>" in text
+    assert "<h1>with and without</h1>" in text_of(pages, "two")
+
+
+def test_a_run_that_attempted_nothing_has_no_problem_to_show(tmp_path, undrawn):
+    run = make(tmp_path / "run", "star.iterations=1")
+    file = run / "metrics.jsonl"
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    text = written(tmp_path, run)
+    assert 'id="problem"' not in text and "No iteration is finished yet" in text
 
 
 def test_a_damaged_row_is_named_by_its_line(runs, tmp_path):

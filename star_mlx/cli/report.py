@@ -29,8 +29,9 @@ def report(
     """Write a report of a RUN, or of several side by side: one page that needs no network, and
     its charts as SVG and PNG.
 
-    It shows accuracy with intervals and paired tests, yields, the ledger, training curves,
-    seconds and tokens, the quality of the rationales, a browser of attempts, and the recipe.
+    It opens with the verdict in words, accuracy with intervals, and one problem's way through an
+    iteration. Then come paired tests, yields, the quality of the rationales, a browser of attempts,
+    training curves, seconds and tokens, and the recipe.
     An earlier report in the same folder is replaced. The run may still be in progress.
     """
     from datetime import datetime, timezone
