@@ -175,16 +175,9 @@ def test_the_verdict_opens_the_card_without_the_path_of_the_run(run, known):
     assert "To try next" not in text, "advice is for whoever made it"
 
 
-def test_another_iteration_is_judged_itself_and_was_not_chosen(run):
+def test_the_iteration_that_is_shared_is_judged(run):
     first = facts.gather(run, "1").verdict
     assert first.iteration == 1 and "iteration 1 answers" in first.sentences[0]
-    lines = [
-        replace(m, dev=replace(m.dev, accuracy=1.0 if m.iteration == 2 else 0.5))
-        for m in reading.read(run).metrics
-    ]
-    record = dataclasses.replace(reading.read(run), metrics=lines)
-    chosen = [" ".join(verdict.of_run(record, iteration=n).sentences) for n in (1, 2)]
-    assert ["was chosen as the best of 2" in text for text in chosen] == [False, True]
 
 
 def test_the_card_is_the_same_for_the_same_run(run, known):

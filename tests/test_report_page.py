@@ -139,7 +139,9 @@ def test_on_a_phone_panels_stack_and_letters_can_be_read(opened):
     assert len(shown) == len(report.CHARTS)
     for chart in shown:
         assert 330 < chart.size["width"] <= 390
-        drawn = float(chart.get_dom_attribute("viewBox").split()[2])  # points, letters are 10 of them
+        drawn = float(
+            chart.get_dom_attribute("viewBox").split()[2]
+        )  # points, letters are 10 of them
         assert 10 * chart.size["width"] / drawn > 10
     by_name = {name: chart for name, chart in zip(report.CHARTS, shown, strict=True)}
     assert by_name["classes"].size["height"] > 1.2 * by_name["classes"].size["width"]

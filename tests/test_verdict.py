@@ -56,12 +56,13 @@ def verdicts(folder: Path, number, right, n, name=names.DEV, finish="stop"):
 def judged(tmp_path):
     """Judges a run whose iterations, the base first, have so many of ``n`` dev answers right."""
 
-    def judge(*right, n=200, recipe=None, finish="stop", **more):
+    def judge(*right, n=200, recipe=None, finish="stop", iteration=None, **more):
         lines = [line(number, r, n, **more) for number, r in enumerate(right)]
         for number, r in enumerate(right):
             verdicts(tmp_path, number, r, n, finish=finish)
         values = {**RECIPE, **(recipe or {})}
-        return verdict.of_run(RunRecord(tmp_path, values, lines), run="RUN")
+        record = RunRecord(tmp_path, values, lines)
+        return verdict.of_run(record, run="RUN", iteration=iteration)
 
     return judge
 
@@ -118,6 +119,14 @@ def test_the_choice_of_the_best_is_said_and_the_test_split_named(judged):
         "--iteration 2 --split test --against few-shot"
     )
     assert judged(90, 150).sentences[1].startswith("The test split gives"), "nothing was chosen"
+
+
+def test_an_iteration_that_was_asked_for_was_not_chosen_unless_it_is_the_best(judged):
+    first, second = (judged(90, 150, 160, iteration=n) for n in (1, 2))
+    assert (first.iteration, second.iteration) == (1, 2)
+    assert "iteration 1 answers 75.0%" in first.sentences[0]
+    assert ["was chosen" in found.sentences[1] for found in (first, second)] == [False, True]
+    assert judged(90, 150, iteration=7).decision == "unknown"
 
 
 def test_of_equal_iterations_the_earliest_is_judged(judged):
