@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from star_mlx.measure import accuracy
 from star_mlx.measure.accuracy import wilson
-from star_mlx.report import charts, charts_ledger, drawing, gather
+from star_mlx.report import charts, drawing, gather
 from star_mlx.report.gather import Grid
 from star_mlx.types import Evaluation
 
@@ -58,11 +58,11 @@ def grid(*rows):
 
 def test_the_ledger_is_drawn_only_if_problems_recur():
     once, twice = [gather.DIRECT, gather.NOT_ATTEMPTED], [gather.NOT_SOLVED, gather.DIRECT]
-    assert not charts_ledger._recurs(grid(*[once] * 40))
-    assert not charts_ledger._recurs(grid(*[once] * 39, twice))
-    assert charts_ledger._recurs(grid(*[once] * 38, twice, twice))
-    assert not charts_ledger._recurs(grid([gather.DIRECT])), "one iteration"
-    assert not charts_ledger._recurs(Grid((), (), np.zeros((0, 0), dtype=np.uint8), {}))
+    assert not grid(*[once] * 40).recurs
+    assert not grid(*[once] * 39, twice).recurs
+    assert grid(*[once] * 38, twice, twice).recurs
+    assert not grid([gather.DIRECT]).recurs, "one iteration"
+    assert not Grid((), (), np.zeros((0, 0), dtype=np.uint8), {}).recurs
 
 
 def test_narrow_pictures_have_their_panels_below_each_other():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -190,6 +191,20 @@ def test_nothing_is_known_of_the_question_if_it_was_not_trained_on(tmp_path):
     id = next(id for id, history in problems.items() if history.fate == "never")
     text = tracing.trace(record, id, known=Known(why_not="rows.csv: no such file")).text()
     assert "The question cannot be shown: rows.csv: no such file." in text
+
+
+def test_a_row_whose_prompt_differs_is_not_called_the_first_prompt(record):
+    found = tracing.trace(record)
+    other = replace(found.rows[0], prompt="<user>2 + 2<end>")
+    chat = titles(replace(found, rows=(other,)))
+    assert "Trained on: the question without hint, the answer of the second" in chat
+    long = replace(found.rows[0], prompt=f"Examples.\n\n{found.asked}")
+    text = replace(found, rows=(long,), left_out=True).text()
+    assert "Trained on: the prompt of the first, the answer of the second" in text
+    assert "The few-shot examples are in front of it." in text and "Examples." not in text
+    assert "It was too long to train on (train.max_length)" in text
+    told = replace(found.rows[0], hint_shown=True)
+    assert "keeps its hint in the prompt" in replace(found, rows=(told,)).text()
 
 
 def test_answers_alone_have_no_second_prompt(tmp_path):

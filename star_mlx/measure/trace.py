@@ -132,12 +132,17 @@ class Trace:
                 remark += "; the hint is in neither." if source == "second" else "."
             if self.left_out:
                 remark += " It was too long to train on (train.max_length), and was left out."
-            title = f"Trained on: the prompt of the first, the answer of the {source}"
-            if source == "second" and not self.hinted:
-                title = "Trained on: the prompt and the right answer"
-            if source == "first":
-                title = "Trained on: this prompt and this answer"
-            yield TracePart(title, prompt + row.completion, before + remark)
+            yield TracePart(self._row_title(row), prompt + row.completion, before + remark)
+
+    def _row_title(self, row: Example) -> str:
+        if row.source == "rationalized" and not self.hinted:
+            return "Trained on: the prompt and the right answer"
+        same = self.asked is None or row.prompt.endswith(self.asked)  # not so in a chat
+        if row.source == "direct" and same:
+            return "Trained on: this prompt and this answer"
+        prompt = "the prompt of the first" if same else "the question without hint"
+        answer = "second" if row.source == "rationalized" else "first"
+        return f"Trained on: {prompt}, the answer of the {answer}"
 
     def _later(self) -> Iterator[TracePart]:
         if self.later is None:

@@ -215,8 +215,11 @@ def _changes(axes: Axes, run: ReportedRun) -> None:
     x = [line.iteration for line in run.iterations]
     new = [line.newly_solved or 0 for line in run.iterations]
     lost = [line.forgotten or 0 for line in run.iterations]
+    if not (run.grid and run.grid.recurs):
+        drawing.nothing(axes, "hardly any problem was\nattempted more than once")
+        return
     if not any(new + lost):
-        drawing.nothing(axes, "no problem that was drawn again\nwas newly solved or forgotten")
+        drawing.nothing(axes, "no problem was newly\nsolved or forgotten")
         return
     axes.plot(x, new, label="newly solved", **drawing.look(2))
     axes.plot(x, lost, label="forgotten", **drawing.look(1))

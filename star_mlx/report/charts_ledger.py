@@ -10,11 +10,10 @@ from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.patches import Patch
 
 from star_mlx.report import drawing
-from star_mlx.report.gather import NOT_ATTEMPTED, Grid, ReportedRun
+from star_mlx.report.gather import Grid, ReportedRun
 from star_mlx.report.parts import Chart, Table, label, whole
 
 ROWS = 1000  # maximum number of problems drawn, one per line
-RECURRING = 0.05  # share of problems attempted again from which the ledger is drawn
 STATES = ("not attempted", "not solved", "solved with hint", "solved without hint")
 # From dark to light, so that the order is seen in grey too.
 STATE_COLORS = ((1.0, 1.0, 1.0, 0.0), *map(to_rgba, (drawing.YELLOW, drawing.ORANGE, drawing.BLUE)))
@@ -23,7 +22,7 @@ STATE_COLORS = ((1.0, 1.0, 1.0, 0.0), *map(to_rgba, (drawing.YELLOW, drawing.ORA
 def ledger(runs: Sequence[ReportedRun], *, wide: bool = True) -> Chart | None:
     """Every problem over the iterations, sorted by when it was first solved; None if hardly any was
     attempted more than once."""
-    drawn = [(run, run.grid) for run in runs if run.grid is not None and _recurs(run.grid)]
+    drawn = [(run, run.grid) for run in runs if run.grid is not None and run.grid.recurs]
     if not drawn:
         return None
     figure, panels = drawing.panels([run for run, _ in drawn], 4.6, share=False, wide=wide)
@@ -46,12 +45,6 @@ def ledger(runs: Sequence[ReportedRun], *, wide: bool = True) -> Chart | None:
         figure=figure,
         table=Table("States of the problems by iteration", ("run", "iteration", *STATES), rows),
     )
-
-
-def _recurs(grid: Grid) -> bool:
-    """Whether enough problems were attempted more than once for their history to be seen."""
-    again = (grid.states != NOT_ATTEMPTED).sum(axis=1) > 1
-    return bool(again.size and again.mean() >= RECURRING)
 
 
 def _heat(axes: Axes, grid: Grid) -> None:

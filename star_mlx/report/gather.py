@@ -20,6 +20,7 @@ from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
 
 NOT_ATTEMPTED, NOT_SOLVED, WITH_HINT, DIRECT = range(4)  # the states of a problem in an iteration
+RECURRING = 0.05  # share of problems attempted again from which their history is drawn
 POINTS = 200  # a curve has no more
 
 
@@ -32,6 +33,12 @@ class Grid:
     iterations: tuple[int, ...]
     states: np.ndarray[Any, np.dtype[np.uint8]]
     totals: Mapping[str, int]
+
+    @property
+    def recurs(self) -> bool:
+        """Whether enough problems were attempted more than once for their history to be seen."""
+        again = (self.states != NOT_ATTEMPTED).sum(axis=1) > 1
+        return bool(again.size and again.mean() >= RECURRING)
 
 
 @dataclass(frozen=True, slots=True)
