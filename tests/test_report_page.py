@@ -216,6 +216,7 @@ def test_a_hinted_attempt_is_compared_with_the_direct_one(opened):
     folds = browser.find_elements(By.CSS_SELECTOR, "#list details")
     fold = next(f for f in folds if "the attempt without hint" in f.text)
     fold.find_element(By.TAG_NAME, "summary").click()
+    WebDriverWait(browser, 60).until(lambda b: fold.find_elements(By.TAG_NAME, "pre"))  # drawn late
     removed = fold.find_elements(By.TAG_NAME, "del")
     added = fold.find_elements(By.TAG_NAME, "ins")
     assert removed and added
