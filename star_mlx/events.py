@@ -92,11 +92,15 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
-    """The run has ended by itself; ``reason`` says why, such as ``done``."""
+    """The run has ended by itself; ``reason`` says why, such as ``done``.
+
+    ``verdict`` says in plain sentences whether it helped (``measure.verdict``).
+    """
 
     run: str
     reason: str
     seconds: float
+    verdict: tuple[str, ...] = ()
 
 
 Emit = Callable[[Event], None]

@@ -510,6 +510,7 @@ def test_in_a_notebook_progress_is_one_display_updated_now_and_then(monkeypatch)
     rest = [e for e in events if not isinstance(e, sx.Progress | sx.Sampled)]
     assert len(updates) == len(rest) + 1 < len(events) / 2  # and once at the end
     assert "finished in" in updates[-1]["text/html"] and "20" in updates[-1]["text/plain"]
+    assert "Training " in updates[-1]["text/plain"], "the verdict"
 
 
 # --------------------------------------------------------------------------- tasks of one's own

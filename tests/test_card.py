@@ -18,6 +18,7 @@ from star_mlx import export as exports
 from star_mlx.data.hub_client import HubError
 from star_mlx.errors import RunError
 from star_mlx.export import facts, run_record
+from star_mlx.measure import verdict
 from star_mlx.share import card as cards
 from star_mlx.share import dataset, folder, license, snippets
 from star_mlx.share.markdown import code, fence, inline, table
@@ -135,7 +136,7 @@ def test_step_validity_and_failures_are_counted_from_the_run(run, known):
     failures = known.failures
     assert failures.right + failures.wrong + failures.unread + failures.cut == 20
     valid = known.line.valid_steps["direct"]
-    assert f"{valid.n} solved rationales that can be checked, {valid.valid}" in text
+    assert f"{valid.n} rationales kept without hint that can be checked, {valid.valid}" in text
 
 
 def test_samples_are_drawn_by_a_hash_and_can_be_left_out(run, known):
@@ -158,17 +159,25 @@ def test_the_prompt_the_decoding_the_recipe_and_the_hashes_are_there(run, known)
     assert reading.file_sha256(run / "iterations/002/adapter/adapters.safetensors") in text
     assert "digits:" in text and "learning_rate" in text
     first = card(facts.gather(run, "1"))
-    assert "The few-shot prompt in front of every question" in first
+    assert "With this few-shot prompt in front of every question" in first
     assert "Input:\n2 7 + 4 5\nTarget:\n<scratch>" in first
-    assert "No few-shot prompt" in text, "dropped from iteration 2 on"
+    assert "Without a few-shot prompt" in text, "dropped from iteration 2 on"
 
 
-def test_what_was_chosen_on_dev_says_so(known):
-    lines = [replace(m, best=2) if m.iteration == 2 else m for m in known.metrics]
-    assert "chosen as the best on dev" in card(dataclasses.replace(known, metrics=tuple(lines)))
-    lines = [replace(m, best=1) if m.iteration == 2 else m for m in known.metrics]
-    text = card(dataclasses.replace(known, metrics=tuple(lines)))
-    assert "chosen as the best on dev" not in text
+def test_the_verdict_opens_the_card_without_the_path_of_the_run(run, known):
+    text = card(known)
+    judged = verdict.of_run(reading.read(run), run="RUN", iteration=2)
+    assert known.verdict == judged and judged.iteration == 2
+    words = [str(inline(line)) for line in judged.sentences]
+    places = [text.index(line) for line in words]
+    assert places == sorted(places) and places[-1] < text.index("## Results")
+    assert str(run) not in text and "\n\n\n" not in text.split("## Results")[0]
+    assert "To try next" not in text, "advice is for whoever made it"
+
+
+def test_the_iteration_that_is_shared_is_judged(run):
+    first = facts.gather(run, "1").verdict
+    assert first.iteration == 1 and "iteration 1 answers" in first.sentences[0]
 
 
 def test_the_card_is_the_same_for_the_same_run(run, known):

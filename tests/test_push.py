@@ -148,6 +148,30 @@ def test_a_dry_run_lists_files_and_writes_nothing(star, hub, run):
     assert all(method in ("GET", "HEAD") for method, _ in hub.requests[before:])
 
 
+def test_a_dry_run_can_keep_what_it_would_send(star, hub, run, tmp_path):
+    out = tmp_path / "new/card"
+    done = push(star, run, "--dry-run", "--out", str(out))
+    assert done.code == 0 and f"written to {out}; nothing was sent" in done.out
+    assert hub.repos == {} and not hub.asked("POST", "") and not hub.asked("PUT", "")
+    kept = {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    push(star, run)
+    assert kept.keys() == set(tree(hub)) - {".gitattributes"}
+    assert b"Training " in kept["README.md"] and str(run).encode() not in kept["README.md"]
+    refused = push(star, run, "--dry-run", "--out", str(out))
+    assert refused.code == 2 and "is not empty: give --out a folder" in refused.line
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["card"], "nothing half-written"
+    refused = push(star, run, "--out", str(tmp_path / "other"))
+    assert refused.code == 2 and "give --dry-run too" in refused.line
+
+
+def test_a_dry_run_keeps_a_data_set_in_a_folder_of_its_own(star, run, tmp_path):
+    (tmp_path / "both").mkdir()
+    push(star, run, "--dry-run", "--dataset", "--out", str(tmp_path / "both"))
+    assert {p.name for p in (tmp_path / "both").iterdir()} == {"model", "dataset"}
+    assert (tmp_path / "both/dataset/data/train.jsonl").is_file()
+    assert (tmp_path / "both/model/README.md").is_file()
+
+
 def test_a_new_repository_can_be_private_and_a_public_one_is_refused(star, hub, run):
     assert push(star, run, "--private").code == 0
     assert hub.repos["model", NAME].private is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from star_mlx.cli import main
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RunError
-from star_mlx.measure import run_problems
+from star_mlx.measure import run_problems, tracing, verdict
 from star_mlx.recipe import opening
 from star_mlx.report import browser, difference, gather, samples, svg
 from star_mlx.report import write_report as report
@@ -151,7 +152,7 @@ def test_tables_charts_and_headings_are_made_for_screen_readers(pages, name):
     assert len(tags.named("table")) == len(tags.named("caption")) >= len(report.CHARTS)
     assert all(a.get("scope") in ("col", "row") for a in tags.named("th"))
     pictures = tags.named("svg")
-    assert len(pictures) == len(report.CHARTS)
+    assert len(pictures) == 2 * len(report.CHARTS), "one for wide screens, one for phones"
     for picture in pictures:
         assert picture["role"] == "img" and set(picture["aria-labelledby"].split()) <= set(ids)
     levels = [int(tag[1]) for tag, _ in tags.all if re.fullmatch("h[1-6]", tag)]
@@ -269,7 +270,7 @@ def test_the_tables_have_the_numbers_of_the_run(pages, runs):
 
 def test_the_ledger_is_sorted_by_when_a_problem_was_first_solved(runs):
     [run] = gather.runs([runs / "without"])
-    states, (direct, hinted) = run.grid.states, (gather.DIRECT, gather.BY_HINT)
+    states, (direct, hinted) = run.grid.states, (gather.DIRECT, gather.WITH_HINT)
     assert states.shape == (len(run.grid.ids), 3) and not (states == hinted).any()
     first = [int(np.argmax(row == direct)) if (row == direct).any() else 3 for row in states]
     assert first == sorted(first) and len(set(first)) > 1
@@ -282,7 +283,7 @@ def test_the_ledger_is_sorted_by_when_a_problem_was_first_solved(runs):
 
 def test_a_problem_solved_by_hint_has_its_own_state(runs):
     [run] = gather.runs([runs / "with"])
-    assert int((run.grid.states[:, 0] == gather.BY_HINT).sum()) == 16
+    assert int((run.grid.states[:, 0] == gather.WITH_HINT).sum()) == 16
     assert int((run.grid.states[:, 0] == gather.DIRECT).sum()) == 4
 
 
@@ -373,6 +374,47 @@ def test_rows_of_other_writers_are_read_as_well(runs, tmp_path):
     assert select(tmp_path / "run").shown == select(runs / "with").shown
 
 
+def test_problems_that_were_wrong_then_kept_with_hint_then_right_come_first(runs):
+    found = select(runs / "with").shown
+    places = samples._places(found)
+    order = [places[one.split, one.id] for one in found]
+    assert order == sorted(order) and {0, 1, 2} == set(order)
+    first = [one for one in found if one.id == found[0].id]
+    assert [(one.iteration, one.hinted, one.kind) for one in first[:2]] == [
+        (first[0].iteration, False, "wrong"),
+        (first[0].iteration, True, "right"),
+    ]
+    assert first[2].kind == "right" and not first[2].hinted
+
+
+def test_the_traced_problem_is_among_the_samples_however_many_there_are(runs):
+    [run] = gather.runs([runs / "with"])
+    known = run_problems.of_run(run.record)
+    last = list(samples.ranked(run.grid.ids))[-1]
+    assert last not in {one.id for one in samples.select(run, known, 6_000).shown}
+    assert last in {one.id for one in samples.select(run, known, 6_000, last).shown}
+
+
+def test_the_page_opens_with_the_verdict_and_one_problem(pages, runs):
+    text = text_of(pages, "one")
+    record = reading.read(runs / "with")
+    judged, trace = verdict.of_run(record), tracing.trace(record)
+    places = [text.index(escape(line)) for line in judged.sentences]
+    places += [text.index(escape(part.title)) for part in trace.parts()]
+    assert places == sorted(places) and places[-1] < text.index('id="findings"')
+    assert text.index('class="chart"') < text.index('id="problem"')
+    assert "<title>star-mlx report: with</title>" in text and "<h1>with</h1>" in text
+    assert "<h1>with and without</h1>" in text_of(pages, "two")
+
+
+def test_a_run_that_attempted_nothing_has_no_problem_to_show(tmp_path, undrawn):
+    run = make(tmp_path / "run", "star.iterations=1")
+    file = run / "metrics.jsonl"
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    text = written(tmp_path, run)
+    assert 'id="problem"' not in text and "No iteration is finished yet" in text
+
+
 def test_a_damaged_row_is_named_by_its_line(runs, tmp_path):
     shutil.copytree(runs / "with", tmp_path / "run")
     (tmp_path / "run/journal.jsonl").unlink()
@@ -408,7 +450,7 @@ def test_without_the_data_the_prompts_are_shown_and_it_is_said(tmp_path, undrawn
     run = hostile.make(tmp_path)
     (tmp_path / "data.jsonl").rename(tmp_path / "moved.jsonl")
     text = written(tmp_path, run)
-    assert "are not shown, but the prompts that were trained on" in text and "data.jsonl" in text
+    assert "are not shown, only the prompts that were trained on" in text and "data.jsonl" in text
     shown = [question for _, question, _, _ in data_of(text)["problems"] if question]
     assert shown and all(question.startswith("Q: ") for question in shown)
 

@@ -122,9 +122,43 @@ def test_the_page_opens_from_disk_without_an_error_or_a_request(opened, pages, n
 def test_every_picture_is_drawn_and_wide_enough_to_read(opened):
     browser = opened()
     charts = browser.find_elements(By.CSS_SELECTOR, "figure svg")
-    assert len(charts) == len(report.CHARTS)
-    assert all(chart.size["width"] > 600 and chart.size["height"] > 200 for chart in charts)
-    assert all(chart.accessible_name for chart in charts)
+    assert len(charts) == 2 * len(report.CHARTS)
+    assert len([chart for chart in charts if chart.is_displayed()]) == len(report.CHARTS) - 3
+    browser.find_element(By.CSS_SELECTOR, "#details summary").click()
+    shown = [chart for chart in charts if chart.is_displayed()]
+    assert len(shown) == len(report.CHARTS)
+    assert all(chart.size["width"] > 600 and chart.size["height"] > 200 for chart in shown)
+    assert all(chart.accessible_name for chart in shown)
+
+
+def test_on_a_phone_panels_stack_and_letters_can_be_read(opened):
+    browser = opened(width=390)
+    browser.find_element(By.CSS_SELECTOR, "#details summary").click()
+    charts = browser.find_elements(By.CSS_SELECTOR, "figure svg")
+    shown = [chart for chart in charts if chart.is_displayed()]
+    assert len(shown) == len(report.CHARTS)
+    for chart in shown:
+        assert 330 < chart.size["width"] <= 390
+        drawn = float(
+            chart.get_dom_attribute("viewBox").split()[2]
+        )  # points, letters are 10 of them
+        assert 10 * chart.size["width"] / drawn > 10
+    by_name = {name: chart for name, chart in zip(report.CHARTS, shown, strict=True)}
+    assert by_name["classes"].size["height"] > 1.2 * by_name["classes"].size["width"]
+
+
+def test_the_page_opens_with_the_verdict_and_ends_with_closed_details(opened):
+    browser = opened()
+    sections = [s.get_attribute("id") for s in browser.find_elements(By.CSS_SELECTOR, "section")]
+    assert sections == [
+        "verdict", "problem", "findings", "iterations", "samples", "details", "recipe",
+    ]  # fmt: skip
+    first = browser.find_element(By.CSS_SELECTOR, "#verdict .first").text
+    assert first.startswith("Training helped: iteration 1 answers 100.0%")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#verdict figure")) == 1
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#problem .trace > li")) == 7
+    gradients = browser.find_element(By.XPATH, "//h3[.='Gradient norm']")
+    assert not gradients.is_displayed()
 
 
 def test_filters_narrow_the_list_and_the_count_says_so(opened):
@@ -137,7 +171,7 @@ def test_filters_narrow_the_list_and_the_count_says_so(opened):
     assert all(text.startswith("wrong: ") for text in headings(browser))
     choose(browser, "iteration", "1")
     choose(browser, "split", "train")
-    assert all(text == "wrong: iteration 1, train, direct" for text in headings(browser))
+    assert all(text == "wrong: iteration 1, train, without hint" for text in headings(browser))
     assert 0 < counted(browser)[0] < wrong[0]
     choose(browser, "kind", "all")
     choose(browser, "hinted", "with hint")
@@ -180,8 +214,9 @@ def test_a_hinted_attempt_is_compared_with_the_direct_one(opened):
     browser = opened("evil")
     choose(browser, "hinted", "with hint")
     folds = browser.find_elements(By.CSS_SELECTOR, "#list details")
-    fold = next(f for f in folds if "direct attempt of the same" in f.text)
+    fold = next(f for f in folds if "the attempt without hint" in f.text)
     fold.find_element(By.TAG_NAME, "summary").click()
+    WebDriverWait(browser, 60).until(lambda b: fold.find_elements(By.TAG_NAME, "pre"))  # drawn late
     removed = fold.find_elements(By.TAG_NAME, "del")
     added = fold.find_elements(By.TAG_NAME, "ins")
     assert removed and added

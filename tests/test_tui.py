@@ -30,7 +30,7 @@ from star_mlx.recipe.loading import load, resolved
 from star_mlx.store.metrics import Metrics, of
 from star_mlx.tui.colours import BAD, GOOD, REST
 from star_mlx.tui.live_screen import SHARE, draw
-from star_mlx.tui.plain import iteration_line
+from star_mlx.tui.plain import farewell, iteration_line
 from star_mlx.tui.spark import bars
 from star_mlx.tui.tables import FORMS, change, fits, iteration_table, summary_table
 
@@ -507,7 +507,28 @@ def test_plain_lines_have_no_control_codes_and_all_numbers(monkeypatch):
         "dev 27.2 [23-31] %, by class 1: 99 2: 32 3: 5 4: 0 5: 0, 45 s"
     )
     assert lines[4] == "finished in 5 min 12 s: done"
-    assert "32 [24-42]" in text and lines[-1].endswith("star-mlx try runs/a-001 QUESTION")
+    assert "32 [24-42]" in text and lines[-1] == (
+        "the run is in runs/a-001; ask it: star-mlx try runs/a-001 QUESTION; follow one "
+        "problem through it: star-mlx trace runs/a-001"
+    )
+
+
+def test_the_command_at_the_end_is_quoted_and_has_a_placeholder_without_a_run():
+    assert farewell(RunState(run="my run")).endswith("star-mlx try 'my run' QUESTION")
+
+
+def test_a_finished_run_ends_with_its_verdict():
+    out = io.StringIO()
+    with tui.PlainScreen(out) as screen:
+        screen(RunStarted("runs/a-001", {}, {}))
+        screen(IterationFinished(line(1)))
+        screen(RunFinished("runs/a-001", "done", 1.0, ("Training helped: \x1b[2J.",)))
+    assert "\nTraining helped: \u241b[2J.\n\nthe run is in runs/a-001" in out.getvalue()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with tui.LiveScreen(console) as screen:
+        screen(RunStarted("runs/a-001", {}, {}))
+        screen(RunFinished("runs/a-001", "done", 1.0, ("Training helped: \x1b[2J.",)))
+    assert "\nTraining helped: \u241b[2J.\n\nthe run is in runs/a-001" in console.file.getvalue()
 
 
 def test_plain_progress_is_told_after_ten_seconds_and_a_tenth_or_after_a_minute():

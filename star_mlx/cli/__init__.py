@@ -36,6 +36,7 @@ from star_mlx.cli.runs import runs
 from star_mlx.cli.settings import settings
 from star_mlx.cli.show import show
 from star_mlx.cli.tasks import tasks
+from star_mlx.cli.trace import trace
 from star_mlx.cli.train import train
 from star_mlx.cli.try_ import try_
 from star_mlx.cli.watch import watch
@@ -86,7 +87,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_group("Start", loop, init_task, tasks, settings, doctor)
-cli.add_group("Look", show, runs, watch, try_, ledger, report, check)
+cli.add_group("Look", show, runs, watch, trace, try_, ledger, report, check)
 cli.add_group("Compare", evaluate, baseline, compare, grade)
 cli.add_group("Share", export, push, pull, import_gguf)
 cli.add_group("One step at a time", generate, rationalize, export_data, train)

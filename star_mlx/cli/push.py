@@ -54,6 +54,12 @@ if TYPE_CHECKING:
 )
 @click.option("--no-samples", is_flag=True, help="Leave sample answers out of the model card.")
 @click.option("--dry-run", is_flag=True, help="Print what would be pushed, and push nothing.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="With --dry-run: write the card and all else that would be sent to this folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was pushed as JSON.")
 def push(
     run: Path,
@@ -68,6 +74,7 @@ def push(
     license_id: str | None,
     no_samples: bool,
     dry_run: bool,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Push a RUN's adapter to the Hugging Face Hub, with a model card made from the run.
@@ -75,12 +82,14 @@ def push(
     Makes one commit, or none if the repository is already up to date. The token is taken from
     HF_TOKEN or from `hf auth login`.
     """
+    if out is not None and not dry_run:
+        raise click.UsageError("--out keeps what a dry run would send: give --dry-run too")
     from star_mlx.share import push as share
 
     done = share.push(
         run, repo,
         iteration=iteration, formats=formats or share.DEFAULT, private=private, revision=revision,
-        pr=pr, dry_run=dry_run, dataset=dataset, dataset_format=dataset_format,
+        pr=pr, dry_run=dry_run, out=out, dataset=dataset, dataset_format=dataset_format,
         license_id=license_id, samples=not no_samples, emit=_tell,
     )  # fmt: skip
     if as_json:
@@ -93,6 +102,8 @@ def push(
     for part in (done.dataset, done):
         if part is not None:
             click.echo(harmless("\n".join(_lines(part))))
+    if out is not None:
+        click.echo(harmless(f"written to {out}; nothing was sent"))
     if done.commit and not pr:
         at = f"@{revision}" if revision else ""
         click.echo(f"next: star-mlx pull {done.repo_id}{at}")

@@ -37,10 +37,11 @@ def report(
 ) -> None:
     """Write a page with charts about a RUN, or several side by side.
 
-    The page needs no network; its charts are also written as SVG and PNG. It shows accuracy with
-    intervals and paired tests, yields, the ledger, training curves, seconds and tokens, the quality
-    of the rationales, a browser of attempts, and the recipe. An earlier report in the same folder
-    is replaced. The run may still be in progress.
+    The page needs no network; its charts are also written as SVG and PNG. It opens with the
+    verdict in words, accuracy with intervals, and one problem's way through an iteration. Then come
+    paired tests, yields, the quality of the rationales, a browser of attempts, training curves,
+    seconds and tokens, and the recipe. An earlier report in the same folder is replaced. The run
+    may still be in progress.
     """
     from datetime import datetime, timezone
 

@@ -11,9 +11,12 @@ from star_mlx.cli import completion
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), shell_complete=completion.runs)
-@click.option("--json", "as_json", is_flag=True, help="Print the recipe and the metrics as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the recipe, the metrics and the verdict as JSON."
+)
 def show(run: Path, as_json: bool) -> None:
-    """Show a run's iterations: solved, kept, dev accuracy."""
+    """Show a run's iterations, and in words whether training helped."""
+    from star_mlx.measure import verdict
     from star_mlx.store import reading
 
     record = reading.read(run)
@@ -23,7 +26,10 @@ def show(run: Path, as_json: bool) -> None:
         from star_mlx.store.metrics import as_json as plain
 
         metrics = [plain(line) for line in record.metrics]
-        values = {"run": str(run), "recipe": record.values, "metrics": metrics}
+        judged = verdict.of_run(record).as_json()
+        values = {
+            "run": str(run), "recipe": record.values, "metrics": metrics, "verdict": judged
+        }  # fmt: skip
         click.echo(json.dumps(values, default=str))
         return
     from rich.console import Console
@@ -39,5 +45,7 @@ def show(run: Path, as_json: bool) -> None:
     if record.metrics:
         console.print()
         console.print(tui.summary(record.metrics, console.width))
+        for line in ("", *verdict.of_run(record).lines):
+            console.print(Text(harmless(line)), soft_wrap=True)
     else:
         console.print("no iteration is finished yet")

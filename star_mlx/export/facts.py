@@ -11,6 +11,8 @@ from typing import Any
 
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError, TaskError
+from star_mlx.measure import verdict
+from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
 from star_mlx.store import names, reading, which
@@ -111,6 +113,7 @@ class Facts:
     asking: PromptFacts
     failures: Failures | None
     samples: tuple[Sample, ...]
+    verdict: RunVerdict
 
     @property
     def line(self) -> Metrics:
@@ -159,6 +162,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         asking=_shown(asking.measuring(recipe, prompts, number), shown),
         failures=_failures(rows) if rows else None,
         samples=shown,
+        verdict=verdict.of_run(record, run="RUN", iteration=number),
     )
 
 

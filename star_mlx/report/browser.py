@@ -9,6 +9,7 @@ from typing import Any
 
 from star_mlx.formatting import class_order
 from star_mlx.measure.run_problems import Known
+from star_mlx.measure.trace import Trace
 from star_mlx.report.difference import operations
 from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import cut, label
@@ -25,7 +26,7 @@ COLUMNS = (
     "text",
     "leftOut",  # characters
     "remark",
-    "direct",  # [number of the attempt compared with, operations], of a hinted one; or null
+    "direct",  # [number of the attempt compared with, operations], of one with hint; or null
     "before",  # the same, with the earlier iteration that attempted the problem
 )
 COMPARED = 6_000_000  # pairs of words to compare in one report, at most
@@ -33,11 +34,12 @@ COMPARED = 6_000_000  # pairs of words to compare in one report, at most
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A run with the attempts to show."""
+    """A run with the attempts to show, and a problem's way through an iteration."""
 
     run: ReportedRun
     known: Known
     selection: Selection
+    trace: Trace | None = None
 
 
 def data(groups: Sequence[Group]) -> dict[str, Any]:

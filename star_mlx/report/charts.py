@@ -7,30 +7,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from star_mlx.formatting import class_order
 from star_mlx.measure.accuracy import wilson
 from star_mlx.report import drawing
-from star_mlx.report.gather import Grid, ReportedRun
+from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import Chart, Table, label, measured, share, whole
 from star_mlx.store.metrics import ClassCounts, Measured
 
 CLASSES = 8  # maximum number of lines in a panel
-ROWS = 1000  # maximum number of problems drawn, one per line
-
-STATES = ("not attempted", "not solved", "solved by hint", "solved directly")
-# From dark to light, so that the order is seen in grey too.
-STATE_COLORS = ((1.0, 1.0, 1.0, 0.0), *map(to_rgba, (drawing.YELLOW, drawing.ORANGE, drawing.BLUE)))
 
 
-def accuracy(runs: Sequence[ReportedRun]) -> Chart | None:
+def accuracy(runs: Sequence[ReportedRun], *, wide: bool = True) -> Chart | None:
     """Dev accuracy over the iterations, a line a run, with what it is measured against."""
     if not any(run.measured for run in runs):
         return None
-    figure = Figure(figsize=(9, 5.2))
+    figure = Figure(figsize=(drawing.WIDE, 5.2) if wide else (drawing.NARROW, 4.4))
     axes = figure.add_subplot()
     tops = []
     for index, run in enumerate(runs):
@@ -44,7 +37,7 @@ def accuracy(runs: Sequence[ReportedRun]) -> Chart | None:
     drawing.iterations(axes, "iteration (0 is the base)")
     axes.set_ylabel("dev accuracy, %")
     axes.set_ylim(0, min(102, 1.08 * max([10.0, *tops])))
-    drawing.legend_below(figure, axes)
+    drawing.legend_below(figure, axes, columns=2 if wide else 1)
     rows = [
         (label(run.label), str(number), measured(dev), whole(dev.n))
         for run in runs
@@ -55,8 +48,8 @@ def accuracy(runs: Sequence[ReportedRun]) -> Chart | None:
     return Chart(
         name="accuracy",
         title="Accuracy on dev",
-        caption="Answers that are right on the held-out dev problems, after each iteration, with "
-        "Wilson's 95% intervals; dashed: what it is measured against.",
+        caption="Share of the held-out dev problems that are answered right after each iteration, "
+        "with 95% intervals (Wilson). Dashed lines are baselines.",
         figure=figure,
         table=Table("Accuracy on dev by iteration", heads, tuple(rows)),
     )
@@ -81,8 +74,8 @@ def _level(axes: Axes, x: float, entry: Measured, text: str, index: int) -> list
     dashes = (0, (2 + 2 * (index % 3), 2))
     named = drawing.name(f"{text}: {measured(entry)}", 80)
     axes.axhline(y, color=looks["color"], linestyle=dashes, linewidth=1.2, label=named)
-    axes.errorbar([x], [y], yerr=[[y - low], [high - y]], fmt=looks["marker"], markersize=4,
-                  color=looks["color"], elinewidth=1, capsize=2)  # fmt: skip
+    axes.errorbar([x], [y], yerr=drawing.bars([y], [low], [high]), fmt=looks["marker"],
+                  markersize=4, color=looks["color"], elinewidth=1, capsize=2)  # fmt: skip
     return [high]
 
 
@@ -103,14 +96,14 @@ def _against(runs: Sequence[ReportedRun]) -> list[tuple[str, Measured]]:
     ]
 
 
-def classes(runs: Sequence[ReportedRun]) -> Chart | None:
+def classes(runs: Sequence[ReportedRun], *, wide: bool = True) -> Chart | None:
     """Dev accuracy by class, a panel a run: the paper's figure of the sums."""
     drawn = [run for run in runs if any(_names([run]))]
     names = _names(drawn)
     if not names:
         return None
     shown = sorted(sorted(names, key=lambda k: -_size(drawn, k))[:CLASSES], key=class_order)
-    figure, panels = drawing.panels(drawn)
+    figure, panels = drawing.panels(drawn, wide=wide)
     for axes, run in zip(panels, drawn, strict=True):
         for index, group in enumerate(shown):
             points = [
@@ -126,22 +119,22 @@ def classes(runs: Sequence[ReportedRun]) -> Chart | None:
         drawing.iterations(axes)
         axes.set_ylabel("dev accuracy, %")
     what = next((dev.classes for run in drawn for _, dev in run.measured if dev.classes), "")
-    drawing.legend_below(figure, panels[0], drawing.name(what or "class"), _columns(shown))
+    drawing.legend_below(figure, panels[0], drawing.name(what or "class"), _columns(shown, wide))
     rest = len(names) - len(shown)
     some = f" The {len(shown)} largest classes are drawn; the table has all." if rest else ""
     return Chart(
         name="classes",
         title=f"Accuracy by {label(what) or 'class'}",
-        caption="Dev accuracy of each class over the iterations, with Wilson's 95% intervals."
+        caption="Dev accuracy of each class after each iteration, with 95% intervals (Wilson)."
         + some,
         figure=figure,
         table=_class_table(drawn, names),
     )
 
 
-def _columns(names: Sequence[str]) -> int:
+def _columns(names: Sequence[str], wide: bool) -> int:
     """The number of names that fit side by side in a legend."""
-    return max(1, min(len(names), 80 // (max(map(len, names)) + 8)))
+    return max(1, min(len(names), (80 if wide else 40) // (max(map(len, names)) + 8)))
 
 
 def _class_table(runs: Sequence[ReportedRun], names: Sequence[str]) -> Table:
@@ -170,12 +163,12 @@ def _size(runs: Sequence[ReportedRun], group: str) -> int:
     return max(sizes, default=0)
 
 
-def yields(runs: Sequence[ReportedRun]) -> Chart | None:
+def yields(runs: Sequence[ReportedRun], *, wide: bool = True) -> Chart | None:
     """What became of the problems of each iteration, and what was kept."""
     drawn = [run for run in runs if run.grid is not None and run.iterations]
     if not drawn:
         return None
-    figure, panels = drawing.rows(drawn)
+    figure, panels = drawing.rows(drawn, wide=wide)
     for (left, right), run in zip(panels, drawn, strict=True):
         lines = run.iterations
         x = [line.iteration for line in lines]
@@ -185,8 +178,8 @@ def yields(runs: Sequence[ReportedRun]) -> Chart | None:
         rest = [max(0, n - a - b) for n, a, b in zip(total, direct, hinted, strict=True)]
         bottom = np.zeros(len(x))
         for values, text, color, hatch in (
-            (direct, "solved directly", drawing.BLUE, ""),
-            (hinted, "by hint", drawing.ORANGE, "///"),
+            (direct, "solved without hint", drawing.BLUE, ""),
+            (hinted, "solved with hint", drawing.ORANGE, "///"),
             (rest, "not solved", drawing.GREY, "\\" * 3),
         ):
             left.bar(x, values, bottom=bottom, color=color, hatch=hatch, label=text, width=0.75)
@@ -204,13 +197,14 @@ def yields(runs: Sequence[ReportedRun]) -> Chart | None:
         for run in drawn
         for line in run.iterations
     ]
-    heads = ("run", "iteration", "problems", "solved directly", "by hint", "kept", "newly solved")
+    heads = ("run", "iteration", "problems", "solved", "with hint", "kept", "newly solved")
     return Chart(
         name="yields",
         title="Yields",
-        caption="What became of the problems that each iteration drew, and how many examples were "
-        "kept to train on. Newly solved and forgotten: against the last earlier attempt at the "
-        "same problem.",
+        caption="First panel: the problems of each iteration by outcome, and the number of "
+        "examples kept to train on. Second panel: problems that an earlier iteration attempted "
+        "too, and that are solved now but were not the last time (newly solved), or the reverse "
+        "(forgotten).",
         figure=figure,
         table=Table("Yields by iteration", (*heads, "forgotten"), tuple(rows)),
     )
@@ -221,71 +215,13 @@ def _changes(axes: Axes, run: ReportedRun) -> None:
     x = [line.iteration for line in run.iterations]
     new = [line.newly_solved or 0 for line in run.iterations]
     lost = [line.forgotten or 0 for line in run.iterations]
+    if not (run.grid and run.grid.recurs):
+        drawing.nothing(axes, "hardly any problem was\nattempted more than once")
+        return
     if not any(new + lost):
-        drawing.nothing(axes, "no problem that was drawn again\nwas newly solved or forgotten")
+        drawing.nothing(axes, "no problem was newly\nsolved or forgotten")
         return
     axes.plot(x, new, label="newly solved", **drawing.look(2))
     axes.plot(x, lost, label="forgotten", **drawing.look(1))
     drawing.iterations(axes)
     drawing.counts(axes, "problems")
-
-
-def ledger(runs: Sequence[ReportedRun]) -> Chart | None:
-    """Every problem over the iterations, sorted by when it was first solved."""
-    drawn = [(run, run.grid) for run in runs if run.grid is not None and run.grid.states.size]
-    if not drawn:
-        return None
-    figure, panels = drawing.panels([run for run, _ in drawn], 4.6, share=False)
-    for axes, (_, grid) in zip(panels, drawn, strict=True):
-        _heat(axes, grid)
-    handles = [
-        Patch(facecolor=color, edgecolor=drawing.INK, linewidth=0.5, label=text)
-        for color, text in zip(STATE_COLORS, STATES, strict=True)
-    ]
-    figure.legend(handles=handles[::-1], loc="outside lower center", ncols=4)
-    rows = tuple(row for run, grid in drawn for row in _state_rows(run, grid))
-    totals = "; ".join(_totals(run, grid, len(drawn) > 1) for run, grid in drawn)
-    most = max(len(grid.states) for _, grid in drawn)
-    every = f" One in {-(-most // ROWS)} problems is drawn." if most > ROWS else ""
-    return Chart(
-        name="ledger",
-        title="Ledger",
-        caption="Every problem (a line) over the iterations (the columns), sorted by when it was "
-        f"first solved.{every} {totals}.",
-        figure=figure,
-        table=Table("States of the problems by iteration", ("run", "iteration", *STATES), rows),
-    )
-
-
-def _heat(axes: Axes, grid: Grid) -> None:
-    states = grid.states[:: -(-len(grid.states) // ROWS)]
-    numbers = grid.iterations
-    axes.imshow(
-        states,
-        aspect="auto",
-        interpolation="nearest",
-        cmap=ListedColormap(STATE_COLORS),
-        vmin=0,
-        vmax=len(STATES) - 1,
-        extent=(numbers[0] - 0.5, numbers[-1] + 0.5, len(grid.states), 0),
-    )
-    axes.grid(visible=False)
-    drawing.iterations(axes)
-    axes.set_ylabel("problems, sorted")
-
-
-def _state_rows(run: ReportedRun, grid: Grid) -> list[tuple[str, ...]]:
-    rows = []
-    for column, number in enumerate(grid.iterations):
-        found = np.bincount(grid.states[:, column], minlength=len(STATES))
-        rows.append((label(run.label), str(number), *(whole(int(n)) for n in found)))
-    return rows
-
-
-def _totals(run: ReportedRun, grid: Grid, named: bool) -> str:
-    t = grid.totals
-    text = (
-        f"{t['problems']:,} problems were seen: {t['direct']:,} ever solved directly, "
-        f"{t['hinted_only']:,} only ever by hint, {t['never']:,} never"
-    )
-    return f"{label(run.label)}: {text}" if named else text

@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from star_mlx.report.gather import ReportedRun
 from star_mlx.report.parts import label
 
+WIDE, NARROW = 9.0, 4.6  # inches; on a phone the narrow pictures are about as wide as the screen
 INK = "#1b1f24"  # of text and axes; in the page it becomes the colour of the surrounding text
 GREY = "#9a9a9a"
 
@@ -110,12 +111,13 @@ def look(index: int) -> dict[str, Any]:
 
 
 def panels(
-    runs: Sequence[ReportedRun], height: float = 3.4, *, share: bool = True
+    runs: Sequence[ReportedRun], height: float = 3.4, *, share: bool = True, wide: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """One panel per run, two side by side, named if there are several; ``share``: one scale."""
-    columns = min(2, len(runs))
+    """One panel per run, named if there are several: two side by side, or one below the other if
+    not ``wide``; ``share``: one scale."""
+    columns = min(2, len(runs)) if wide else 1
     rows = -(-len(runs) // columns)
-    figure = Figure(figsize=(9, height * rows + 0.6))
+    figure = Figure(figsize=(WIDE if wide else NARROW, height * rows + 0.6))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
     flat = [axes for row in grid for axes in row]
     for axes in flat[len(runs) :]:
@@ -126,13 +128,24 @@ def panels(
 
 
 def rows(
-    runs: Sequence[ReportedRun], widths: tuple[float, float] = (3, 2), height: float = 3.2
+    runs: Sequence[ReportedRun],
+    widths: tuple[float, float] = (3, 2),
+    height: float = 3.2,
+    *,
+    wide: bool = True,
 ) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """Two panels per run, side by side, named if there are several runs."""
-    figure = Figure(figsize=(9, height * len(runs) + 0.4))
-    grid = figure.subplots(len(runs), 2, squeeze=False, width_ratios=widths)
-    titled([row[0] for row in grid], runs)
-    return figure, [(row[0], row[1]) for row in grid]
+    """Two panels per run, side by side, or one below the other if not ``wide``; named if there are
+    several runs."""
+    if wide:
+        figure = Figure(figsize=(WIDE, height * len(runs) + 0.4))
+        grid = figure.subplots(len(runs), 2, squeeze=False, width_ratios=widths)
+        pairs = [(row[0], row[1]) for row in grid]
+    else:
+        figure = Figure(figsize=(NARROW, 2 * height * len(runs) + 0.4))
+        column = [row[0] for row in figure.subplots(2 * len(runs), 1, squeeze=False)]
+        pairs = list(zip(column[0::2], column[1::2], strict=True))
+    titled([first for first, _ in pairs], runs)
+    return figure, pairs
 
 
 def titled(axes: list[Axes], runs: Sequence[ReportedRun]) -> list[Axes]:
@@ -178,12 +191,22 @@ def with_intervals(
     if len(x) > 15:
         axes.fill_between(x, low, high, color=looks["color"], alpha=0.15, linewidth=0)
         return
-    below = [a - b for a, b in zip(y, low, strict=True)]
-    above = [b - a for a, b in zip(y, high, strict=True)]
-    error = [[max(0.0, v) for v in below], [max(0.0, v) for v in above]]
     axes.errorbar(
-        x, y, yerr=error, fmt="none", ecolor=looks["color"], elinewidth=1, capsize=2, alpha=0.8
-    )
+        x, y, yerr=bars(y, low, high), fmt="none", ecolor=looks["color"], elinewidth=1, capsize=2,
+        alpha=0.8,
+    )  # fmt: skip
+
+
+def bars(
+    y: Sequence[float], low: Sequence[float], high: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """The lengths of error bars below and above ``y``.
+
+    Never negative, which matplotlib refuses: at 0% and 100% the ends of an interval are the value
+    itself, but the two may differ in their last digit.
+    """
+    below = [max(0.0, a - b) for a, b in zip(y, low, strict=True)]
+    return below, [max(0.0, b - a) for a, b in zip(y, high, strict=True)]
 
 
 def legend_below(figure: Figure, axes: Axes, title: str | None = None, columns: int = 2) -> None:

@@ -10,25 +10,18 @@ from typing import Any
 import numpy as np
 
 from star_mlx.errors import RunError
-from star_mlx.measure import compare
+from star_mlx.measure import baselines, compare, verdict
+from star_mlx.measure.baselines import Baseline
+from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe.layers import leaves, shown
-from star_mlx.store import ledger, names, reading
+from star_mlx.store import ledger, reading
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
 
-NOT_ATTEMPTED, NOT_SOLVED, BY_HINT, DIRECT = range(4)  # the states of a problem in an iteration
+NOT_ATTEMPTED, NOT_SOLVED, WITH_HINT, DIRECT = range(4)  # the states of a problem in an iteration
+RECURRING = 0.05  # share of problems attempted again from which their history is drawn
 POINTS = 200  # a curve has no more
-TRAINED = ("direct", "sft")  # the baselines with an adapter of their own
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """A baseline of a run: its ``eval`` entry and its dev verdicts."""
-
-    name: str
-    eval: Measured
-    verdicts: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +33,12 @@ class Grid:
     iterations: tuple[int, ...]
     states: np.ndarray[Any, np.dtype[np.uint8]]
     totals: Mapping[str, int]
+
+    @property
+    def recurs(self) -> bool:
+        """Whether enough problems were attempted more than once for their history to be seen."""
+        again = (self.states != NOT_ATTEMPTED).sum(axis=1) > 1
+        return bool(again.size and again.mean() >= RECURRING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class ReportedRun:
     curves: tuple[Curve, ...]
     grid: Grid | None
     results: tuple[tuple[str, Result], ...]
+    verdict: RunVerdict
     notes: tuple[str, ...] = ()
 
     @property
@@ -110,10 +110,11 @@ def _run(one: RunRecord, name: str) -> ReportedRun:
         label=name,
         metrics=metrics,
         verdicts=verdicts,
-        baselines=_baselines(one, metrics),
+        baselines=baselines.of_run(one),
         curves=tuple(curve for n in numbers if (curve := _curve(one, n)).points),
         grid=None if one.recipe.get("baseline") else _grid(one.path),
         results=results,
+        verdict=verdict.of_run(one),
         notes=tuple(notes),
     )
 
@@ -124,7 +125,7 @@ def _run(one: RunRecord, name: str) -> ReportedRun:
 def labels(records: Sequence[RunRecord]) -> list[str]:
     """What to call the runs: their folders' names, as much of the path as tells them apart, and
     what differs between their recipes where that is one thing."""
-    names = _short_names([one.path for one in records])
+    names = short_names([one.path for one in records])
     differing = differences(records)
     if len({_rationalizes(one) for one in records}) > 1:
         with_or_without = ("without rationalization", "with rationalization")
@@ -141,7 +142,8 @@ def _rationalizes(one: RunRecord) -> bool:
     return bool(one.recipe.get("star", {}).get("rationalize", True))
 
 
-def _short_names(paths: Sequence[Path]) -> list[str]:
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The names of the folders, with as much of their paths as tells them apart."""
     whole = [path.resolve() for path in paths]
     longest = max(len(path.parts) for path in whole)
     for count in range(1, longest + 1):
@@ -160,23 +162,6 @@ def differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 # --------------------------------------------------------------------------- parts of a run
-
-
-def _baselines(one: RunRecord, metrics: Sequence[Metrics]) -> tuple[Baseline, ...]:
-    """The base without examples, and the measured ones of RUN/baselines."""
-    found = []
-    for line in metrics:
-        if entry := line.zero_shot:
-            right = compare.dev_verdicts(one, line.iteration, zero_shot=True)
-            found.append(Baseline("zero-shot", entry, right))
-    for kind in TRAINED:
-        folder = names.baseline(one.path, kind)
-        if (folder / names.RECIPE).is_file():
-            other = reading.read(folder)
-            measured = [(m.iteration, m.dev) for m in other.metrics if m.iteration and m.dev]
-            for number, dev in measured[-1:]:
-                found.append(Baseline(kind, dev, compare.dev_verdicts(other, number)))
-    return tuple(found)
 
 
 def _curve(one: RunRecord, number: int) -> Curve:
@@ -200,7 +185,7 @@ def _grid(path: Path) -> Grid:
     for row, history in zip(states, found.problems.values(), strict=True):
         for numbers, state in (
             (history.attempted, NOT_SOLVED),
-            (history.hinted, BY_HINT),
+            (history.hinted, WITH_HINT),
             (history.direct, DIRECT),
         ):
             row[[column[number] for number in numbers]] = state
@@ -210,10 +195,10 @@ def _grid(path: Path) -> Grid:
 
 
 def _order(states: np.ndarray[Any, np.dtype[np.uint8]]) -> list[int]:
-    """Rows by their first direct solution, then their first by hint, then how often directly."""
+    """Rows by their first direct solution, then their first with hint, then how often directly."""
     if not states.size:
         return list(range(len(states)))
-    direct, hinted = states == DIRECT, states == BY_HINT
+    direct, hinted = states == DIRECT, states == WITH_HINT
     never = states.shape[1]
     first = np.where(direct.any(axis=1), direct.argmax(axis=1), never)
     hint = np.where(hinted.any(axis=1), hinted.argmax(axis=1), never)

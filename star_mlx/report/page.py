@@ -18,13 +18,38 @@ from typing import Any
 import yaml
 
 from star_mlx.formatting import describe, harmless
-from star_mlx.report import browser, words
+from star_mlx.measure.trace import TracePart
+from star_mlx.measure.verdict import RunVerdict
+from star_mlx.report import browser, svg, words
 from star_mlx.report.browser import Group
-from star_mlx.report.gather import ReportedRun
-from star_mlx.report.parts import MARK, Chart, Table, label, whole
+from star_mlx.report.gather import ReportedRun, short_names
+from star_mlx.report.parts import MARK, Chart, Table, cut, label, whole
 from star_mlx.report.templating import Safe, environment
 
 TEMPLATES = Path(__file__).with_name("templates")
+
+
+FIRST = ("accuracy",)  # the charts beside the verdict
+DETAILS = ("losses", "gradients", "work")  # the charts in a closed section
+
+
+@dataclass(frozen=True, slots=True)
+class ChartOnPage:
+    """A chart with its pictures as elements of HTML, for wide screens and for phones."""
+
+    chart: Chart
+    wide: Safe
+    narrow: Safe
+
+    @classmethod
+    def of(cls, chart: Chart, wide: bytes, narrow: bytes) -> ChartOnPage:
+        """A chart with its pictures as matplotlib wrote them."""
+        names = (chart.name, f"{chart.name}-narrow")
+        drawn = [
+            Safe(svg.inline(picture, name, chart.title, chart.caption))
+            for name, picture in zip(names, (wide, narrow), strict=True)
+        ]
+        return cls(chart, *drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +57,22 @@ class RunOnPage:
     """The values of one run; ``results`` are the names of measurements with their lines."""
 
     name: str
+    verdict: RunVerdict
     sentences: list[str]
     results: list[tuple[str, list[str]]]
     lacking: list[str]
     summary: Table
     recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOnPage:
+    """A problem's way through an iteration of a run."""
+
+    id: str
+    iteration: int
+    run: str
+    parts: list[TracePart]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +87,12 @@ class AttemptsOnPage:
     classes: str
 
 
-def page(groups: Sequence[Group], charts: Sequence[tuple[Chart, str]], made: str) -> str:
+def page(groups: Sequence[Group], charts: Sequence[ChartOnPage], made: str) -> str:
     """The whole page.
 
     Args:
         groups: the runs with their samples.
-        charts: each with its picture as an element of HTML.
+        charts: the charts with their pictures.
         made: when the report was made, in words.
     """
     templates = environment(TEMPLATES, {"html": lambda value: escape(harmless(str(value)))})
@@ -66,18 +102,45 @@ def page(groups: Sequence[Group], charts: Sequence[tuple[Chart, str]], made: str
         mark=Safe(MARK.decode()),
         css=Safe((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Safe((TEMPLATES / "page.js").read_text(encoding="utf-8")),
-        title="star-mlx report: " + ", ".join(label(run.label) for run in runs),
+        title=" and ".join(label(name) for name in _names(runs)),
         about=_about(runs[0]),
         made=made,
         between=words.between(runs, [group.known for group in groups]),
         runs=[_run(group) for group in groups],
         tests=words.tests(runs),
-        charts=[(chart, Safe(picture)) for chart, picture in charts],
+        first=[one for one in charts if one.chart.name in FIRST],
+        charts=[one for one in charts if one.chart.name not in (*FIRST, *DETAILS)],
+        details=[one for one in charts if one.chart.name in DETAILS],
+        trace=next((_trace(group) for group in groups if group.trace), None),
         attempts=_attempts(groups),
         differences=words.recipe_differences(runs),
         provenance=words.provenance(runs),
         samples=Safe(browser.script_json(browser.data(groups))),
     )
+
+
+def _names(runs: Sequence[ReportedRun]) -> list[str]:
+    return short_names([run.record.path for run in runs])
+
+
+def _trace(group: Group) -> TraceOnPage:
+    assert group.trace is not None
+    found = group.trace
+    parts = [
+        TracePart(
+            cut(part.title, 200)[0],
+            _shortened(part.text.strip("\n")),
+            cut(part.remark)[0],
+            part.mark,
+        )
+        for part in found.parts()
+    ]
+    return TraceOnPage(label(found.id, 120), found.iteration, label(group.run.label), parts)
+
+
+def _shortened(text: str) -> str:
+    shown, left_out = cut(text)
+    return f"{shown} [{left_out:,} more characters]" if left_out else shown
 
 
 def _hash(text: str) -> str:
@@ -97,6 +160,7 @@ def _run(group: Group) -> RunOnPage:
     recipe = run.record.recipe
     return RunOnPage(
         name=label(run.label, 200),
+        verdict=run.verdict,
         sentences=words.sentences(run),
         results=words.results(run),
         lacking=words.lacking(run, group.known),

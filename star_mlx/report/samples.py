@@ -29,7 +29,7 @@ FILES = {
 KINDS = ("right", "wrong", "no answer", "cut off", "rejected", "hint leak")
 FEW = 4  # attempts of each kind, in addition
 AT_ONCE = 8000  # approximate number of attempts of drawn problems in memory
-TRIES = 2000  # number of kept rationalizations to search for hint leaks
+TRIES = 2000  # number of kept rationales to search for hint leaks
 JUDGED = 20_000  # maximum characters of a text for the task to judge
 AROUND = 60  # bytes of JSON around an attempt's texts
 
@@ -57,7 +57,10 @@ class Shown:
 
 @dataclass(slots=True)
 class Selection:
-    """The chosen attempts, in order of problem and iteration, and the number of all attempts."""
+    """The chosen attempts, in order of problem and iteration, and the number of all attempts.
+
+    Problems that were wrong at first, then kept with hint, then right come first.
+    """
 
     shown: list[Shown] = field(default_factory=list)
     attempts: int = 0
@@ -66,8 +69,9 @@ class Selection:
     extra: int = 0
 
 
-def select(run: ReportedRun, known: Known, size: int) -> Selection:
-    """Choose what is shown of a run, of about ``size`` bytes.
+def select(run: ReportedRun, known: Known, size: int, first: str | None = None) -> Selection:
+    """Choose what is shown of a run, of about ``size`` bytes; the train problem ``first`` is drawn
+    first.
 
     Raises:
         RunError: a row is not an attempt; names its line.
@@ -80,6 +84,8 @@ def select(run: ReportedRun, known: Known, size: int) -> Selection:
     if size <= 0:
         return found
     ranks = {split: ranked(of) for split, of in ids.items()}
+    if first in ranks["train"]:
+        ranks["train"][first] = -1
     most = max(8, AT_ONCE // (2 * len(run.metrics)))
     reader = _Reader(run, known, ranks, most)
     for line in run.metrics:
@@ -110,7 +116,28 @@ def _fill(found: Selection, reader: _Reader, size: int) -> None:
     there = set(map(_key, chosen))
     extra = [shown for shown in dict.fromkeys(few) if _key(shown) not in there]
     found.extra = len(extra)
-    found.shown = sorted([*chosen, *extra], key=lambda s: (s.split, s.id, s.iteration, s.hinted))
+    shown = [*chosen, *extra]
+    places = _places(shown)
+    found.shown = sorted(
+        shown, key=lambda s: (places[s.split, s.id], s.split, s.id, s.iteration, s.hinted)
+    )
+
+
+def _places(shown: Iterable[Shown]) -> dict[tuple[str, str], int]:
+    """The place of each problem: 0 if it was wrong, then kept with hint, then right without; 1 if
+    only the first two; 2 if neither."""
+    by_problem: dict[tuple[str, str], list[Shown]] = {}
+    for one in shown:
+        by_problem.setdefault((one.split, one.id), []).append(one)
+    return {key: _place(attempts) for key, attempts in by_problem.items()}
+
+
+def _place(attempts: list[Shown]) -> int:
+    kept = [one.iteration for one in attempts if one.hinted and one.kind in ("right", "hint leak")]
+    if not kept:
+        return 2
+    later = (one for one in attempts if not one.hinted and one.iteration > min(kept))
+    return 0 if any(one.kind == "right" for one in later) else 1
 
 
 def _key(shown: Shown) -> tuple[Any, ...]:
@@ -172,7 +199,7 @@ class _Reader:
         few[shown.id] = shown
 
     def _may_leak(self, row: AttemptText, line: Metrics) -> bool:
-        """Whether to ask the task if a kept rationalization mentions its hint."""
+        """Whether to ask the task if a rationale kept with hint mentions its hint."""
         if not line.hint_leaks or not self._known.task or self._tries <= 0:
             return False
         if len(self.few["hint leak"]) == FEW or not row.hinted or _kind(row) != "right":
@@ -188,14 +215,14 @@ class _Reader:
         judged = self._known.task and problem and len(row.completion) <= JUDGED
         if self._known.task and problem and judged and kind == "right":
             if row.hinted and self._known.task.cites_hint(problem, row.completion):
-                kind, remark = "hint leak", "right, but it speaks of its hint or only repeats it"
+                kind, remark = "hint leak", "right, but it mentions the hint or only repeats it"
             elif self._known.task.valid_steps(problem, row.completion) is False:
-                remark = "a step of it is wrong"
+                remark = "one of its steps is wrong"
         elif kind == "rejected":
             remark = f"right, but not kept: {cut(row.rejected, 60)[0]}"
         elif kind == "cut off":
-            right = "right, but not kept, since " if row.correct else ""
-            remark = f"{right}the length limit cut it off"
+            right = "right, but not kept: " if row.correct else ""
+            remark = f"{right}cut off at the length limit"
         return Shown(row.id, split, number, row.hinted, kind, answer, text, left_out, remark)
 
 

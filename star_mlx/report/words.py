@@ -17,8 +17,7 @@ BASE = "iteration 0 (the base)"
 
 
 def sentences(run: ReportedRun) -> list[str]:
-    """What came of a run: what it is measured against, its best and last iteration, and how these
-    compare."""
+    """The findings of a run: its baselines, its best and last iteration, and how they compare."""
     lines = [
         f"{one.name}: {measured(one.eval)} of n = {whole(one.eval.n)} on dev"
         for one in run.baselines
@@ -113,18 +112,18 @@ def summary(run: ReportedRun) -> Table:
         entry = line.dev
         n = whole(entry.n) if entry else ""
         rows.append((str(line.iteration), *counts, steps, measured(entry), n, f"{seconds:,.0f}"))
-    heads = ("iteration", "problems", "solved", "by hint", "kept", "steps", "dev [95%]", "n", "s")
+    heads = ("iteration", "problems", "solved", "with hint", "kept", "steps", "dev [95%]", "n", "s")
     return Table(f"Iterations of {label(run.label)}", heads, tuple(rows))
 
 
 def recipe_differences(runs: Sequence[ReportedRun]) -> Table | None:
-    """What is not the same in the recipes of the runs."""
+    """The differences between the recipes of the runs."""
     found = differences([run.record for run in runs])
     if not found:
         return None
     heads = ("setting", *(label(run.label) for run in runs))
     rows = tuple((label(k), *(label(v, 200) for v in values)) for k, values in found.items())
-    return Table("What differs between the recipes", heads, rows)
+    return Table("Differences between the recipes", heads, rows)
 
 
 def provenance(runs: Sequence[ReportedRun]) -> Table | None:
@@ -134,16 +133,16 @@ def provenance(runs: Sequence[ReportedRun]) -> Table | None:
     rows = tuple(
         (label(k), *(label(shown(v[k]), 200) if k in v else "" for v in flat)) for k in keys
     )
-    heads = ("what", *(label(run.label) for run in runs))
-    return Table("Versions, base and hashes", heads, rows) if rows else None
+    heads = ("name", *(label(run.label) for run in runs))
+    return Table("Versions, base model and hashes", heads, rows) if rows else None
 
 
 def lacking(run: ReportedRun, known: Known) -> list[str]:
-    """What the report could not have."""
+    """The parts that are missing in the report, and why."""
     lines = list(run.notes)
     if known.why_not:
         lines.append(
-            "the problems' questions and classes are not shown, but the prompts that were trained "
+            "questions and classes of problems are not shown, only the prompts that were trained "
             f"on: {known.why_not}"
         )
     if data_hash(run.record) is None:

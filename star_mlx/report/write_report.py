@@ -16,11 +16,13 @@ from star_mlx.report.parts import MARK
 from star_mlx.store.files import replace
 
 if TYPE_CHECKING:
+    from star_mlx.measure.run_problems import Known
+    from star_mlx.measure.trace import Trace
     from star_mlx.report.gather import ReportedRun
-    from star_mlx.report.parts import Chart
+    from star_mlx.report.page import ChartOnPage
 
 PAGE = "index.html"
-CHARTS = ("accuracy", "classes", "yields", "ledger", "losses", "gradients", "work", "quality")
+CHARTS = ("accuracy", "yields", "classes", "ledger", "quality", "losses", "gradients", "work")
 SAMPLES_BYTES = 1_200_000
 
 
@@ -55,10 +57,12 @@ def write(
     groups = []
     for run in found:
         known = run_problems.of_run(run.record)
-        selection = samples.select(run, known, samples_bytes // len(found))
-        groups.append(browser.Group(run, known, selection))
-    files, pictures = _draw(found)
-    html = page.page(groups, pictures, made.strftime("%Y-%m-%d %H:%M %Z").strip())
+        trace = _traced(run, known)
+        first = trace.id if trace else None
+        selection = samples.select(run, known, samples_bytes // len(found), first)
+        groups.append(browser.Group(run, known, selection, trace))
+    files, figures = _draw(found)
+    html = page.page(groups, figures, made.strftime("%Y-%m-%d %H:%M %Z").strip())
     contents = {PAGE: html.encode("utf-8"), **files}
     _replace(out, contents)
     return [out / name for name in contents]
@@ -86,30 +90,38 @@ def write_page(
     return file
 
 
-def _draw(found: Sequence[ReportedRun]) -> tuple[dict[str, bytes], list[tuple[Chart, str]]]:
-    """The files of the charts, and each chart with its picture for the page."""
-    from star_mlx.report import charts, charts_work, drawing, svg
+def _traced(run: ReportedRun, known: Known) -> Trace | None:
+    """A telling problem's way through an iteration; None if the run has attempted none."""
+    from star_mlx.measure import tracing
+
+    return tracing.trace(run.record, known=known) if run.grid and run.grid.ids else None
+
+
+def _draw(found: Sequence[ReportedRun]) -> tuple[dict[str, bytes], list[ChartOnPage]]:
+    """The files of the charts, and each chart with its pictures for the page."""
+    from star_mlx.report import charts, charts_ledger, charts_training, charts_work, drawing
+    from star_mlx.report.page import ChartOnPage
 
     files: dict[str, bytes] = {}
-    pictures = []
+    figures = []
     with drawing.style():
         for draw in (
             charts.accuracy,
-            charts.classes,
             charts.yields,
-            charts.ledger,
-            charts_work.losses,
-            charts_work.gradients,
-            charts_work.work,
+            charts.classes,
+            charts_ledger.ledger,
             charts_work.quality,
+            charts_training.losses,
+            charts_training.gradients,
+            charts_work.work,
         ):
             if chart := draw(found):
                 files[f"charts/{chart.name}.svg"] = picture = drawing.svg(chart.figure)
                 chart.figure.set_layout_engine("none")  # the layout is final
                 files[f"charts/{chart.name}.png"] = drawing.png(chart.figure)
-                inline = svg.inline(picture, chart.name, chart.title, chart.caption)
-                pictures.append((chart, inline))
-    return files, pictures
+                narrow = draw(found, wide=False) or chart
+                figures.append(ChartOnPage.of(chart, picture, drawing.svg(narrow.figure)))
+    return files, figures
 
 
 def _check(out: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from star_mlx import engine as engines
 from star_mlx.errors import RunError
 from star_mlx.events import Emit, IterationFinished, Notice, RunFinished, RunStarted
-from star_mlx.measure import accuracy, findings
+from star_mlx.measure import accuracy, findings, power, verdict
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening, provenance
@@ -73,6 +73,9 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         if skipped := task.skipped():
             emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
         if not folder.metrics:
+            if recipe.star.evaluate and not recipe.baseline:
+                dev = task.problems("dev")[: recipe.evaluate.dev]
+                emit(Notice("info", power.sentence(len(dev))))
             metrics = learner.iteration_zero()
             folder.finish(metrics)
             emit(IterationFinished(metrics))
@@ -81,7 +84,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         if recipe.evaluate.test and not folder.record().test_reads():
             _test(task, learner, folder, emit)
         folder.journal("finished", reason=reason)
-        emit(RunFinished(str(run), reason, time.perf_counter() - started))
+        judged = verdict.of_run(reading.read(run)).lines
+        emit(RunFinished(str(run), reason, time.perf_counter() - started, judged))
     return engine
 
 

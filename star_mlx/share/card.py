@@ -56,7 +56,6 @@ def card(
         base_size=_size(facts),
         results=_results(facts),
         comparisons=_comparisons(facts),
-        chosen_on_dev=facts.line.best == facts.iteration and facts.line.dev is not None,
         test_reads=max((result.test_reads or 0 for result in facts.results), default=0),
         iterations=[_iteration(line, facts.iteration) for line in facts.metrics],
         picture=picture,
@@ -125,7 +124,10 @@ def _iteration(line: Metrics, shared: int) -> list[object]:
 def _steps(facts: Facts) -> list[tuple[str, ValidSteps]]:
     """How many training rationales are right in every step: (which rationales, counts)."""
     counts = facts.line.valid_steps or {}
-    named = (("solved", counts.get("direct")), ("rationalized", counts.get("rationalized")))
+    named = (
+        ("kept without hint", counts.get("direct")),
+        ("kept with hint", counts.get("rationalized")),
+    )
     return [(words, found) for words, found in named if found and found.n]
 
 

@@ -20,8 +20,8 @@ FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 COLUMNS = {  # name -> meaning
     "id": "the problem",
     "iteration": "the iteration that kept it",
-    "source": "`direct`, or `rationalized` with the answer as a hint",
-    "prompt": "what it was trained on after: the question without any hint, unless `hint_shown`",
+    "source": "`direct` (without hint), or `rationalized` (with the answer as a hint)",
+    "prompt": "the prompt it was trained with: without any hint, unless `hint_shown`",
     "completion": "the rationale and the answer, as the model wrote them",
     "hint_shown": "whether the prompt shows the hint",
 }

@@ -14,7 +14,7 @@ from star_mlx.events import Emit
 from star_mlx.export import Format
 from star_mlx.export.run_record import files as files_of
 from star_mlx.share import dataset as rationales
-from star_mlx.share import folder, license, remote
+from star_mlx.share import folder, kept, license, remote
 from star_mlx.share.folder import DEFAULT
 from star_mlx.share.remote import RepoType, Target
 
@@ -57,6 +57,7 @@ def push(
     revision: str | None = None,
     pr: bool = False,
     dry_run: bool = False,
+    out: Path | None = None,
     dataset: bool = False,
     dataset_format: rationales.FileFormat = "jsonl",
     license_id: str | None = None,
@@ -76,15 +77,20 @@ def push(
         revision: the branch, created if missing; by default main.
         pr: open a pull request instead of a commit to main.
         dry_run: only return what would be sent.
+        out: with ``dry_run``, a folder to write what would be sent to: the files of the
+            repository, or with ``dataset`` the folders ``model`` and ``dataset``. It must not
+            exist, or be empty.
         dataset: also send the kept rationales, to the data set ``repo_id-rationales``.
         license_id: the license; by default the base's.
         samples: whether the card shows some dev problems with answers.
 
     Raises:
         StarError: no such run or iteration, unknown license of the base, or the Hub refuses, fails
-            or cannot be reached; then the repository is unchanged.
+            or cannot be reached; then the repository is unchanged. Or ``out`` is not empty.
     """
     _check(repo_id, revision, pr)
+    if out is not None:
+        kept.check(out)
     from star_mlx.export.source import source
 
     found = source(run, iteration)
@@ -112,6 +118,8 @@ def push(
             other = _sent(api, data, there, rows, message, private, dry_run)
         message = f"Iteration {found.iteration} of a STaR run (star-mlx)"
         done = _sent(api, target, state, place, message, private, dry_run)
+        if dry_run and out is not None:
+            kept.keep(place if data is None else Path(scratch), out)
     return replace(done, dataset=other)
 
 

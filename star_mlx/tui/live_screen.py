@@ -21,7 +21,7 @@ from star_mlx.progress.state import RunState
 from star_mlx.progress.time_left import about, phase_left, seconds_left
 from star_mlx.store.metrics import Metrics
 from star_mlx.tui.colours import BAD, GOOD, REST
-from star_mlx.tui.plain import farewell, memory, rates
+from star_mlx.tui.plain import farewell, judged, memory, rates
 from star_mlx.tui.spark import Spark
 from star_mlx.tui.tables import (
     class_cell,
@@ -94,7 +94,8 @@ class LiveScreen:
             self._console.print(summary(self._state.metrics, self._console.width))
         if done := self._state.finished:
             words = f"\nfinished in {duration(done.seconds)}: {done.reason}\n"
-            self._console.print(Text(harmless(words) + farewell(self._state)), soft_wrap=True)
+            said = [harmless(words), *judged(self._state), "", farewell(self._state)]
+            self._console.print(Text("\n".join(said)), soft_wrap=True)
         elif self._state.idle:
             self._console.print(Text(f"\n{harmless(self._state.idle)}"), soft_wrap=True)
 

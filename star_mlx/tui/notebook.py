@@ -78,7 +78,7 @@ class NotebookScreen:
         if state.at is not None:
             lines.append(progress_text(state, state.at))
         if done := state.finished:
-            lines.append(f"finished in {duration(done.seconds)}: {done.reason}")
+            lines += [f"finished in {duration(done.seconds)}: {done.reason}", *done.verdict]
         return lines
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -13,6 +16,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from star_mlx.errors import StarError
 from star_mlx.events import (
     Event,
     IterationFinished,
@@ -22,9 +26,12 @@ from star_mlx.events import (
     RunFinished,
     RunStarted,
 )
-from star_mlx.formatting import DOING, describe, duration, harmless, rate
+from star_mlx.formatting import DOING, describe, duration, harmless, program, rate
+from star_mlx.measure import verdict
+from star_mlx.measure.run_problems import try_command
 from star_mlx.progress.state import RunState, changes
 from star_mlx.progress.time_left import about, phase_left, seconds_left
+from star_mlx.store import reading
 from star_mlx.store.metrics import Metrics
 from star_mlx.tui.tables import (
     change,
@@ -71,7 +78,8 @@ class PlainScreen:
             console.print()
             console.print(summary(self._state.metrics, WIDTH))
             if self._state.finished:
-                console.print(f"\n{farewell(self._state)}", markup=False, soft_wrap=True)
+                for line in ("", *judged(self._state), "", farewell(self._state)):
+                    console.print(line, markup=False, soft_wrap=True)
 
     def _lines(self, event: Event) -> list[str]:
         if isinstance(event, RunStarted):
@@ -149,7 +157,8 @@ def once(state: RunState, console: Console) -> None:
     if state.idle:
         said.append(state.idle)
     if done := state.finished:
-        said += [f"finished in {duration(done.seconds)}: {done.reason}", farewell(state)]
+        said.append(f"finished in {duration(done.seconds)}: {done.reason}")
+        said += ["", *judged(state), "", farewell(state)]
     if said:
         console.print(Text("\n" + "\n".join(map(harmless, said))), soft_wrap=True)
 
@@ -234,6 +243,20 @@ def iteration_line(line: Metrics, metrics: Sequence[Metrics] = ()) -> str:
     return f"iteration {line.iteration} done: {', '.join(parts)}"
 
 
+def judged(state: RunState) -> list[str]:
+    """The verdict on a finished run: as its last event says it, or else from its folder, which is
+    all that there is if another process has driven it."""
+    lines = state.finished.verdict if state.finished else ()
+    if state.finished and not lines:
+        with suppress(StarError):
+            lines = verdict.of_run(reading.read(Path(state.run))).lines
+    return [harmless(line) for line in lines]
+
+
 def farewell(state: RunState) -> str:
-    """What to do with the finished run."""
-    return f"the run is in {state.run}; ask it: star-mlx try {state.run} QUESTION"
+    """What to do with the finished run: commands that can be copied as they are."""
+    run = Path(state.run)
+    looped = any(line.problems for line in state.metrics) and not state.recipe.get("baseline")
+    trace = f"{program()} trace {shlex.quote(state.run)}"
+    follow = f"; follow one problem through it: {trace}" if looped else ""
+    return harmless(f"the run is in {state.run}; ask it: {try_command(run)}{follow}")

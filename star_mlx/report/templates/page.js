@@ -41,7 +41,7 @@
     choices("iteration", "Iteration", data.iterations);
     choices("split", "Split", data.splits);
     choices("kind", "Verdict", data.kinds);
-    choices("hinted", "Attempt", ["false", "true"], ["direct", "with hint"]);
+    choices("hinted", "Attempt", ["false", "true"], ["without hint", "with hint"]);
     choices("group", form.dataset.classes, data.classes);
     const around = element("label", "Text contains");
     const search = element("input");
@@ -91,7 +91,8 @@
 
   function place(attempt) {
     const model = attempt.iteration === 0 ? "the base" : `iteration ${attempt.iteration}`;
-    return `${model}, ${attempt.split}, ${attempt.hinted ? "with hint" : "direct"}`;
+    const hint = attempt.hinted ? ", with hint" : attempt.split === "train" ? ", without hint" : "";
+    return `${model}, ${attempt.split}${hint}`;
   }
 
   function item(attempt) {
@@ -114,8 +115,8 @@
     if (attempt.leftOut) {
       made.append(element("p", `${attempt.leftOut.toLocaleString("en")} more characters are left out.`, "quiet"));
     }
-    compare(made, attempt, attempt.direct, "the direct attempt of the same iteration");
-    compare(made, attempt, attempt.before, "the attempt before");
+    compare(made, attempt, attempt.direct, "the attempt without hint");
+    compare(made, attempt, attempt.before, "the earlier attempt");
     return made;
   }
 
