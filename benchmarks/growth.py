@@ -8,7 +8,7 @@
   model, with a scripted one.
 
 Every measurement is a process of its own, one after the other. Writes ``growth.json``,
-``growth.md`` and the pictures ``growth-*.svg`` and ``.png``, which need the extra ``benchmarks``.
+``growth.md`` and the pictures ``growth-*.svg`` and ``.png``.
 Parts that are left out are kept as an earlier run measured them.
 """
 

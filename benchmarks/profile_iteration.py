@@ -7,7 +7,7 @@ Runs the loop in this process, with the functions listed in ``places`` timed fro
 ``spans.py``). The model's time is ``evaluation``, in which mlx computes or is waited for, and
 ``building``, in which Python says what it is to compute. What a sampler computes is evaluated with
 the model, so ``sampling`` is its building alone. Lanes that decode side by side share their time.
-Writes ``profile.json`` and ``profile.svg`` and ``.png``, which need the extra ``benchmarks``.
+Writes ``profile.json`` and ``profile.svg`` and ``.png``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The pictures of README and docs, and the log of a run in plain lines, from two real runs.
-#   scripts/pictures.sh [--set KEY=VALUE ...]    needs star-mlx[report] and chromium
+#   scripts/pictures.sh [--set KEY=VALUE ...]    needs chromium
 set -euo pipefail
 project=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)

@@ -661,4 +661,4 @@ def test_what_cannot_be_reported_on_is_one_line(runs, tmp_path, star, monkeypatc
     (tmp_path / "run/metrics.jsonl").unlink()
     assert "has no finished iteration yet" in refused(tmp_path / "run")
     monkeypatch.setattr(report, "find_spec", lambda name: None)
-    assert 'pip install "star-mlx[report]"' in refused(runs / "with")
+    assert "needs matplotlib, which is missing" in refused(runs / "with")

@@ -47,7 +47,7 @@ def write(
         RunError: no run or a damaged one, a folder with other content, or no matplotlib.
     """
     if find_spec("matplotlib") is None:
-        raise RunError('a report needs matplotlib: pip install "star-mlx[report]"')
+        raise RunError("a report needs matplotlib, which is missing: reinstall star-mlx")
     out = out.absolute()
     _check(out)
     from star_mlx.measure import run_problems
