@@ -428,7 +428,7 @@ def test_a_measurement_is_kept_and_compared(run, other, capsys):
     assert repr(measured).startswith("iteration 1, test: 100.0% [")
     assert capsys.readouterr() == ("", "")
     run.evaluate("last", limit=3)
-    assert capsys.readouterr().err == "evaluating: 3\n"
+    assert capsys.readouterr().err == "measuring: 3\n"
 
 
 def test_runs_are_compared_as_the_command_does(run, other, capsys):

@@ -56,18 +56,27 @@ class _Chart:
     def lines(self, ascii_only: bool) -> Iterator[Text]:
         self._plot(lined=not ascii_only)
         marks = MARKS[ascii_only]
-        yield Text.assemble(
-            (marks[0], GOOD + BOLD), " dev accuracy, %  ", (marks[2], GOOD), " 95% interval  ",
-            (marks[1], MORE + BOLD), " kept per 100 problems",
-        )  # fmt: skip
+        yield self._legend(marks)
         for row in range(self._height):
             value = self._label(row)
             axis = f"{value:>3} {marks[3]}" if value else f"    {marks[2]}"
             yield Text.assemble(
                 (axis, REST), *(self._cell(n, row, marks) for n in range(self._width))
             )
-        yield Text(f"  0 {marks[4]}{marks[5] * self._width}", REST)
+        yield Text.assemble((f"    {marks[4]}{marks[5] * self._width}", REST))
         yield Text.assemble((self._numbers(), REST))
+
+    def _legend(self, marks: Sequence[str]) -> Text:
+        forms = (" dev accuracy, %", " 95% interval", " kept per 100 problems"), (
+            " dev %", " 95%", " kept %",
+        )  # fmt: skip
+        styles = (marks[0], GOOD + BOLD), (marks[2], GOOD), (marks[1], MORE + BOLD)
+        for form in forms:
+            parts = zip(styles, form, strict=True)
+            legend = Text("  ").join(Text.assemble(sign, words) for sign, words in parts)
+            if legend.cell_len <= self._width + AXIS:
+                break
+        return legend
 
     def _plot(self, lined: bool) -> None:
         self._dots, self._styles, self._marks = {}, {}, {}
@@ -114,7 +123,7 @@ class _Chart:
 
     def _label(self, row: int) -> str:
         """The share at a row, in per cent, if it has a label."""
-        labels = {self._y(share / 100) // 4: str(share) for share in (25, 75, 50, 100)}
+        labels = {self._y(share / 100) // 4: str(share) for share in (0, 25, 50, 75, 100)}
         return labels.get(row, "")
 
     def _numbers(self) -> str:

@@ -29,7 +29,7 @@ SIGNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ClassRow:
     """A class: its accuracy now and before, which may not have been measured."""
 
     name: str
@@ -37,7 +37,7 @@ class Row:
     before: ClassCounts | None
 
 
-def class_rows(metrics: Sequence[Metrics]) -> tuple[list[Row], Metrics | None, Metrics | None]:
+def class_rows(metrics: Sequence[Metrics]) -> tuple[list[ClassRow], Metrics | None, Metrics | None]:
     """The classes as last measured, that line, and the first line if that is another."""
     lines = [line for line in metrics if line.dev]
     names = classes_of(lines[-1:])
@@ -46,7 +46,7 @@ def class_rows(metrics: Sequence[Metrics]) -> tuple[list[Row], Metrics | None, M
     now, first = lines[-1], lines[0]
     before = first if first is not now else None
     counts = before.by_class if before else {}
-    rows = [Row(harmless(name), now.by_class[name], counts.get(name)) for name in names]
+    rows = [ClassRow(harmless(name), now.by_class[name], counts.get(name)) for name in names]
     return rows, now, before
 
 
@@ -67,7 +67,7 @@ class ClassBars:
         """The bars, or only the shares if there is one line."""
         return Lines(self._drawn if self._shown else self._one_line, self.height)
 
-    def _columned(self, room: int) -> tuple[int, list[Row]]:
+    def _columned(self, room: int) -> tuple[int, list[ClassRow]]:
         """As few columns as the room needs; if it is too small, the weakest classes."""
         rows = self._rows
         least = self._label() + 1 + LEAST + 1 + max(cell_len(_now(row)) for row in rows)
@@ -145,15 +145,15 @@ def _number(line: Metrics | None) -> str:
     return str(line.iteration) if line else ""
 
 
-def _now(row: Row) -> str:
+def _now(row: ClassRow) -> str:
     return class_cell(row.now, True)
 
 
-def _was(row: Row, ends: bool) -> str:
+def _was(row: ClassRow, ends: bool) -> str:
     return class_cell(row.before, ends)
 
 
-def _bar(row: Row, width: int, ascii_only: bool) -> Text:
+def _bar(row: ClassRow, width: int, ascii_only: bool) -> Text:
     """The accuracy, with signs of their own for the two parts of the interval, and a mark at the
     accuracy before."""
     to_low, to_here, to_high, empty, mark = SIGNS[ascii_only]

@@ -139,7 +139,7 @@ class Pane:
         words = long if len(long) <= self._width - 6 else then.join(steps)
         good = attempt.get("correct") and not attempt.get("rejected")
         style = GOOD if good and attempt.get("finish") != "length" else BAD
-        return Text(words, style=style + BOLD)
+        return Text.assemble((words, style + BOLD))
 
     def _lines(self) -> list[Text]:
         inner = max(1, self._width - 4)
