@@ -307,10 +307,11 @@ def test_the_live_screen_shows_run_table_progress_and_attempt(width, height):
     text = rendered(draw(folded, width, height, 65.0), width, height)
     hint = "✓ with hint" if width > 90 else "iteration 3 of 8"
     for part in (
-        hint, "✓ generate", "● train", "○ measure", "20/50 steps",
+        hint, "✓ generate", "● train", "○ measure", "loss 0.43",
         "runs/a-001", "arithmetic", "seed 7", "tiny", "4-bit", "1.2M parameters", "cpu",
         "1 min 5 s",
-        "812", "27.2 [23-31]", "dev", "by class", "32 [24-42]", "iteration 3 of 8: training", "20/50", "2.0 steps/s",
+        "812", "27.2 [23-31]", "dev", "by class", "32 [24-42]", "iteration 3 of 8: training",
+        "20/50", "2.0 steps/s",
         "800 tokens/s", "loss 0.432", "15 s left", "run: ~4 min left", "memory 412 MB, peak 530 MB",
         "something to know", "6 2 4 + 2 5 9", "earlier: iteration 1, with hint",
         "again with hint (8 8 3) → kept",

@@ -85,8 +85,6 @@ class _Chart:
         if lined:
             self._line([(self._x(x), self._y(found.accuracy)) for x, found in dev], GOOD, 1)
             self._line([(self._x(x), self._y(share)) for x, share in kept], MORE, 3)
-        for x, share in kept:
-            self._marks[self._x(x) // 2, self._y(share) // 4] = 1, MORE + BOLD
         for x, found in dev:
             at = self._x(x)
             top, bottom = (self._y(end) for end in reversed(found.ci95))
@@ -94,6 +92,10 @@ class _Chart:
                 self._marks.setdefault((at // 2, row), (2, GOOD))
         for x, found in dev:
             self._marks[self._x(x) // 2, self._y(found.accuracy) // 4] = 0, GOOD + BOLD
+        for x, share in kept:  # beside the accuracy if they are in one row
+            column, row = self._x(x) // 2, self._y(share) // 4
+            column += self._marks.get((column, row), (1, ""))[0] == 0
+            self._marks[column, row] = 1, MORE + BOLD
 
     def _line(self, points: Sequence[tuple[int, int]], style: str, every: int) -> None:
         """Connect points by dots, ``every`` so many of them."""

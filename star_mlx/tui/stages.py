@@ -159,7 +159,7 @@ def _train(state: RunState) -> Stage:
     at, when = _at(state, "train"), _when(state, "train")
     if at is None:
         return Stage("train", when)
-    done = f"{at.done}/{at.total} steps" if when == "now" else f"{at.total} steps"
+    done = f"{at.done}/{at.total}" if when == "now" else f"{at.total} steps"
     return Stage("train", when, (done, *([] if at.loss is None else [f"loss {at.loss:.2f}"])))
 
 
