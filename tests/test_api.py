@@ -475,7 +475,8 @@ def test_a_run_as_text_and_as_html(run):
     rows = [line.split() for line in text.splitlines()]
     assert ["1", "20", "4", "16", "20"] in [row[:5] for row in rows]
     html = run._repr_html_()
-    assert html.count("<tr>") == 4 and ">16</td>" in html
+    assert html.count("<table>") == 2 and html.count("<tr>") == 8 and ">16</td>" in html
+    assert "dev accuracy by number of digits, % [95% interval]" in html
     (run.path / "metrics.jsonl").unlink()
     assert "no iteration is finished yet" in repr(run)
 

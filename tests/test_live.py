@@ -98,7 +98,7 @@ def test_what_is_newer_is_read_and_written_too_and_may_be_missing(tmp_path):
     entry = json.loads((tmp_path / "live.json").read_bytes())
     for name in ("judged", "right", "kept"):
         del entry["at"][name]
-    del entry["samples"][0]["phase"], entry["samples"][0]["first"]  # as version 0.1 wrote it
+    del entry["samples"][0]["phase"], entry["samples"][0]["first"]  # as older versions wrote it
     (tmp_path / "live.json").write_text(json.dumps(entry))
     state = live_json.read(tmp_path / "live.json").state
     assert state.at == replace(at, judged=None, right=None, kept=None)

@@ -67,7 +67,7 @@ def test_a_stage_says_no_more_than_is_known():
     assert "212" not in told(passed("generate", 100, 300, judged=0, right=0, kept=0))
     text = told(passed("generate", 212, 300, judged=200, right=142, kept=140))
     assert "● generate" in text and "212/300, right 71%" in text and "140" in text
-    old = told(passed("generate", 300, 300), passed("rationalize", 40, 88))  # of version 0.1
+    old = told(passed("generate", 300, 300), passed("rationalize", 40, 88))  # of an older version
     assert "300 " in old and "right" not in old and "40/88" in old and "kept" not in old
     done = told(GENERATED, HINTED, TRAINED, passed("evaluate", 200, 200, judged=200, right=195))
     assert "97.5% [94-99]" in done

@@ -20,6 +20,7 @@ GAP = 3  # blanks between two columns of classes
 HEADINGS = (
     ("dev accuracy, %,", "iteration ", " 95%"),
     ("dev %", "iteration ", " 95%"),
+    ("dev %", "iter ", " 95%"),
     ("dev %", "iter ", ""),
 )
 SIGNS = {
