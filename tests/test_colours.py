@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pty
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -136,3 +138,32 @@ def test_reading_ends_with_the_reply_or_with_the_time(monkeypatch):
     finally:
         os.close(ours)
         os.close(terminals)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(b"\x1b]11;rgb:fdfd/f6f6/e3e3\x1b\\\x1b[?62;22c", "light"), (b"\x1b[?6c", "dark")],
+)
+def test_a_terminal_is_asked_once_and_left_as_it_was(answer, kind):
+    code = (
+        "import fcntl, termios; from star_mlx.tui import background\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); before = termios.tcgetattr(0)\n"
+        "kind = background.kind({'TERM': 'xterm'})\n"
+        "print('found', kind, termios.tcgetattr(0) == before, flush=True); input()"
+    )
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", code]
+    child = subprocess.Popen(
+        command, stdin=inside, stdout=inside, stderr=inside, start_new_session=True
+    )
+    seen = b""
+    while b"found" not in seen or b"\n" not in seen.partition(b"found")[2]:
+        seen += os.read(terminal, 1024)
+        if seen.endswith(background.ASK):
+            os.write(terminal, answer)
+    os.write(terminal, b"\n")
+    child.wait(10)
+    os.close(terminal)
+    os.close(inside)
+    assert seen.count(background.ASK) == 1 and f"found {kind} True".encode() in seen

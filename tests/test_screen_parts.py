@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import runpy
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -16,6 +18,7 @@ from star_mlx.tui.class_bars import ClassBars
 from star_mlx.tui.live_screen import draw
 from star_mlx.tui.sample import Pane, chosen, fate
 from star_mlx.tui.stages import stage_lines, stages
+from tests.test_loop import run
 from tests.test_tui import RECIPE, evaluation, line, rendered, sampled, state
 
 ROOMY = [(80, 24), (120, 35), (200, 50)]
@@ -69,12 +72,13 @@ def test_a_stage_says_no_more_than_is_known():
     assert "● generate" in text and "212/300, right 71%" in text and "140" in text
     old = told(passed("generate", 300, 300), passed("rationalize", 40, 88))  # of an older version
     assert "300 " in old and "right" not in old and "40/88" in old and "kept" not in old
+    assert " of " not in told(passed("rationalize", 88, 88), TRAINED)
     done = told(GENERATED, HINTED, TRAINED, passed("evaluate", 200, 200, judged=200, right=195))
     assert "97.5% [94-99]" in done
 
 
 def test_an_iteration_in_which_nothing_failed_says_so():
-    assert "none failed" in told(GENERATED, TRAINED)
+    assert "none to try" in told(GENERATED, TRAINED)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +228,10 @@ def test_a_wide_screen_has_the_chart_beside_the_table_and_a_narrow_one_none():
 
     wide = shown(200, 35)
     assert "● dev accuracy, %" in wide.splitlines()[0] and "iter  problems" in wide
+    many = [line(n) for n in range(64)]
+    parts, used = drawn(many, 120, 21)
+    text = "\n".join(rendered(part, 120) for part in parts)
+    assert used <= 21 and "●" in text and "by class" in text  # the iterations leave them room
     assert "dev accuracy, %" in shown(120, 21) and "●" not in shown(80, 11)
     assert "●" in shown(80, 35)
 
@@ -349,3 +357,31 @@ def test_the_fate_is_shown_even_where_the_answers_do_not_fit():
     assert "wrong → again with hint → kept" in text
     text = ascii_only(Pane(folded, sample, 50, 8), 50)
     assert "wrong -> again with hint -> kept" in text
+
+
+# --------------------------------------------------------------------------- the pictures
+
+
+@pytest.mark.slow
+def test_the_pictures_are_drawn_from_a_run_folder(tmp_path, monkeypatch):
+    run(tmp_path / "run")
+    out = tmp_path / "docs/screen.svg"
+    out.parent.mkdir()
+    script = str(Path(__file__).parent.parent / "scripts/screen.py")
+    monkeypatch.setattr("sys.argv", [script, str(tmp_path / "run"), str(out)])
+    monkeypatch.setenv("STAR_MLX_THEME", "dark")  # restored, as the script sets it
+    runpy.run_path(script, run_name="__main__")
+    names = {str(p.relative_to(out.parent)) for p in out.parent.rglob("*.svg")}
+    sizes = {f"screens/{w}x{h}-{kind}.svg" for w, h in ROOMY for kind in ("dark", "light")}
+    assert names == {"screen.svg", "screen-running.svg", *sizes}
+    for name in names:
+        text = (out.parent / name).read_text(encoding="utf-8")
+        assert len(text) < 200_000 and "train" in text
+    dark, light = ((out.parent / f"screens/80x24-{kind}.svg") for kind in ("dark", "light"))
+    assert "#87d7ff" in dark.read_text() and "#005faf" in light.read_text()
+
+
+def test_the_pictures_in_the_documentation_are_small():
+    docs = Path(__file__).parent.parent / "docs"
+    found = [*docs.glob("screen*.svg"), *docs.glob("screens/*.svg")]
+    assert len(found) == 8 and all(path.stat().st_size < 200_000 for path in found)

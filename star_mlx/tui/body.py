@@ -31,47 +31,58 @@ def drawn(metrics: Sequence[Metrics], width: int, room: int) -> Drawn:
     """
     if not metrics:
         return [Text("no iteration is finished yet")], 1
-    table, used = _table(metrics, width, room)
-    charted = chart.can_chart(metrics)
-    wide = min(width, max(width_of(table), width // 2))
-    if charted and width - wide - GAP >= BESIDE and room >= chart.LEAST[1]:
-        bars = ClassBars(metrics, wide, room - used - 1)
-        left: list[RenderableType] = [table]
-        left += [Text(), bars.lines()] if bars.height else []
-        tall = used + (1 + bars.height if bars.height else 0)
-        height = chart.height_in(max(tall, room - SAMPLE, chart.LEAST[1]))
-        right = chart.chart(metrics, width - wide - GAP, height)
-        return [_side_by_side(left, [right], wide, width)], max(tall, height)
-    return _stacked(metrics, table, used, width, room)
+    wide = max(width_of(iteration_table(metrics, width)), width // 2)
+    charted = chart.can_chart(metrics) and room >= chart.LEAST[1]
+    if charted and width - wide - GAP >= BESIDE:
+        return _beside(metrics, wide, width, room)
+    return _stacked(metrics, width, room)
 
 
-def _table(metrics: Sequence[Metrics], width: int, room: int) -> tuple[Table, int]:
-    """The table of as many iterations as leave room for the classes, and its lines."""
+def _table(metrics: Sequence[Metrics], width: int, room: int, chart_lines: int) -> Drawn:
+    """The table of as many iterations as leave room for the classes and the lines of a chart."""
     classes = ClassBars(metrics, width, max(2, room - HEAD - ROWS - 1)).height
-    rows = min(len(metrics), max(ROWS, room - HEAD - (classes + 1 if classes else 0)))
+    below = max(classes, chart_lines)
+    rows = min(len(metrics), max(ROWS, room - HEAD - (1 + below if below else 0)))
     rows = max(1, min(rows, room - HEAD))
-    return iteration_table(metrics, width, last=rows), HEAD + rows
+    return [iteration_table(metrics, width, last=rows)], HEAD + rows
 
 
-def _stacked(metrics: Sequence[Metrics], table: Table, used: int, width: int, room: int) -> Drawn:
-    parts: list[RenderableType] = [table]
-    left = room - used - 1
-    half = (width - GAP) // 2
+def _beside(metrics: Sequence[Metrics], wide: int, width: int, room: int) -> Drawn:
+    """The table and the classes, with the chart at their right."""
+    parts, used = _table(metrics, wide, room, 0)
+    bars = ClassBars(metrics, wide, room - used - 1)
+    if bars.height:
+        parts += [Text(), bars.lines()]
+        used += 1 + bars.height
+    height = chart.height_in(max(used, room - SAMPLE, chart.LEAST[1]))
+    right = chart.chart(metrics, width - wide - GAP, height)
+    return [_side_by_side(parts, right, wide, width)], max(used, height)
+
+
+def _stacked(metrics: Sequence[Metrics], width: int, room: int) -> Drawn:
+    """The table, and below it the classes and the chart, side by side if both are wide enough."""
+    half, least = (width - GAP) // 2, chart.LEAST[1]
     charted = chart.can_chart(metrics)
-    if charted and left >= chart.LEAST[1] and half >= BESIDE:
-        height = chart.height_in(max(left - SAMPLE, chart.LEAST[1]))
+    reserved = least if charted and half >= BESIDE and room > HEAD + ROWS + least else 0
+    parts, used = _table(metrics, width, room, reserved)
+    left = room - used - 1
+    bars = ClassBars(metrics, half, least)
+    if reserved and bars.height:
+        height = chart.height_in(max(left - SAMPLE, least))
         bars = ClassBars(metrics, half, height)
-        if bars.height:
-            right = chart.chart(metrics, width - half - GAP, height)
-            beside = _side_by_side([bars.lines()], [right], half, width)
-            return [*parts, Text(), beside], used + 1 + height
+        right = chart.chart(metrics, width - half - GAP, height)
+        return [
+            *parts,
+            Text(),
+            _side_by_side([bars.lines()], right, half, width),
+        ], used + 1 + height
     bars = ClassBars(metrics, width, left)
     if bars.height:
         parts += [Text(), bars.lines()]
         used += 1 + bars.height
         left = room - used - 1
-    if charted and left >= chart.LEAST[1] and width >= chart.LEAST[0]:
-        height = chart.height_in(max(left - SAMPLE, chart.LEAST[1]))
+    if charted and left >= least and width >= chart.LEAST[0]:
+        height = chart.height_in(max(left - SAMPLE, least))
         return [*parts, Text(), chart.chart(metrics, width, height)], used + 1 + height
     sparks = _sparks(metrics)
     if sparks and left >= len(sparks):
@@ -80,12 +91,12 @@ def _stacked(metrics: Sequence[Metrics], table: Table, used: int, width: int, ro
 
 
 def _side_by_side(
-    left: list[RenderableType], right: list[RenderableType], wide: int, width: int
+    left: list[RenderableType], right: RenderableType, wide: int, width: int
 ) -> Table:
     grid = Table.grid(padding=(0, GAP, 0, 0))
     grid.add_column(width=wide)
     grid.add_column(width=width - wide - GAP)
-    grid.add_row(Group(*left), Group(*right))
+    grid.add_row(Group(*left), right)
     return grid
 
 

@@ -147,10 +147,10 @@ def _with_hint(state: RunState) -> list[Stage]:
         return []
     at, when = _at(state, "rationalize"), _when(state, "rationalize")
     if at is None:
-        return [Stage("with hint", when, ("none failed",) if when == "over" else ())]
+        return [Stage("with hint", when, ("none to try",) if when == "over" else ())]
     if when == "over":
-        kept = at.total if at.kept is None else at.kept
-        return [Stage("with hint", when, (f"{kept} of {at.total}",))]
+        kept = "" if at.kept is None else f"{at.kept} of "
+        return [Stage("with hint", when, (f"{kept}{at.total}",))]
     kept_so_far = (f"kept {at.kept}",) if at.judged else ()
     return [Stage("with hint", when, (f"{at.done}/{at.total}", *kept_so_far))]
 
