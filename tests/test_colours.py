@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 import subprocess
 import sys
 import threading
@@ -159,6 +160,7 @@ def test_a_terminal_is_asked_once_and_left_as_it_was(answer, kind):
     )
     seen = b""
     while b"found" not in seen or b"\n" not in seen.partition(b"found")[2]:
+        assert select.select([terminal], [], [], 20)[0], seen
         seen += os.read(terminal, 1024)
         if seen.endswith(background.ASK):
             os.write(terminal, answer)
