@@ -4,6 +4,9 @@ python scripts/screen.py runs/arithmetic-001 docs/screen.svg
 
 draws the end of the run there, its middle beside it in screen-running.svg, and both at the usual
 sizes of a terminal, on a dark and on a light background, in the folder screens.
+
+The yields, attempts and losses are those of the run. A run folder has no times inside a phase, so
+these are interpolated, and no memory in use, so only its peak is shown.
 """
 
 from __future__ import annotations
@@ -31,7 +34,6 @@ from star_mlx.types import Phase
 SIZE = 100, 32
 SIZES = (80, 24), (120, 35), (200, 50)
 PART = 0.8  # of the phase shown
-CHUNK = 256  # attempts judged at a time
 DARK, LIGHT = SVG_EXPORT_THEME, DEFAULT_TERMINAL_THEME
 LIGHT.foreground_color = ColorTriplet(36, 41, 47)
 
@@ -52,6 +54,7 @@ class Replay:
         task, _ = opening.open_task(opening.resume_recipe(run))
         self._problems = {p.id: p for split in ("train", "dev") for p in task.problems(split)}
         attempts = [*json_lines(self._folder / "attempts.jsonl")]
+        self._chunk = found.values["generate"]["chunk"]
         self._direct = [row for row in attempts if not row["hinted"]]
         self._hinted = [row for row in attempts if row["hinted"]]
         self._tell(RunStarted(str(run), found.values, found.provenance["base"]))
@@ -74,7 +77,7 @@ class Replay:
         self._tell(
             Progress(
                 self._n, "train", taken["step"], taken["steps"], taken["tokens"], seconds,
-                taken["loss"], taken["gradient_norm"], self._memory(),
+                taken["loss"], taken["gradient_norm"],
             )
         )  # fmt: skip
 
@@ -84,16 +87,19 @@ class Replay:
 
     def _passed(self, phase: Phase, rows: list[dict], part: float) -> None:
         done = round(part * len(rows))
-        judged = len(rows) if part == 1 else done // CHUNK * CHUNK
+        judged = len(rows) if part == 1 else done // self._chunk * self._chunk
         self._tell(PhaseStarted(self._n, phase, len(rows)))
-        for row in rows[:judged:CHUNK]:
-            self._sample(phase, row)
+        followed = {row["id"] for row in self._direct[:: self._chunk]}
+        for index, row in enumerate(rows[:judged]):
+            second = phase == "rationalize" and row["id"] in followed
+            if index % self._chunk == 0 or second:
+                self._sample(phase, row)
         right = sum(row["correct"] for row in rows[:judged])
         kept = sum(_kept(row) for row in rows[:judged])
         self._tell(
             Progress(
                 self._n, phase, done, len(rows), sum(row["tokens"] for row in rows[:done]),
-                self._line.seconds[phase] * part, memory=self._memory(), judged=judged,
+                self._line.seconds[phase] * part, judged=judged,
                 right=right, kept=None if phase == "evaluate" else kept,
             )
         )  # fmt: skip
@@ -105,10 +111,6 @@ class Replay:
             first = next(one for one in self._direct if one["id"] == row["id"])
         text, gold = problem.question.text, problem.answer
         self._tell(Sampled(self._n, text, gold, row, phase, first))
-
-    def _memory(self) -> tuple[int, int]:
-        peak = self._line.peak_memory_bytes
-        return peak * 9 // 10, peak
 
     def _tell(self, event: Event) -> None:
         self.state.apply(event)
@@ -135,7 +137,7 @@ def picture(
     themed(console).print(draw(state, width, height, seconds))
     out.parent.mkdir(exist_ok=True)
     colours = LIGHT if theme == "light" else DARK
-    console.save_svg(str(out), title="star-mlx loop --task arithmetic", theme=colours)
+    console.save_svg(str(out), title="star-mlx", theme=colours)
 
 
 def main() -> None:
