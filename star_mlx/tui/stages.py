@@ -160,7 +160,7 @@ def _train(state: RunState) -> Stage:
     if at is None:
         return Stage("train", when)
     done = f"{at.done}/{at.total}" if when == "now" else f"{at.total} steps"
-    return Stage("train", when, (done, *([] if at.loss is None else [f"loss {at.loss:.2f}"])))
+    return Stage("train", when, (done, *([] if at.loss is None else [f"loss {at.loss:.3f}"])))
 
 
 def _measured(at: Progress) -> tuple[str, ...]:
