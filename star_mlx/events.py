@@ -60,16 +60,22 @@ class Progress(Event):
     loss: float | None = None  # nats per token, of the last optimizer step
     gradient_norm: float | None = None  # of that step, before clipping
     memory: tuple[int, int] | None = None  # bytes in use by the engine: now, and the peak so far
+    judged: int | None = None  # attempts judged so far: those of the finished chunks
+    right: int | None = None  # of the judged ones
+    kept: int | None = None  # of the judged ones, each distinct rationale once; None in measuring
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled(Event):
-    """An attempt to show: the first of its chunk, right or wrong."""
+    """An attempt to show: the first of its chunk, right or wrong, or the second one at a problem of
+    which the first was shown."""
 
     iteration: int
     question: str
     gold: str
     attempt: Mapping[str, Any]
+    phase: Phase | None = None  # in which it was made; None if unknown
+    first: Mapping[str, Any] | None = None  # the attempt without the hint that this one follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format, surrogate, pr
 
 DOING = {
     "generate": "generating",
-    "rationalize": "rationalizing",
+    "rationalize": "generating with hint",
     "train": "training",
-    "evaluate": "evaluating",
+    "evaluate": "measuring",
 }
 
 

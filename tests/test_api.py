@@ -428,7 +428,7 @@ def test_a_measurement_is_kept_and_compared(run, other, capsys):
     assert repr(measured).startswith("iteration 1, test: 100.0% [")
     assert capsys.readouterr() == ("", "")
     run.evaluate("last", limit=3)
-    assert capsys.readouterr().err == "evaluating: 3\n"
+    assert capsys.readouterr().err == "measuring: 3\n"
 
 
 def test_runs_are_compared_as_the_command_does(run, other, capsys):
@@ -475,7 +475,8 @@ def test_a_run_as_text_and_as_html(run):
     rows = [line.split() for line in text.splitlines()]
     assert ["1", "20", "4", "16", "20"] in [row[:5] for row in rows]
     html = run._repr_html_()
-    assert html.count("<tr>") == 4 and ">16</td>" in html
+    assert html.count("<table>") == 2 and html.count("<tr>") == 8 and ">16</td>" in html
+    assert "dev accuracy by number of digits, % [95% interval]" in html
     (run.path / "metrics.jsonl").unlink()
     assert "no iteration is finished yet" in repr(run)
 

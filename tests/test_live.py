@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,29 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert (state.held, state.peak) == (100, 200)
     assert list(state.samples) == [sampled("\ud800")]
     assert state.notices == [Notice("warning", "careful")]
+
+
+def test_what_is_newer_is_read_and_written_too_and_may_be_missing(tmp_path):
+    first = {"id": "1", "hinted": False, "completion": "x" * 10_000, "correct": False}
+    whole = replace(sampled(), phase="rationalize", first=first)
+    at = replace(AT, phase="generate", judged=8, right=5, kept=4)
+    told = live_json.Live(tmp_path, lambda event: None)
+    for event in (STARTED, at, whole, Notice("info", "n")):
+        told(event)
+    state = live_json.read(tmp_path / "live.json").state
+    assert state.at == at and state.samples[0].phase == "rationalize"
+    assert state.samples[0].first == {**first, "completion": "x" * live_json.TEXT}
+    entry = json.loads((tmp_path / "live.json").read_bytes())
+    for name in ("judged", "right", "kept"):
+        del entry["at"][name]
+    del entry["samples"][0]["phase"], entry["samples"][0]["first"]  # as older versions wrote it
+    (tmp_path / "live.json").write_text(json.dumps(entry))
+    state = live_json.read(tmp_path / "live.json").state
+    assert state.at == replace(at, judged=None, right=None, kept=None)
+    assert state.samples[0] == sampled()
+    entry["samples"][0]["phase"] = "a later one"
+    (tmp_path / "live.json").write_text(json.dumps(entry))
+    assert live_json.read(tmp_path / "live.json").state.samples[0].phase is None
 
 
 def test_progress_is_written_once_a_second_and_what_happens_at_once(tmp_path, writes):

@@ -186,22 +186,47 @@ def test_events_tell_the_story_in_order(tmp_path):
         json.dumps(event.to_json())
 
 
-def test_the_first_attempt_of_every_chunk_is_shown(tmp_path):
+def test_the_first_attempt_of_every_chunk_is_shown_and_the_second_at_its_problem(tmp_path):
     events = run(tmp_path / "run", "star.iterations=1")
     shown = [event for event in events if isinstance(event, Sampled)]
     problems = {p.id: p for p in opening.open_task(recipe())[0].problems("train")}
     problems |= {p.id: p for p in opening.open_task(recipe())[0].problems("dev")}
-    wanted = []
-    for name, hinted, iteration in (
-        ("000/eval", False, 0), ("000/zero-shot", False, 0), ("001/attempts", False, 1),
-        ("001/attempts", True, 1), ("001/eval", False, 1),
+    wanted, before = [], {}
+    for name, phase, iteration in (
+        ("000/eval", "evaluate", 0), ("000/zero-shot", "evaluate", 0),
+        ("001/attempts", "generate", 1), ("001/attempts", "rationalize", 1),
+        ("001/eval", "evaluate", 1),
     ):  # fmt: skip
+        hinted = phase == "rationalize"
         rows = lines(tmp_path / f"run/iterations/{name}.jsonl")
-        for row in [row for row in rows if row["hinted"] is hinted][::8]:
+        rows = [row for row in rows if row["hinted"] is hinted]
+        rows = [{k: v for k, v in row.items() if k != "token_ids"} for row in rows]
+        rows = [{**row, "rejected": row.get("rejected", "")} for row in rows]
+        for index, row in enumerate(rows):
             problem = problems[row["id"]]
-            row = {k: v for k, v in row.items() if k not in ("token_ids", "rejected")}
-            wanted.append(Sampled(iteration, problem.question.as_text(" "), problem.answer, row))
-    assert shown == wanted and len(wanted) == 3 + 3 + 3 + 2 + 3
+            if index % 8 == 0 or (hinted and row["id"] in before and before[row["id"]][1]):
+                first = before[row["id"]][0] if hinted else None
+                text = problem.question.as_text(" ")
+                wanted.append(Sampled(iteration, text, problem.answer, row, phase, first))
+            if phase == "generate":
+                before[row["id"]] = row, index % 8 == 0
+    assert shown == wanted and len(wanted) >= 3 + 3 + 3 + 2 + 3
+    followed = [event for event in shown if event.first]
+    assert followed and all(not event.first["correct"] for event in followed)
+
+
+def test_progress_says_what_was_right_and_what_is_kept(tmp_path):
+    events = run(tmp_path / "run", "star.iterations=1")
+    [line] = [e.metrics for e in events if isinstance(e, IterationFinished)][1:]
+    ends = {e.phase: e for e in events if isinstance(e, Progress) and e.iteration == 1}
+    generated, again = ends["generate"], ends["rationalize"]
+    assert (generated.judged, generated.right) == (20, line.solved)
+    assert generated.kept + again.kept == line.examples and again.kept == line.rationalized
+    measured = ends["evaluate"]
+    assert (measured.judged, measured.right, measured.kept) == (20, line.dev.correct, None)
+    for event in events:  # of chunks that are finished, never of one in progress
+        if isinstance(event, Progress) and event.phase != "train":
+            assert event.judged % 8 in (0, event.total % 8) and event.judged <= event.done
 
 
 class Cut(Exception):

@@ -182,7 +182,7 @@ class Clocked(ScriptedEngine):
 def test_progress_inside_a_chunk_goes_on_from_the_chunks_before(monkeypatch):
     events, now = [], [100.0]
     monkeypatch.setattr(passes, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    at = At(events.append, 2, "generate", 8, 20, 50, 7.0, lambda: (3, 4))
+    at = At(events.append, Progress(2, "generate", 8, 20, 50, 7.0), lambda: (3, 4))
     now[0] = 101.5
     at(1, 6)
     at(3, 20)

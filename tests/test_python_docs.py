@@ -96,7 +96,7 @@ def test_in_a_notebook_a_run_is_a_table(cells):
     html = result.data["text/html"]
     rows = re.findall(r"<tr>(.*?)</tr>", html)
     heads = re.findall(r"<th[^>]*>(.*?)</th>", rows[0])
-    assert heads[:5] == ["iter", "problems", "solved<br>directly", "ratio-<br>nalized", "kept"]
+    assert heads[:5] == ["iter", "problems", "solved<br>directly", "with<br>hint", "kept"]
     first = re.findall(r"<td[^>]*>(.*?)</td>", rows[2])
     assert first[:5] == ["1", "40", "11", "29", "40"] and len(rows) == 4
     assert "runs/halves: task.py:Halves" in html

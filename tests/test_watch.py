@@ -247,7 +247,7 @@ def test_plain_lines_are_those_of_the_loop(tmp_path):
     assert [line for line in seen if " done: " in line] == [
         line for line in told if " done: " in line
     ]
-    assert {"iteration 1: generating, 20 problems", "iteration 3: evaluating, 20 problems"} <= (
+    assert {"iteration 1: generating, 20 problems", "iteration 3: measuring, 20 problems"} <= (
         set(seen)
     )
     assert seen[0] == told[0] and seen[-1].startswith("finished in ")
@@ -268,7 +268,7 @@ def test_the_live_screen_shows_a_state_and_leaves_the_table(begun):
     with tui.LiveScreen(console, share=1.0) as screen:
         screen.show(next(watch.states(begun)))
     during, after = out.getvalue().rsplit("\x1b[?1049l", 1)
-    assert "iteration 2: training" in during and "no process is driving" in during
+    assert "iteration 2 of 3: training" in during and "no process is driving" in during
     assert "no process is driving" in after and "iter" in after
 
 

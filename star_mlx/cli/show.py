@@ -38,7 +38,7 @@ def show(run: Path, as_json: bool) -> None:
     from star_mlx import tui
     from star_mlx.formatting import harmless
 
-    console = Console(highlight=False)
+    console = tui.themed(Console(highlight=False))
     task, model = record.recipe.get("task", {}), record.recipe.get("model", {})
     words = f"{run}: {task.get('name')}, {model.get('path')}, seed {record.recipe.get('seed')}"
     console.print(Text(harmless(words)), soft_wrap=True)

@@ -15,7 +15,7 @@ from star_mlx.export.prompt import Setup
 from star_mlx.export.source import ExportSource
 from star_mlx.measure.accuracy import counted
 from star_mlx.measure.paired import paired
-from star_mlx.run.passes import At, attempts
+from star_mlx.run.passes import At, attempts, begun
 from star_mlx.types import Attempt, Engine, Problem
 
 
@@ -95,5 +95,5 @@ def _answers(
         setup.asking.at(0.0),
         problems,
         seeds=[0] * len(problems),
-        progress=At(emit, iteration, "evaluate", 0, len(problems), 0, 0.0, engine.memory),
+        progress=At(emit, begun(iteration, "evaluate", len(problems)), engine.memory),
     )

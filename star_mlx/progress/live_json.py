@@ -138,13 +138,18 @@ def snapshot(state: RunState, *, running: bool, seconds: float) -> dict[str, Any
 
 
 def _sample(sample: Sampled) -> dict[str, Any]:
-    cut = {k: v[:TEXT] if isinstance(v, str) else v for k, v in sample.attempt.items()}
     return {
         "iteration": sample.iteration,
         "question": sample.question[:TEXT],
         "gold": sample.gold[:TEXT],
-        "attempt": cut,
+        "attempt": _cut(sample.attempt),
+        "phase": sample.phase,
+        "first": _cut(sample.first) if sample.first else None,
     }
+
+
+def _cut(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v[:TEXT] if isinstance(v, str) else v for k, v in attempt.items()}
 
 
 def read(path: Path) -> Seen | None:
@@ -165,8 +170,7 @@ def _seen(entry: Mapping[str, Any]) -> Seen:
         seconds=float(entry["seconds"]),
     )
     for row in entry["samples"]:
-        texts = str(row["question"]), str(row["gold"])
-        state.apply(Sampled(int(row["iteration"]), *texts, dict(row["attempt"])))
+        state.apply(_sampled(row))
     for row in entry["notices"]:
         state.apply(Notice("warning" if row["level"] == "warning" else "info", str(row["text"])))
     reason = str(entry["reason"])
@@ -183,6 +187,18 @@ def _seen(entry: Mapping[str, Any]) -> Seen:
     )
 
 
+def _sampled(row: Mapping[str, Any]) -> Sampled:
+    phase, first = row.get("phase"), row.get("first")  # older versions do not write these
+    return Sampled(
+        int(row["iteration"]),
+        str(row["question"]),
+        str(row["gold"]),
+        dict(row["attempt"]),
+        phase if phase in get_args(Phase) else None,
+        dict(first) if first else None,
+    )
+
+
 def _progress(row: Mapping[str, Any]) -> Progress:
     if row["phase"] not in get_args(Phase):
         raise ValueError(row["phase"])
@@ -195,7 +211,14 @@ def _progress(row: Mapping[str, Any]) -> Progress:
         loss=_number(row.get("loss")),
         gradient_norm=_number(row.get("gradient_norm")),
         memory=(int(memory[0]), int(memory[1])) if memory else None,
+        judged=_whole(row.get("judged")),
+        right=_whole(row.get("right")),
+        kept=_whole(row.get("kept")),
     )
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _number(value: Any) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from star_mlx.events import (
@@ -63,7 +63,7 @@ class RunState:
             if event.memory:
                 self.held, self.peak = event.memory[0], max(self.peak, *event.memory)
         elif isinstance(event, Sampled):
-            self.samples.append(event)
+            self._show(event)
         elif isinstance(event, IterationFinished):
             self._enter(event.metrics)
             self.at, self.past = None, []
@@ -72,10 +72,24 @@ class RunState:
         elif isinstance(event, RunFinished):
             self.finished, self.at = event, None
 
+    def _show(self, sample: Sampled) -> None:
+        """Add a sample. The second attempt at a problem takes the place of the first."""
+        if sample.attempt.get("hinted"):
+            for old in [old for old in self.samples if _same(old, sample)]:
+                self.samples.remove(old)
+                sample = sample if sample.first else replace(sample, first=old.attempt)
+        self.samples.append(sample)
+
     def _enter(self, line: Metrics) -> None:
         number = line.iteration
         self.metrics = [m for m in self.metrics if m.iteration != number] + [line]
         self.peak = max(self.peak, line.peak_memory_bytes or 0)
+
+
+def _same(old: Sampled, new: Sampled) -> bool:
+    """Whether two samples are of the same problem in the same iteration, the old without hint."""
+    ids = (old.iteration, old.attempt.get("id")), (new.iteration, new.attempt.get("id"))
+    return ids[0] == ids[1] and not old.attempt.get("hinted") and old.phase != "evaluate"
 
 
 def changes(old: RunState, new: RunState) -> Iterator[Event]:

@@ -128,7 +128,7 @@ def _to_come(state: RunState, last: int) -> Iterator[tuple[Phase, float | None]]
     if number == 0 and star["evaluate"]:
         if at is None:
             yield "evaluate", _held_out(state)
-        if _asks_bare(recipe) and not state.past:
+        if asks_bare(recipe) and not state.past:
             yield "evaluate", _held_out(state)
     if baseline in ("zero-shot", "few-shot"):
         return
@@ -142,7 +142,7 @@ def _to_come(state: RunState, last: int) -> Iterator[tuple[Phase, float | None]]
             yield phase, _work(state, phase, n)
 
 
-def _asks_bare(recipe: Mapping[str, Any]) -> bool:
+def asks_bare(recipe: Mapping[str, Any]) -> bool:
     """Whether the base is still to be measured without examples, after it was with them."""
     zero_shot = recipe.get("evaluate", {}).get("zero_shot", True)
     return bool(zero_shot) and recipe.get("prompts", {}).get("k") != 0

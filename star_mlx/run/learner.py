@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from star_mlx.errors import NothingKept
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
@@ -50,6 +51,8 @@ class Learner:
         self.engine, self._folder, self._emit = engine, folder, emit
         self._seconds: dict[tuple[int, Phase], float] = {}
         self._ids: dict[int, int] = {}  # token id -> the one object used for it
+        self._shown: set[str] = set()  # problems of which an attempt without hint was shown
+        self._failed: dict[str, Attempt] = {}  # the failures of this iteration's generation
 
     def attempt(
         self,
@@ -99,6 +102,7 @@ class Learner:
         )
 
     def train(self, examples: Sequence[Example], amount: Amount, *, iteration: int) -> Trained:
+        self._shown, self._failed = set(), {}
         if done := self._folder.trained(iteration):
             return done
         if not examples:
@@ -173,24 +177,22 @@ class Learner:
         self._emit(PhaseStarted(n, phase, total))
         attempts: list[Attempt] = []
         size = self.recipe.generate.chunk
-        taken, tokens = 0.0, 0
+        at = passes.begun(n, phase, total)
         for index, first in enumerate(range(0, len(problems), size)):
             chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]
             stored = self._folder.chunk(n, how.kind, index)
             if stored is None:
                 start = time.perf_counter()
-                done = len(attempts)
-                at = At(self._emit, n, phase, done, total, tokens, taken, self.engine.memory)
-                made = self._generate(chunk, how, at)
+                made = self._generate(chunk, how, At(self._emit, at, self.engine.memory))
                 stored = made, time.perf_counter() - start
                 self._folder.save_chunk(n, how.kind, index, *stored)
-                self._show(n, chunk[0], made[0])
+                self._show(how, chunk, made)
             attempts += map(self._slim, stored[0])
-            taken += stored[1]
-            tokens += sum(len(a.token_ids) for a in stored[0])
-            memory = self.engine.memory()
-            self._emit(Progress(n, phase, len(attempts), total, tokens, taken, memory=memory))
-        self._seconds[n, phase] = before + taken
+            at = replace(passes.after(at, *stored), memory=self.engine.memory())
+            self._emit(at)
+        self._seconds[n, phase] = before + at.seconds
+        if phase == "generate":
+            self._failed = {a.id: a for a in reversed(attempts) if not a.correct}
         return attempts
 
     def _slim(self, attempt: Attempt) -> Attempt:
@@ -230,18 +232,32 @@ class Learner:
         completion = Completion(text, tuple(self.engine.encode(text)), "stop")
         return judge(self._task, problem, completion, hinted=True)
 
-    def _show(self, iteration: int, problem: Problem, attempt: Attempt) -> None:
-        """Emit the chunk's first attempt; the choice does not depend on the verdict."""
-        shown = {
-            "id": attempt.id,
-            "hinted": attempt.hinted,
-            "completion": attempt.completion,
-            "answer": attempt.answer,
-            "correct": attempt.correct,
-            "finish": attempt.finish,
-            "tokens": len(attempt.token_ids),
-        }
-        self._emit(Sampled(iteration, problem.question.as_text(" "), problem.answer, shown))
+    def _show(self, how: Pass, problems: Sequence[Problem], made: Sequence[Attempt]) -> None:
+        """Emit the chunk's first attempt, whatever its verdict, and the second attempts at problems
+        of which the first was shown."""
+        if how.phase == "generate":
+            self._shown.add(problems[0].id)
+        for index, (problem, attempt) in enumerate(zip(problems, made, strict=True)):
+            if index and not (how.phase == "rationalize" and problem.id in self._shown):
+                continue
+            first = self._failed.get(problem.id) if attempt.hinted else None
+            text, gold = problem.question.as_text(" "), problem.answer
+            before = _as_shown(first) if first else None
+            shown = _as_shown(attempt)
+            self._emit(Sampled(how.iteration, text, gold, shown, how.phase, before))
+
+
+def _as_shown(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "hinted": attempt.hinted,
+        "completion": attempt.completion,
+        "answer": attempt.answer,
+        "correct": attempt.correct,
+        "finish": attempt.finish,
+        "rejected": attempt.rejected,
+        "tokens": len(attempt.token_ids),
+    }
 
 
 def example(

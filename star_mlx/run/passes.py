@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_mlx.events import Emit, Progress
@@ -26,37 +26,44 @@ class Pass:
 
 
 class At:
-    """Turns progress inside a chunk into progress of the phase."""
+    """Turns progress inside a chunk into progress of the phase, which ``before`` the chunk was as
+    given."""
 
-    def __init__(
-        self,
-        emit: Emit,
-        iteration: int,
-        phase: Phase,
-        done: int,
-        total: int,
-        tokens: int,
-        taken: float,
-        memory: Callable[[], tuple[int, int]],
-    ) -> None:
-        self._emit, self._iteration, self._phase, self._total = emit, iteration, phase, total
-        self._memory = memory
-        self._done, self._tokens, self._began = done, tokens, time.perf_counter() - taken
+    def __init__(self, emit: Emit, before: Progress, memory: Callable[[], tuple[int, int]]) -> None:
+        self._emit, self._before, self._memory = emit, before, memory
+        self._began = time.perf_counter() - before.seconds
 
     def __call__(self, done: int, tokens: int) -> None:
-        seconds = time.perf_counter() - self._began
-        done, tokens = self._done + done, self._tokens + tokens
         self._emit(
-            Progress(
-                self._iteration,
-                self._phase,
-                done,
-                self._total,
-                tokens,
-                seconds,
+            replace(
+                self._before,
+                done=self._before.done + done,
+                tokens=self._before.tokens + tokens,
+                seconds=time.perf_counter() - self._began,
                 memory=self._memory(),
             )
         )
+
+
+def begun(iteration: int, phase: Phase, total: int) -> Progress:
+    """A pass at its beginning."""
+    kept = None if phase == "evaluate" else 0
+    return Progress(iteration, phase, 0, total, 0, 0.0, judged=0, right=0, kept=kept)
+
+
+def after(at: Progress, made: Sequence[Attempt], seconds: float) -> Progress:
+    """A pass after one more chunk, which took ``seconds``. All attempts at a problem are in one
+    chunk."""
+    kept = {(a.id, a.completion.strip()) for a in made if a.kept}
+    return replace(
+        at,
+        done=at.done + len(made),
+        tokens=at.tokens + sum(len(a.token_ids) for a in made),
+        seconds=at.seconds + seconds,
+        judged=at.done + len(made),
+        right=(at.right or 0) + sum(a.correct for a in made),
+        kept=None if at.kept is None else at.kept + len(kept),
+    )
 
 
 def attempts(

@@ -13,6 +13,7 @@ import sys
 from rich.console import Console
 
 from star_mlx.progress.state import RunState
+from star_mlx.tui.colours import themed
 from star_mlx.tui.live_screen import LiveScreen
 from star_mlx.tui.notebook import NotebookScreen, as_html, in_notebook
 from star_mlx.tui.plain import JsonScreen, PlainScreen, as_text, once, plain_console
@@ -33,6 +34,7 @@ __all__ = [
     "show_once",
     "summary",
     "summary_table",
+    "themed",
     "watching",
 ]
 
@@ -41,18 +43,20 @@ def screen(*, json: bool = False, plain: bool = False) -> LiveScreen | PlainScre
     """The screen for standard output: JSON if requested, live if the terminal supports it."""
     if json:
         return JsonScreen(sys.stdout)
-    return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(Console())
+    return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(themed(Console()))
 
 
 def watching(*, plain: bool = False) -> LiveScreen | PlainScreen:
     """The screen for watching a run with ``show``. It may use all the time for drawing."""
-    return PlainScreen(sys.stdout) if plain or _bare() else LiveScreen(Console(), share=1.0)
+    if plain or _bare():
+        return PlainScreen(sys.stdout)
+    return LiveScreen(themed(Console()), share=1.0)
 
 
 def show_once(state: RunState, *, plain: bool = False) -> None:
     """Print the current state of a run to standard output."""
     bare = plain or _bare()
-    once(state, plain_console(sys.stdout) if bare else Console(highlight=False))
+    once(state, plain_console(sys.stdout) if bare else themed(Console(highlight=False)))
 
 
 def _bare() -> bool:

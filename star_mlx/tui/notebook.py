@@ -19,7 +19,7 @@ from star_mlx.formatting import duration, harmless
 from star_mlx.progress.state import RunState
 from star_mlx.store.metrics import Metrics
 from star_mlx.tui.plain import as_text, progress_text, started
-from star_mlx.tui.tables import iteration_table, remarks
+from star_mlx.tui.tables import class_table, classes_of, iteration_table, remarks
 
 EVERY = 0.5  # seconds between two updates for progress alone
 WIDTH = 160  # maximum width of a table, in characters
@@ -83,11 +83,14 @@ class NotebookScreen:
 
 
 def as_html(title: str, metrics: Sequence[Metrics], lines: Sequence[str] = ()) -> str:
-    """A run as HTML: its title, the table of yields, the comparisons in words, and more lines."""
+    """A run as HTML: its title, the tables of yields and by class, the comparisons in
+    words, and more lines."""
     parts = [f"<p><strong>{_safe(title)}</strong></p>"] if title else []
     if metrics:
-        table, _ = iteration_table(metrics, WIDTH)
-        parts.append(_table(table))
+        parts.append(_table(iteration_table(metrics, WIDTH)))
+    if classes_of(metrics):
+        table = class_table(metrics, WIDTH)
+        parts += [f"<p>{_safe(str(table.title))}</p>", _table(table)]
     parts += [f"<p>{_safe(line)}</p>" for line in (*remarks(metrics), *lines)]
     return f'<div class="star-mlx">{"".join(parts)}</div>'
 

@@ -224,7 +224,7 @@ def iteration_line(line: Metrics, metrics: Sequence[Metrics] = ()) -> str:
         parts = [
             f"{line.problems} problems",
             f"{line.solved or 0} solved",
-            f"{line.rationalized or 0} rationalized",
+            f"{line.rationalized or 0} with hint",
             f"{line.examples or 0} kept",
         ]
         changes = {"newly solved": line.newly_solved, "forgotten": line.forgotten}

@@ -17,37 +17,30 @@ from star_mlx.formatting import class_order, harmless, interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.measure.paired import Paired
 from star_mlx.store.metrics import ClassCounts, Measured, Metrics
-from star_mlx.tui.colours import BAD, GOOD
+from star_mlx.tui.colours import BAD, BOLD, GOOD
 
-Classes = Literal["intervals", "percent", "none"]
 Heads = Literal["long", "short", "few"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How roomy an iteration table is: how much of the accuracy by class is in it, how long its
-    headers are (with ``few`` it has only the most important), blanks beside a column."""
+    """How roomy an iteration table is: how long its headers are (with ``few`` it has only the most
+    important columns), blanks beside a column."""
 
-    classes: Classes
     heads: Heads
     space: int = 0
 
 
 FORMS = (  # the roomiest first
-    Layout("intervals", "long", 1),
-    Layout("intervals", "long"),
-    Layout("percent", "long", 1),
-    Layout("percent", "long"),
-    Layout("percent", "short"),
-    Layout("none", "long", 1),
-    Layout("none", "long"),
-    Layout("none", "short"),
-    Layout("none", "few"),
+    Layout("long", 1),
+    Layout("long"),
+    Layout("short"),
+    Layout("few"),
 )
 COLUMNS = {  # long and short headers
     "problems": ("problems", "prob-\nlems"),
     "solved": ("solved\ndirectly", "solved"),
-    "rationalized": ("ratio-\nnalized", "ratio-\nnalized"),
+    "rationalized": ("with\nhint", "with\nhint"),
     "kept": ("kept", "kept"),
     "newly_solved": ("newly\nsolved", "new-\nly"),
     "forgotten": ("for-\ngotten", "for-\ngot"),
@@ -60,17 +53,14 @@ FEW = ("kept", "dev", "change")
 
 
 def summary(metrics: Sequence[Metrics], width: int) -> RenderableType:
-    """The iteration table, a second one by class if a line has no room for intervals, and the
-    comparisons in words."""
+    """The iteration table, a second one by class, and the comparisons in words."""
     said = [Text(line) for line in remarks(metrics)]
     if said:
         said.insert(0, Text())
-    table, form = iteration_table(metrics, width)
-    if not classes_of(metrics) or form.classes == "intervals":
-        return Group(table, *said)
-    if form.classes == "percent":  # the second one has the intervals
-        table, _ = iteration_table(metrics, width, classes=False)
-    return Group(table, Text(), class_table(metrics, width), *said)
+    parts: list[RenderableType] = [iteration_table(metrics, width)]
+    if classes_of(metrics):
+        parts += [Text(), class_table(metrics, width)]
+    return Group(*parts, *said)
 
 
 def remarks(metrics: Sequence[Metrics]) -> list[str]:
@@ -94,17 +84,13 @@ def remarks(metrics: Sequence[Metrics]) -> list[str]:
     return lines
 
 
-def iteration_table(
-    metrics: Sequence[Metrics], width: int, *, last: int | None = None, classes: bool = True
-) -> tuple[Table, Layout]:
+def iteration_table(metrics: Sequence[Metrics], width: int, *, last: int | None = None) -> Table:
     """The roomiest table that fits in ``width``, of the ``last`` iterations or of all."""
     for form in FORMS:
-        if not classes and form.classes != "none":
-            continue
         table = summary_table(metrics, form, last=last)
         if fits(table, width):
-            return table, form
-    return table, form
+            break
+    return table
 
 
 def summary_table(metrics: Sequence[Metrics], form: Layout, *, last: int | None = None) -> Table:
@@ -115,16 +101,12 @@ def summary_table(metrics: Sequence[Metrics], form: Layout, *, last: int | None 
     for name in names:
         head = COLUMNS[name][form.heads != "long"]
         table.add_column(head, justify="right", style="bold" if name == "dev" else "")
-    classes = classes_of(metrics) if form.classes != "none" else []
-    for name in classes:
-        table.add_column(Text(harmless(name)), justify="right", min_width=3)
     if form.heads != "few":
         table.add_column("s", justify="right")
     first = 0 if last is None else max(0, len(metrics) - last)
     for index in range(first, len(metrics)):
         line = metrics[index]
         cells: list[str | Text] = [_cell(name, metrics[:index], line) for name in names]
-        cells += [class_cell(line.by_class.get(n), form.classes == "intervals") for n in classes]
         if form.heads != "few":
             cells.append(f"{line.total_seconds:.0f}")
         table.add_row(str(line.iteration), *cells)
@@ -135,7 +117,7 @@ def class_table(metrics: Sequence[Metrics], width: int) -> Table:
     """Dev accuracy by class with its 95% interval: classes across, or down if that is too wide."""
     lines = [line for line in metrics if line.dev]
     names = classes_of(lines)
-    title = f"dev accuracy by {_classes_are(lines)}, % [95% interval]"
+    title = f"dev accuracy by {classes_are(lines)}, % [95% interval]"
     across = _table(title)
     across.add_column("iter", justify="right", style="bold")
     for name in names:
@@ -148,7 +130,8 @@ def class_table(metrics: Sequence[Metrics], width: int) -> Table:
     return _classes_down(lines, names, width, title)
 
 
-def _classes_are(lines: Sequence[Metrics]) -> str:
+def classes_are(lines: Sequence[Metrics]) -> str:
+    """The meaning of the classes, such as "number of digits"."""
     named = [line.dev.classes for line in lines if line.dev and line.dev.classes]
     return harmless(named[-1]) if named else "class"
 
@@ -206,7 +189,12 @@ def loss(line: Metrics) -> str:
 
 
 def fits(table: Table, width: int) -> bool:
-    """Whether a table of plain cells fits in ``width``.
+    """Whether a table of plain cells fits in ``width``."""
+    return width_of(table) <= width
+
+
+def width_of(table: Table) -> int:
+    """The columns that a table of plain cells takes.
 
     The same as ``Console.measure``, but about twenty times as fast: it is called at every drawing.
     """
@@ -214,7 +202,7 @@ def fits(table: Table, width: int) -> bool:
     widths = (max(cell_len(line) for cell in cells for line in cell.split("\n")) for cells in lines)
     least = (column.min_width or 0 for column in table.columns)
     between = (table.padding[1] + 1) * (len(table.columns) - 1)
-    return sum(map(max, widths, least)) + between <= width
+    return sum(map(max, widths, least)) + between
 
 
 def _cell(name: str, before: Sequence[Metrics], line: Metrics) -> str | Text:
@@ -224,7 +212,7 @@ def _cell(name: str, before: Sequence[Metrics], line: Metrics) -> str | Text:
         return measured(line.dev)
     if name == "change":
         points = change(before, line)
-        return Text(points, style={"+": f"bold {GOOD}", "-": BAD}.get(points[:1], ""))
+        return Text(points, style={"+": GOOD + BOLD, "-": BAD}.get(points[:1], ""))
     value = getattr(line, {"kept": "examples"}.get(name, name))
     return "" if value is None else str(value)
 
