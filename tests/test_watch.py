@@ -275,7 +275,7 @@ def test_the_live_screen_shows_a_state_and_leaves_the_table(begun):
 def test_the_command_shows_a_finished_run_and_ends(run, star):
     code, out, err = star("watch", run)
     assert (code, err) == (0, "")
-    assert "iteration 3 done: " in out and f"star-mlx try {run} QUESTION" in out
+    assert "iteration 3 done: " in out and f"star-mlx try {run} '" in out
     assert "\x1b" not in out
 
 
