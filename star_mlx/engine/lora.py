@@ -16,7 +16,7 @@ import mlx.optimizers as optim
 from mlx.utils import tree_map
 
 from star_mlx.engine import adapter, vector
-from star_mlx.engine.batches import TrainingRow, epochs, micro
+from star_mlx.engine.batches import CPU_BUDGET, GPU_BUDGET, TrainingRow, epochs, micro
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
@@ -26,7 +26,6 @@ from star_mlx.errors import NothingKept
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
 
-CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
 SHARE = 128  # tokens that justify a lane
 
 
