@@ -66,6 +66,12 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--measure", is_flag=True, help="With --dry-run: try the model for some seconds, for the time."
 )
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Rehearse the recipe in seconds: all phases with scripted answers, checks of all "
+    "problems, and three problems on the model if it is on this machine. Nothing is kept.",
+)
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @help_all_option
@@ -75,6 +81,7 @@ def loop(
     track: Sequence[str],
     dry_run: bool,
     measure: bool,
+    smoke: bool,
     plain: bool,
     as_json: bool,
 ) -> None:
@@ -82,12 +89,20 @@ def loop(
 
     Anything not given comes from the recipe, or from the run that is resumed.
     """
+    if measure and not dry_run:
+        raise click.UsageError("--measure needs --dry-run")
+    if smoke and dry_run:
+        raise click.UsageError("--smoke and --dry-run exclude each other: give one")
     try:
         settled = given.load(run)
         if dry_run:
             from star_mlx.cli.dry_run import dry_run as show
 
             show(settled, run, measure=measure, as_json=as_json)
+        elif smoke:
+            from star_mlx.cli.smoke import smoke as rehearse
+
+            rehearse(settled, run, as_json=as_json)
         else:
             run_on_screen(settled, run, plain, as_json, track)
     except KeyboardInterrupt:
