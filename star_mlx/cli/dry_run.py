@@ -80,7 +80,8 @@ def _common(at: AtHand, plan: Plan) -> Iterator[str]:
         yield "ranges: if a quarter of the problems is kept, and if all are"
     yield _time(plan)
     if disk := plan.disk_bytes:
-        yield f"disk: {_span(disk, _bytes)} in all"
+        without = "" if plan.sizes else ", without the adapters"
+        yield f"disk: {_span(disk, _bytes)} in all{without}"
     if plan.finished:
         yield f"finished: iteration {_numbers(plan.finished)}"
 

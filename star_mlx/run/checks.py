@@ -165,7 +165,8 @@ def _few_shot(at: AtHand, plan: Plan) -> Iterator[Finding]:
         texts.append(f"all {len(shots)} examples have the answer {shots[0].answer}: vary it")
     if plan.sizes and 2 * plan.lengths.few_shot > plan.sizes.context:
         texts.append("they fill more than half of the model's context")
-    good = f"{len(shots)} examples of {plan.lengths.few_shot} tokens, none of them a dev problem"
+    number = f"{len(shots)} example{'s' * (len(shots) > 1)}"
+    good = f"{number} of {plan.lengths.few_shot} tokens in all, none of them a dev problem"
     yield Finding("few-shot", not texts, "; ".join(texts) or good)
 
 

@@ -114,7 +114,7 @@ def _trained(recipe: Recipe, engine: Engine, examples: Sequence[Example]) -> tup
         stamps: list[float] = []
         some = [examples[i % len(examples)] for i in range(count)]
         settings = recipe.train.model_copy(update={"batch_size": count})
-        with tempfile.TemporaryDirectory() as out:
+        with tempfile.TemporaryDirectory(prefix="star-mlx-dry-run-") as out:
             engine.train(
                 some, settings, Amount(steps=steps + 1), seed=0, out=Path(out),
                 progress=lambda _: stamps.append(time.perf_counter()),
