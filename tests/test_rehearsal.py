@@ -177,7 +177,7 @@ def test_completions_that_would_be_cut_off_are_counted(elsewhere):
         elsewhere, rationale="First there is one thing.\n\nThen there is another, as said."
     )
     [cut] = found(
-        opened("prompts.file=null", "prompts.k=0", 'task.options.stop=["\n\n"]'), "cut off"
+        opened("prompts.file=null", "prompts.k=0", r'task.options.stop=["\n\n"]'), "cut off"
     )
     assert cut.text.startswith("40 of 40 rationales of the data contain '\\n\\n', which ends a")
 

@@ -15,7 +15,7 @@ from star_mlx.engine.shape import Shape, read_config
 from star_mlx.errors import ModelError
 from star_mlx.formatting import count
 
-STEPS = 100  # wanted of an iteration; halved or doubled rows leave it long enough
+STEPS = 75  # wanted of an iteration; if half of the rows are lost, it is still long enough
 FEWEST = 40  # steps for which small data is read more often
 MOST_EPOCHS = 10
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
