@@ -15,7 +15,7 @@ from star_mlx.formatting import count, duration, harmless
 if TYPE_CHECKING:
     from star_mlx.events import Event
     from star_mlx.run.at_hand import AtHand
-    from star_mlx.run.plan import Plan, Planned
+    from star_mlx.run.plan import Planned, RunPlan
     from star_mlx.settings import Recipe
 
 
@@ -61,7 +61,7 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
         click.echo(f"# warning: {harmless(text)}")
 
 
-def _common(at: AtHand, plan: Plan) -> Iterator[str]:
+def _common(at: AtHand, plan: RunPlan) -> Iterator[str]:
     """What all iterations have in common, in lines."""
     yield "--- the plan"
     if plan.train_problems is None:
@@ -86,7 +86,7 @@ def _common(at: AtHand, plan: Plan) -> Iterator[str]:
         yield f"finished: iteration {_numbers(plan.finished)}"
 
 
-def _sizes(plan: Plan) -> str:
+def _sizes(plan: RunPlan) -> str:
     sizes = plan.sizes
     if sizes is None:
         return "not on this machine: memory and the size of an adapter are not known"
@@ -96,7 +96,7 @@ def _sizes(plan: Plan) -> str:
     )
 
 
-def _time(plan: Plan) -> str:
+def _time(plan: RunPlan) -> str:
     if plan.timing is None:
         return "time: not measured (--measure tries the model for some seconds)"
     made = plan.timing

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from star_mlx.errors import TaskError
 from star_mlx.run.at_hand import AtHand
-from star_mlx.run.plan import Plan, completions
+from star_mlx.run.plan import RunPlan, completions
 from star_mlx.types import Problem
 
 READ_BACK = 2000  # problems whose answers are read back: comparing expressions takes time
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Remark:
     """The result of one check. ``ok`` is False if something is to be mended or known."""
 
     what: str  # such as "too long"
@@ -25,7 +25,7 @@ class Finding:
     text: str
 
 
-def checks(at: AtHand, plan: Plan, folder: Path) -> list[Finding]:
+def checks(at: AtHand, plan: RunPlan, folder: Path) -> list[Remark]:
     """Every check, in the order of display.
 
     Args:
@@ -43,7 +43,7 @@ def checks(at: AtHand, plan: Plan, folder: Path) -> list[Finding]:
         _unreadable(at, problems),
         _hints(at, at.problems),
         *_few_shot(at, plan),
-        Finding("steps", not plan.warnings, "; ".join(plan.warnings) or _steps(plan)),
+        Remark("steps", not plan.warnings, "; ".join(plan.warnings) or _steps(plan)),
         _disk(plan, folder),
     ]
 
@@ -60,7 +60,7 @@ def _about(at: AtHand) -> str:
 # --------------------------------------------------------------------------- length
 
 
-def _lengths(at: AtHand, plan: Plan, problems: Sequence[Problem]) -> Iterator[Finding]:
+def _lengths(at: AtHand, plan: RunPlan, problems: Sequence[Problem]) -> Iterator[Remark]:
     """Prompts that do not fit into the model's context, and rows that do not fit max_length."""
     made, train = at.recipe.generate, at.recipe.train
     prompts = at.count([_asked(at, problem) for problem in problems])
@@ -75,7 +75,7 @@ def _lengths(at: AtHand, plan: Plan, problems: Sequence[Problem]) -> Iterator[Fi
         elif short:
             text = f"{_of(short, len(whole), 'prompts')} leave less than generate.max_tokens="
             text += f"{made.max_tokens} in the model's context of {context}"
-        yield Finding("too long", not refused and not short, text)
+        yield Remark("too long", not refused and not short, text)
     completion = plan.lengths.completion or 0
     front = plan.lengths.few_shot if at.recipe.star.few_shot_train else 0
     rows = [front + n + completion + 1 for n in prompts[: len(at.problems or ())]]
@@ -83,7 +83,7 @@ def _lengths(at: AtHand, plan: Plan, problems: Sequence[Problem]) -> Iterator[Fi
     text = f"{_of(long, len(rows), 'training rows')} exceed train.max_length={train.max_length}"
     if long:
         text += f": they would be left out. The longest has about {max(rows)} tokens"
-    yield Finding("too long", not long, text + _about(at))
+    yield Remark("too long", not long, text + _about(at))
 
 
 def _asked(at: AtHand, problem: Problem) -> str:
@@ -93,14 +93,14 @@ def _asked(at: AtHand, problem: Problem) -> str:
     return at.task.ask(problem.question)
 
 
-def _cut_off(at: AtHand, problems: Sequence[Problem]) -> Finding:
+def _cut_off(at: AtHand, problems: Sequence[Problem]) -> Remark:
     """Rationales that are longer than a completion may be, or contain a text that ends it."""
     limit = at.recipe.generate.max_tokens
     own, whose = completions(at, problems), "rationales of the data"
     if not own:
         own, whose = completions(at, at.prompts.examples), "few-shot examples"
     if not own:
-        return Finding("cut off", True, "there is no rationale by which to judge")
+        return Remark("cut off", True, "there is no rationale by which to judge")
     long = sum(n > limit for n in at.count(own))
     stops = Counter(stop for text in own for stop in at.prompts.stop if stop in text)
     texts = []
@@ -115,13 +115,13 @@ def _cut_off(at: AtHand, problems: Sequence[Problem]) -> Finding:
             "would be cut off there"
         )
     good = f"{_of(0, len(own), whose)} are longer than generate.max_tokens={limit}{_about(at)}"
-    return Finding("cut off", not texts, "; ".join(texts) or good)
+    return Remark("cut off", not texts, "; ".join(texts) or good)
 
 
 # --------------------------------------------------------------------------- answers
 
 
-def _unreadable(at: AtHand, problems: Sequence[Problem]) -> Finding:
+def _unreadable(at: AtHand, problems: Sequence[Problem]) -> Remark:
     """Right answers, written as the examples write them, that are not read as right."""
     some = problems[:READ_BACK]
     wrong = [problem for problem in some if not reads_back(at, problem)]
@@ -130,7 +130,7 @@ def _unreadable(at: AtHand, problems: Sequence[Problem]) -> Finding:
         first = f"the first: {wrong[0].answer[:60]!r} of {wrong[0].id}"
         text = f"{_of(len(wrong), len(some), 'right answers')} cannot be read back, {first}. "
         text += "These problems can never be right: see task.options.read"
-    return Finding("unreadable", not wrong, text)
+    return Remark("unreadable", not wrong, text)
 
 
 def reads_back(at: AtHand, problem: Problem) -> bool:
@@ -140,23 +140,23 @@ def reads_back(at: AtHand, problem: Problem) -> bool:
     return read is not None and at.task.equal(read, problem.answer)
 
 
-def _hints(at: AtHand, problems: Sequence[Problem]) -> Finding:
+def _hints(at: AtHand, problems: Sequence[Problem]) -> Remark:
     """Problems whose prompt with the hint is the same as without."""
     if not at.recipe.star.rationalize or at.prompts.direct:
-        return Finding("hint", True, "failures are not tried again with a hint")
+        return Remark("hint", True, "failures are not tried again with a hint")
     task, some = at.task, problems[:READ_BACK]
     same = sum(task.ask(p.question) == task.ask_hinted(p.question, p.answer) for p in some)
     text = f"all {len(some)} prompts with hint show it"
     if same:
         text = f"{_of(same, len(some), 'prompts with hint')} do not show it: see task.options.hint"
-    return Finding("hint", not same, text)
+    return Remark("hint", not same, text)
 
 
-def _few_shot(at: AtHand, plan: Plan) -> Iterator[Finding]:
+def _few_shot(at: AtHand, plan: RunPlan) -> Iterator[Remark]:
     """Examples that are dev problems, that all have one answer, or that fill the context."""
     shots, dev = at.prompts.examples, {problem.question for problem in at.dev or ()}
     if not shots:
-        yield Finding("few-shot", True, "there are no examples: the model is asked in words")
+        yield Remark("few-shot", True, "there are no examples: the model is asked in words")
         return
     texts = []
     if leaked := sum(shot.question in dev for shot in shots):
@@ -167,13 +167,13 @@ def _few_shot(at: AtHand, plan: Plan) -> Iterator[Finding]:
         texts.append("they fill more than half of the model's context")
     number = f"{len(shots)} example{'s' * (len(shots) > 1)}"
     good = f"{number} of {plan.lengths.few_shot} tokens in all, none of them a dev problem"
-    yield Finding("few-shot", not texts, "; ".join(texts) or good)
+    yield Remark("few-shot", not texts, "; ".join(texts) or good)
 
 
 # --------------------------------------------------------------------------- the run
 
 
-def _steps(plan: Plan) -> str:
+def _steps(plan: RunPlan) -> str:
     first = plan.iterations[:1]
     taken = first[0].steps_taken if first else None
     if taken is None:
@@ -184,9 +184,9 @@ def _steps(plan: Plan) -> str:
     )
 
 
-def _disk(plan: Plan, folder: Path) -> Finding:
+def _disk(plan: RunPlan, folder: Path) -> Remark:
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     needed = plan.disk_bytes[1] if plan.disk_bytes else 0
     text = f"{needed / 1e9:.2g} GB needed at most, {free / 1e9:.3g} GB free"
-    return Finding("disk", needed < free, text)
+    return Remark("disk", needed < free, text)

@@ -56,7 +56,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """The iterations to come, the sizes that they have in common, and what is wrong with them."""
 
     iterations: tuple[Planned, ...]
@@ -100,8 +100,8 @@ def drawn(at: AtHand) -> Sequence[Problem]:
     return sample(at.problems, star, at.recipe.seed, star.start_iteration)[:SAMPLE]
 
 
-def plan(at: AtHand, *, finished: Sequence[int] = (), timing: Timing | None = None) -> Plan:
-    """Plan the iterations of a recipe that are not finished."""
+def plan(at: AtHand, *, finished: Sequence[int] = (), timing: Timing | None = None) -> RunPlan:
+    """RunPlan the iterations of a recipe that are not finished."""
     star = at.recipe.star
     seen = lengths(at)
     sizes = None
@@ -116,7 +116,7 @@ def plan(at: AtHand, *, finished: Sequence[int] = (), timing: Timing | None = No
     if at.problems is not None and not at.recipe.baseline:
         warning = few_steps.at_start(at.recipe, len(at.problems), numbers)
     measured = 2 if at.recipe.evaluate.zero_shot and not at.prompts.zero_shot else 1
-    return Plan(
+    return RunPlan(
         iterations=tuple(_planned(at, n, seen, sizes, timing) for n in numbers),
         finished=tuple(finished),
         train_problems=None if at.problems is None else len(at.problems),

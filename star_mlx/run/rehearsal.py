@@ -15,7 +15,7 @@ from typing import Any
 from star_mlx.errors import NothingKept, TaskError
 from star_mlx.run import loop
 from star_mlx.run.at_hand import AtHand, gather
-from star_mlx.run.checks import Finding, checks
+from star_mlx.run.checks import Remark, checks
 from star_mlx.run.plan import plan
 from star_mlx.run.script import Script
 from star_mlx.run.tryout import Tryout, tryout
@@ -34,7 +34,7 @@ class Rehearsal:
     iterations: tuple[Metrics, ...]  # of the scripted run, the base first
     seconds: float  # that it took
     model: Tryout | None
-    findings: tuple[Finding, ...]
+    findings: tuple[Remark, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -66,7 +66,7 @@ def rehearse(recipe: Recipe, folder: Path) -> Rehearsal:
     return Rehearsal(metrics, seconds, model, (*found, kept, *tried))
 
 
-def scripted(at: AtHand) -> tuple[tuple[Metrics, ...], Finding]:
+def scripted(at: AtHand) -> tuple[tuple[Metrics, ...], Remark]:
     """Run the short form of a recipe by script: its metrics, and whether right completions were
     kept.
 
@@ -96,7 +96,7 @@ def scripted(at: AtHand) -> tuple[tuple[Metrics, ...], Finding]:
         text = f"{len(lost)} of {len(right)} right completions of the script were not kept"
         why = lost[0].rejected or ("cut off" if lost[0].correct else "not read as right")
         text += f", the first {why}: {lost[0].completion[-80:]!r}"
-    return metrics, Finding("kept", not lost, text)
+    return metrics, Remark("kept", not lost, text)
 
 
 def short(recipe: Recipe) -> Recipe:

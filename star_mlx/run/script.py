@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Literal
 
 from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.recipe import asking, opening
@@ -13,8 +12,7 @@ from star_mlx.settings import Recipe
 from star_mlx.star import sample
 from star_mlx.types import Problem, Task
 
-Fate = Literal["right", "with hint", "wrong", "cut off", "unreadable"]
-FATES: tuple[Fate, ...] = ("right", "with hint", "wrong", "cut off", "unreadable")
+FATES = ("right", "with hint", "wrong", "cut off", "unreadable")
 FILLER = "These words take the place of the steps that lead there."
 NOTHING = " There is nothing to be said about it"
 

@@ -13,7 +13,7 @@ from star_mlx import engine as engines
 from star_mlx.recipe import asking, opening
 from star_mlx.run import passes
 from star_mlx.run.at_hand import AtHand
-from star_mlx.run.checks import Finding
+from star_mlx.run.checks import Remark
 from star_mlx.run.learner import example
 from star_mlx.run.timing import examples
 from star_mlx.star import sample
@@ -51,7 +51,7 @@ class Tryout:
     generating_seconds: float
     training_seconds: float
     peak_memory_bytes: int
-    findings: tuple[Finding, ...]
+    findings: tuple[Remark, ...]
 
 
 def tryout(at: AtHand, engine: Engine | None = None) -> Tryout:
@@ -136,16 +136,16 @@ def _tried(problem: Problem, made: Attempt) -> Tried:
 
 def _findings(
     at: AtHand, direct: Sequence[Attempt], hinted: Sequence[Attempt], losses: Sequence[float]
-) -> Iterator[Finding]:
+) -> Iterator[Remark]:
     made, limit = [*direct, *hinted], at.recipe.generate.max_tokens
     cut = sum(one.finish == "length" for one in made)
     text = f"{cut or 'none'} of {len(made)} completions of the model reached max_tokens={limit}"
     if cut:
         text += ": these are not kept. Give a larger generate.max_tokens, or more examples"
-    yield Finding("cut off", not cut, text)
+    yield Remark("cut off", not cut, text)
     lost = sum(one.answer is None for one in made)
     text = f"no answer was found in {lost or 'none'} of {len(made)} completions of the model"
-    yield Finding("unreadable", not lost, text)
+    yield Remark("unreadable", not lost, text)
     right = sum(one.correct for one in made)
     text = f"{right or 'none'} of {len(made)} completions of the model were right"
     if not right:
@@ -153,7 +153,7 @@ def _findings(
             ", with or without the hint. Three problems prove little, but a loop in which none is "
             "right trains on nothing: look at the completions above"
         )
-    yield Finding("never right", right > 0, text)
+    yield Remark("never right", right > 0, text)
     good = all(math.isfinite(loss) for loss in losses)
     shown = " and ".join(f"{loss:.3g}" for loss in losses)
-    yield Finding("training", good, f"{len(losses)} steps were taken, with a loss of {shown}")
+    yield Remark("training", good, f"{len(losses)} steps were taken, with a loss of {shown}")
