@@ -48,8 +48,10 @@ def word_problems(elsewhere, n=40, question="Ann has {} apples. How many has she
     init_task(elsewhere / "d.jsonl", elsewhere / "task.yaml", model="org/name", force=True)
 
 
-def opened(*overrides, name="task.yaml", **more):
-    return at_hand.gather(loading.load(name, overrides=overrides, **more))
+def opened(*overrides, **more):
+    """The written recipe, with splits of known sizes."""
+    splits = ("task.options.test=null", "task.options.dev=8")
+    return at_hand.gather(loading.load("task.yaml", overrides=(*splits, *overrides), **more))
 
 
 def sums(*overrides, model="org/name"):
