@@ -154,7 +154,7 @@ def test_what_is_printed_is_a_recipe_with_the_plan_as_comments(capsys, elsewhere
     assert yaml.safe_load(out)["star"]["iterations"] == 5
     comments = [line for line in out.splitlines() if line.startswith("#")]
     assert "# | Input:" in comments and any("«<scratch>" in line for line in comments)
-    assert any(line.startswith("# model: tiny, 840k parameters: about ") for line in comments)
+    assert any(line.startswith("# model: tiny, 840k parameters: up to about ") for line in comments)
     assert comments[-1].startswith("# iteration 5: 51 steps; peak rate 0.0005; 100 to 400 rows")
     (elsewhere / "again.yaml").write_text(out)
     assert loading.load("again.yaml") == loading.load(base=yaml.safe_load(out))

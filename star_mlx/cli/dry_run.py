@@ -91,7 +91,7 @@ def _sizes(plan: RunPlan) -> str:
     if sizes is None:
         return "not on this machine: memory and the size of an adapter are not known"
     return (
-        f"{count(sizes.parameters)} parameters: about {_bytes(sizes.memory)} of memory, "
+        f"{count(sizes.parameters)} parameters: up to about {_bytes(sizes.memory)} of memory, "
         f"{_bytes(sizes.adapter)} for an adapter"
     )
 

@@ -101,12 +101,12 @@ def drawn(at: AtHand) -> Sequence[Problem]:
 
 
 def plan(at: AtHand, *, finished: Sequence[int] = (), timing: Timing | None = None) -> RunPlan:
-    """RunPlan the iterations of a recipe that are not finished."""
+    """Plan the iterations of a recipe that are not finished."""
     star = at.recipe.star
     seen = lengths(at)
     sizes = None
     if at.model is not None:
-        row = min(at.recipe.train.max_length, seen.longest + (seen.completion or 0) + 1)
+        row = min(at.recipe.train.max_length, _row(at, seen.longest, seen, seen.completion or 0))
         sizes = estimate.sizes(
             at.model, at.recipe, prefix=seen.few_shot, longest=seen.longest, row=row
         )
@@ -182,22 +182,26 @@ def _planned(
     length = seen.completion or at.recipe.generate.max_tokens
     if timing is not None and timing.completion_tokens:
         length = timing.completion_tokens
-    row = seen.prompt + length + 1 + (seen.few_shot if star.few_shot_train else 0)
-
-    def seen_rows(rows: int, steps: int) -> int:
-        """The rows of all batches."""
-        return round(long.epochs * rows) if long.epochs else steps * min(train.batch_size, rows)
-
+    row = _row(at, seen.prompt, seen, length)
+    batches = [
+        round(long.epochs * k) if long.epochs else s * min(train.batch_size, k)
+        for k, s in zip(kept, steps, strict=True)
+    ]
     return replace(
         known,
         rows=kept,
         steps_taken=steps,
         peak_rate=(rate.peak(train, steps[0]), rate.peak(train, steps[1])),
         generated_tokens=(tries[0] * length, tries[1] * length),
-        trained_tokens=(row * seen_rows(kept[0], steps[0]), row * seen_rows(kept[1], steps[1])),
+        trained_tokens=(row * batches[0], row * batches[1]),
         disk_bytes=_disk(at, seen, length, sizes, tries, kept),
         seconds=None if timing is None else _seconds(at, timing, problems, steps),
     )
+
+
+def _row(at: AtHand, prompt: int, seen: Lengths, completion: int) -> int:
+    """Tokens of a training row, with its end token."""
+    return prompt + completion + 1 + (seen.few_shot if at.recipe.star.few_shot_train else 0)
 
 
 def attempts(at: AtHand, problems: int) -> Range:
