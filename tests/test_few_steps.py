@@ -68,7 +68,7 @@ def started(*overrides, problems=1000):
 def test_before_a_run_only_what_is_certain_is_said():
     assert started() is None  # the demo: 10 steps, and a warm-up of 5
     assert started("train.warmup=14").startswith("iteration 1 takes 10 steps, within the warm-up")
-    assert started("train.warmup=15").endswith(". The same goes for 1 later iterations")
+    assert started("train.warmup=15").endswith(". The same goes for 1 later iteration")
     epochs = ("star.schedule.kind=epochs", "train.batch_size=100")
     assert started(*epochs).startswith("even if every problem is kept, iteration 1 takes 10 steps")
     assert started(*epochs, "star.carry_over=1").count("same goes") == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from star_mlx.run.checks import checks
 from star_mlx.run.plan import plan
 from star_mlx.run.tryout import tryout
 
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SUMS = ("task.options.train=60", "task.options.held_out=10", "star.iterations=3")
 
 
@@ -60,11 +63,11 @@ def sums(*overrides, model="org/name"):
 
 
 def found(at, what):
-    return [one for one in checks(at, plan(at), at_hand.Path("runs")) if one.what == what]
+    return [one for one in checks(at, plan(at), Path("runs")) if one.what == what]
 
 
 def wrong(at):
-    return [one.what for one in checks(at, plan(at), at_hand.Path("runs")) if not one.ok]
+    return [one.what for one in checks(at, plan(at), Path("runs")) if not one.ok]
 
 
 # --------------------------------------------------------------------------- the scripted run
@@ -136,6 +139,18 @@ def test_right_completions_that_a_filter_refuses_are_found(elsewhere):
     _, kept = rehearsal.scripted(opened("star.reject_hint_leaks=true", "prompts.k=0"))
     assert not kept.ok and "3 of 6 right completions" in kept.text
     assert "the first hint leak" in kept.text
+
+
+def test_the_benchmark_with_a_file_of_sums_is_rehearsed(elsewhere):
+    bench = runpy.run_path(str(BENCHMARKS / "own_sums.py"))
+    bench["write"](elsewhere / "sums.csv", 60)
+    init_task(elsewhere / "sums.csv", elsewhere / "task.yaml", model="tiny")
+    at = opened(*bench["FORM"])
+    asked = [at.task.ask(problem.question) for problem in (*at.problems, *at.dev)]
+    assert len({*asked}) == len(asked) == 59  # one is the example
+    assert all(text.startswith("Input:\n") and text.endswith("\nTarget:\n") for text in asked)
+    metrics, kept = rehearsal.scripted(at)
+    assert kept.ok and metrics[2].examples > 0 and wrong(at) == []
 
 
 # --------------------------------------------------------------------------- the checks
@@ -213,10 +228,10 @@ def test_too_few_steps_and_too_small_a_disk_are_found(elsewhere, monkeypatch):
 
 def test_data_that_is_not_here_is_an_error():
     with pytest.raises(TaskError, match="gsm8k is not on this machine: give --data"):
-        rehearsal.rehearse(loading.load(task="gsm8k", model="org/name"), at_hand.Path("runs"))
+        rehearsal.rehearse(loading.load(task="gsm8k", model="org/name"), Path("runs"))
     with pytest.raises(ModelError):
         rehearsal.rehearse(
-            loading.load(task="arithmetic", overrides=SUMS, model="./no"), at_hand.Path("runs")
+            loading.load(task="arithmetic", overrides=SUMS, model="./no"), Path("runs")
         )
 
 
@@ -246,6 +261,13 @@ def test_a_model_that_never_ends_is_found():
     ]  # fmt: skip
     assert "6 of 6 completions of the model reached max_tokens=30" in done.findings[0].text
     assert done.trained_on == "the examples, as no completion was kept"
+
+
+def test_rows_that_are_all_too_long_are_no_error(elsewhere):
+    done = tryout(sums("train.max_length=9"), ScriptedEngine(lambda asked: "7"))
+    assert done.losses == () and left() == []
+    assert done.findings[-1].text == "no row fits into train.max_length=9"
+    assert not done.findings[-1].ok
 
 
 # --------------------------------------------------------------------------- the command

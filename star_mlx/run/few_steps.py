@@ -54,7 +54,7 @@ def at_start(recipe: Recipe, problems: int, iterations: Sequence[int]) -> str | 
     found = {}
     for n in iterations:
         long = amount(recipe.star.schedule, n)
-        if recipe.star.carry_over and long.steps is None and n > 1:
+        if recipe.star.carry_over and long.steps is None and n > recipe.star.start_iteration:
             break  # earlier rows are added
         even = "" if long.steps is not None else "even if every problem is kept, "
         if text := warning(recipe.train, long, most, which=f"{even}iteration {n} takes"):
@@ -62,5 +62,5 @@ def at_start(recipe: Recipe, problems: int, iterations: Sequence[int]) -> str | 
     if not found:
         return None
     first, *rest = found
-    also = f". The same goes for {len(rest)} later iterations" if rest else ""
+    also = f". The same goes for {len(rest)} later iteration{'s' * (len(rest) > 1)}" if rest else ""
     return found[first] + also

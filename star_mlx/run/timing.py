@@ -139,8 +139,8 @@ def of(at: AtHand) -> Timing:
     """
     if at.model is None:
         raise ModelError(
-            f"{at.recipe.model.path} is not on this machine, so it cannot be measured: a run, or "
-            "star-mlx try, downloads it"
+            f"{at.recipe.model.path} is not on this machine, so it cannot be measured: get it by "
+            f"`hf download {at.recipe.model.path}`, or give a folder"
         )
     if at.problems is None:
         raise TaskError("the task's data is not on this machine: give --data")
