@@ -48,7 +48,9 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.command(cls=RecipeCommand, seldom=("trust_remote_code", "dev_setting", "plain", "as_json"))
+@click.command(
+    cls=RecipeCommand, seldom=("trust_remote_code", "dev_setting", "measure", "plain", "as_json")
+)
 @recipe_options(*LOOP)
 @click.option(
     "--run",
@@ -59,19 +61,10 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @track_option
 @click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Print the full recipe, its prompts, and what each iteration will take, and exit.",
+    "--dry-run", is_flag=True, help="Print the recipe, its prompts and its plan, and exit."
 )
-@click.option(
-    "--measure", is_flag=True, help="With --dry-run: try the model for some seconds, for the time."
-)
-@click.option(
-    "--smoke",
-    is_flag=True,
-    help="Rehearse the recipe in seconds: all phases with scripted answers, checks of all "
-    "problems, and three problems on the model if it is on this machine. Nothing is kept.",
-)
+@click.option("--measure", is_flag=True, help="With --dry-run: try the model to tell the time.")
+@click.option("--smoke", is_flag=True, help="Rehearse the recipe in seconds; keep nothing.")
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @help_all_option
