@@ -468,10 +468,10 @@ def test_rows_that_are_left_out_of_a_training_are_said(elsewhere):
     Path("e.jsonl").write_bytes(good + b"[]\n" + good + b"{\n" + good)
     engine, events = ScriptedEngine(learner), []
     found = steps.train(
-        settled(), Path("e.jsonl"), Path("out"), iteration=3, amount=Amount(5),
+        settled(), Path("e.jsonl"), Path("out"), iteration=3, amount=Amount(6),
         on_bad_row="skip", engine=engine, emit=events.append,
     )  # fmt: skip
-    assert (found["iteration"], found["steps"], found["examples"], found["used"]) == (3, 5, 3, 3)
+    assert (found["iteration"], found["steps"], found["examples"], found["used"]) == (3, 6, 3, 3)
     assert len(found["skipped"]) == 2 and found["skipped"][0].startswith("e.jsonl, line 2")
     assert told(events) == [Notice("warning", f"2 rows left out; first: {found['skipped'][0]}")]
     assert sorted(os.listdir()) == ["e.jsonl", "out"]

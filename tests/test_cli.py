@@ -254,9 +254,12 @@ def test_a_dry_run_prints_a_recipe_and_its_schedule_and_writes_nothing(star, els
     ]
     code, out, err = star(*arguments)
     assert (code, err) == (0, "") and os.listdir() == []
-    assert out.splitlines()[-3:] == [
-        "# iteration 1: 40 steps", "# iteration 2: 48 steps", "# iteration 3: 58 steps",
-    ]  # fmt: skip
+    rows = "250 to 1000 rows of 1000 problems"
+    assert [line.split(";")[:3] for line in out.splitlines()[-3:]] == [
+        [f"# iteration {n}: {steps} steps", " peak rate 0.0005", f" {rows}"]
+        for n, steps in ((1, 40), (2, 48), (3, 58))
+    ]
+    assert "# model: org/name, not on this machine: memory" in out
     (elsewhere / "again.yaml").write_text(out)
     again = loading.load("again.yaml")
     assert (again.seed, again.star.rationalize, again.model.revision) == (4, False, "v1")

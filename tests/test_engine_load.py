@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,10 +105,11 @@ def test_the_hub_is_asked_for_a_revision_and_few_files(
     asked = []
 
     def snapshot(
-        name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]
-    ) -> str:
+        name: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool,
+        ignore_patterns: list[str],
+    ) -> str:  # fmt: skip
         asked.append((name, revision))
-        assert "model*.safetensors" in allow_patterns
+        assert "model*.safetensors" in allow_patterns and not local_files_only
         return str(good)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
@@ -147,3 +149,18 @@ def test_what_the_hub_may_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not resolve.TINY.is_dir(), reason="the embedded base is not built yet")
 def test_tiny_is_the_shipped_folder() -> None:
     assert resolve.find("tiny") == resolve.Found("tiny", resolve.TINY)
+
+
+def test_a_model_at_hand_is_found_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def snapshot(name: str, **options: Any) -> str:
+        asked.append(options["local_files_only"])
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert resolve.at_hand("org/name") is None and asked == [True]
+    found = resolve.at_hand("tiny")
+    assert found is not None and found.folder == resolve.TINY
+    with pytest.raises(ModelError, match="no folder"):
+        resolve.at_hand("not/a/model")

@@ -48,7 +48,9 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.command(cls=RecipeCommand, seldom=("trust_remote_code", "dev_setting", "plain", "as_json"))
+@click.command(
+    cls=RecipeCommand, seldom=("trust_remote_code", "dev_setting", "measure", "plain", "as_json")
+)
 @recipe_options(*LOOP)
 @click.option(
     "--run",
@@ -58,7 +60,11 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Run folder; an existing run is resumed.",
 )
 @track_option
-@click.option("--dry-run", is_flag=True, help="Print the full recipe and its schedule, and exit.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the recipe, its prompts and its plan, and exit."
+)
+@click.option("--measure", is_flag=True, help="With --dry-run: try the model to tell the time.")
+@click.option("--smoke", is_flag=True, help="Rehearse the recipe in seconds; keep nothing.")
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @help_all_option
@@ -67,6 +73,8 @@ def loop(
     run: Path | None,
     track: Sequence[str],
     dry_run: bool,
+    measure: bool,
+    smoke: bool,
     plain: bool,
     as_json: bool,
 ) -> None:
@@ -74,10 +82,20 @@ def loop(
 
     Anything not given comes from the recipe, or from the run that is resumed.
     """
+    if measure and not dry_run:
+        raise click.UsageError("--measure needs --dry-run")
+    if smoke and dry_run:
+        raise click.UsageError("--smoke and --dry-run exclude each other: give one")
     try:
         settled = given.load(run)
         if dry_run:
-            _show(settled, as_json)
+            from star_mlx.cli.dry_run import dry_run as show
+
+            show(settled, run, measure=measure, as_json=as_json)
+        elif smoke:
+            from star_mlx.cli.smoke import smoke as rehearse
+
+            rehearse(settled, run, as_json=as_json)
         else:
             run_on_screen(settled, run, plain, as_json, track)
     except KeyboardInterrupt:
@@ -108,33 +126,3 @@ def _stopped(run: Path | None) -> None:
     text = f"stopped; resume with: {again}" if made else "stopped"
     click.echo(text, err=True)
     sys.exit(130)
-
-
-def _show(recipe: Recipe, as_json: bool) -> None:
-    """Print the resolved recipe as YAML, usable as a recipe, and how long each iteration trains."""
-    import json
-
-    import yaml
-
-    from star_mlx.recipe.opening import open_task, settled
-
-    task, _ = open_task(recipe)
-    values = settled(recipe, task)
-    options = values["task"]["options"]
-    if options.get("data") or options.get("path"):
-        task.problems("train")  # checks local files too
-    from star_mlx.star import amount
-
-    star = recipe.star
-    numbers = range(star.start_iteration, star.iterations + 1)
-    amounts = {n: amount(star.schedule, n) for n in numbers}
-    if as_json:
-        schedule = [
-            {"iteration": n, "steps": a.steps, "epochs": a.epochs} for n, a in amounts.items()
-        ]
-        click.echo(json.dumps({"recipe": values, "schedule": schedule}))
-        return
-    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    for n, long in amounts.items():
-        much = f"{long.epochs:g} epochs" if long.steps is None else f"{long.steps} steps"
-        click.echo(f"# iteration {n}: {much}")

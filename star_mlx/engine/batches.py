@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from star_mlx.engine.text import Text
 from star_mlx.types import Example
 
+CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:

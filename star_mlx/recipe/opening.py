@@ -6,14 +6,14 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from star_mlx import prompts, tasks
 from star_mlx.errors import ModelError, PromptError
 from star_mlx.recipe.loading import from_resolved, resolved
 from star_mlx.settings import Recipe
 from star_mlx.store import reading
-from star_mlx.types import Engine, Task
+from star_mlx.types import Task
 
 
 def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
@@ -46,7 +46,13 @@ def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
     return task, found
 
 
-def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Engine) -> prompts.Prompts:
+class Templates(Protocol):
+    """What has a chat template: an engine, or a tokenizer alone. See ``types.Engine.chat``."""
+
+    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str: ...
+
+
+def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Templates) -> prompts.Prompts:
     """The prompts in the engine's chat template, if the recipe says so."""
     if not recipe.prompts.chat:
         return prompt_set
@@ -66,7 +72,7 @@ def _no_template(turns: Sequence[prompts.Turn], reply: bool) -> str:
     raise ModelError("a chat's prompt as text needs the model's chat template")
 
 
-def _chat(engine: Engine, turns: Sequence[prompts.Turn], reply: bool) -> str:
+def _chat(engine: Templates, turns: Sequence[prompts.Turn], reply: bool) -> str:
     return engine.chat(turns, reply=reply)
 
 

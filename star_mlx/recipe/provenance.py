@@ -21,13 +21,18 @@ PACKAGES = ("star-mlx", "mlx", "mlx-lm", "transformers", "numpy")
 def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[str, Any]:
     """The provenance of a run: versions, and the hashes of base, data and prompts."""
     return {
-        "versions": {name: _version(name) for name in PACKAGES}
-        | {"python": ".".join(map(str, sys.version_info[:3]))},
+        "versions": versions(),
         "base": dict(engine.describe()),
         "data_sha256": data_sha256(task),
         "rows_left_out": len(task.skipped()),
         "prompts_sha256": prompt_set.digest(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of Python and of the packages that results depend on."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {name: _version(name) for name in PACKAGES} | {"python": python}
 
 
 def data_sha256(task: Task) -> str:

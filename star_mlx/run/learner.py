@@ -14,7 +14,7 @@ from star_mlx.measure import accuracy
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
 from star_mlx.recipe.asking import Asking
-from star_mlx.run import metrics, passes
+from star_mlx.run import few_steps, metrics, passes
 from star_mlx.run.passes import At, Pass, judge, seed
 from star_mlx.settings import Recipe
 from star_mlx.store.metrics import Metrics
@@ -299,6 +299,10 @@ def fit(
     """Train an iteration's adapter as the recipe says, write it to the folder ``out``, and return
     it with its optimizer steps."""
     lora = recipe.train
+    if short := few_steps.warning(
+        lora, amount, len(examples), which=f"iteration {iteration} takes"
+    ):
+        emit(Notice("warning", short))
     emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
     start = time.perf_counter()
 

@@ -16,7 +16,7 @@ from star_mlx.measure import accuracy, findings, power, verdict
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening, provenance
-from star_mlx.run import baseline, guard, passes
+from star_mlx.run import baseline, few_steps, guard, passes
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
@@ -72,6 +72,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
         if skipped := task.skipped():
             emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
+        if short := _short(recipe, task, prompt_set, folder):
+            emit(Notice("warning", short))
         if not folder.metrics:
             if recipe.star.evaluate and not recipe.baseline:
                 dev = task.problems("dev")[: recipe.evaluate.dev]
@@ -87,6 +89,16 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         judged = verdict.of_run(reading.read(run)).lines
         emit(RunFinished(str(run), reason, time.perf_counter() - started, judged))
     return engine
+
+
+def _short(recipe: Recipe, task: Task, prompt_set: Prompts, folder: writing.Store) -> str | None:
+    """What is wrong with the length of the iterations to come, if it is known before they begin."""
+    if recipe.baseline:
+        return None
+    last = max((line.iteration for line in folder.metrics), default=0)
+    to_come = range(max(recipe.star.start_iteration, last + 1), recipe.star.iterations + 1)
+    problems = len(prompt_set.unseen(task.training(())))
+    return few_steps.at_start(recipe, problems, to_come)
 
 
 @contextmanager
