@@ -63,11 +63,20 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
 
 def _common(at: AtHand, plan: RunPlan) -> Iterator[str]:
     """What all iterations have in common, in lines."""
+    from star_mlx.measure import power
+
     yield "--- the plan"
     if plan.train_problems is None:
         yield "data: not on this machine, so its problems are not counted"
     else:
         yield f"data: {plan.train_problems} problems to train on, {plan.dev_problems or 0} of dev"
+    if plan.dev_problems:
+        yield f"dev: {power.sentence(plan.dev_problems)}"
+    if at.task.settings().get("test", "") is None:
+        yield (
+            "test: none is held out, so nothing can confirm the result on dev; task.options.test "
+            "holds some out, and later it would make this another recipe"
+        )
     yield f"model: {at.recipe.model.path}, {_sizes(plan)}"
     seen = plan.lengths
     how = "" if plan.counted else "about, from its characters: "
