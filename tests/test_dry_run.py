@@ -226,3 +226,16 @@ def test_what_is_not_here_cannot_be_measured(capsys):
     assert code == 2 and "org/name is not on this machine, so it cannot be measured" in err
     code, _, err = called(capsys, *given, "--measure")
     assert code == 2 and "--measure needs --dry-run" in err
+
+
+@pytest.mark.parametrize(("test", "said"), [(None, True), (5, False)])
+def test_it_tells_what_dev_can_show_and_that_nothing_is_held_out(capsys, elsewhere, test, said):
+    rows = [{"q": f"{n} and {n}?", "a": f"{2 * n}"} for n in range(40)]
+    (elsewhere / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {"path": "rows.jsonl", "dev": 10, "test": test, "fields": {"question": "q"}}
+    options["fields"]["answer"] = "a"
+    recipe = {"task": {"name": "jsonl", "options": options}, "model": "tiny", "prompts": {"k": 0}}
+    (elsewhere / "own.yaml").write_text(yaml.safe_dump(recipe))
+    code, out, _ = called(capsys, "loop", "--recipe", "own.yaml", "--dry-run")
+    assert code == 0 and "\n# dev: With 10 dev problems a difference of " in out
+    assert ("\n# test: none is held out" in out) is said
