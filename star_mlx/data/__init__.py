@@ -18,7 +18,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from star_mlx.data.rows import Row, rows
+from star_mlx.data.row import Row
+from star_mlx.data.rows import rows
 from star_mlx.errors import TaskError
 from star_mlx.types import Problem
 
