@@ -1,7 +1,7 @@
 """Turn rows of data into problems, and name every unusable row by its place.
 
-``rows`` reads the files and ``fields`` the fields of a row; this module makes choices of fields, and
-problems of rows.
+``rows`` reads the files and ``fields`` the fields of a row. This module makes choices of a field
+and problems of rows.
 
 May import ``types``, ``errors`` and ``formatting``; also fetches data files from the Hub.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from star_mlx.data import encoding, fields
 from star_mlx.data.fields import no_text, text, texts, value_of, written
 from star_mlx.data.row import Row
 from star_mlx.data.rows import rows
@@ -29,6 +30,8 @@ __all__ = [
     "Row",
     "choices",
     "cut",
+    "encoding",
+    "fields",
     "official",
     "rows",
     "text",

@@ -208,15 +208,14 @@ def has(row: Mapping[str, Any], name: str) -> bool:
     return last in inside if isinstance(inside, Mapping) else last in turns(inside)
 
 
-def wrong_name(name: str, there: Iterable[str]) -> str:
-    """The message on a field that no row has: "no row has a field 'Boddy': did you mean ..."."""
+def unknown(name: str, there: Iterable[str], what: str) -> str:
+    """The message on a field that is not ``there``: "no row of x.csv has a field 'Boddy': ..."."""
     names = list(dict.fromkeys(there))
     by_case = {n.casefold(): n for n in reversed(names)}
     near = difflib.get_close_matches(name.casefold(), by_case, n=1)
-    guess = f"did you mean {by_case[near[0]]!r}? " if near else ""
-    return f"no row has a field {name!r}: {guess}The fields are {shown_names(names)}".replace(
-        ": The", ": the"
-    )
+    listed = f"he fields are {shown_names(names)}"
+    guess = f"did you mean {by_case[near[0]]!r}? T{listed}" if near else f"t{listed}"
+    return f"no row of {what} has a field {name!r}: {guess}"
 
 
 def shown_names(names: Sequence[str]) -> str:

@@ -11,13 +11,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from star_mlx import answers, data
 from star_mlx.errors import TaskError
-from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check
-from star_mlx.tasks.jsonl_text import boxed, counted, expression, filled
-from star_mlx.tasks.written import MARK, Written, question_text
+from star_mlx.tasks.jsonl_options import AFTER_QUESTION, LATER, MARK_CHOICE, JsonlOptions, check
+from star_mlx.tasks.jsonl_question import FieldNames, asked_of, question_of
+from star_mlx.tasks.jsonl_text import (
+    boxed,
+    check_no_field,
+    counted,
+    expression,
+    filled,
+    without_conclusion,
+)
+from star_mlx.tasks.written import MARK, Written
 from star_mlx.types import Problem, Question, Split
 
 LONGEST = 20_000  # characters at the end of a completion in which a pattern is searched
@@ -50,15 +58,21 @@ class Jsonl(Written):
         self._check_worked()
 
     def settings(self) -> Mapping[str, Any]:
-        return self.options.model_dump(mode="json", by_alias=True)
+        values = self.options.model_dump(mode="json", by_alias=True)
+        unset = [key for key in LATER if values[key] is None]  # so that older runs have the same
+        return {key: value for key, value in values.items() if key not in unset}
 
     # ------------------------------------------------------------------ problems
 
     def train_rows(self) -> Iterable[data.Row]:
-        return data.rows(Path(self.options.path).expanduser())
+        return self._rows(self.options.path, "train")
 
     def test_rows(self) -> Iterable[data.Row]:
-        return data.rows(Path(str(self.options.test)).expanduser())
+        return self._rows(str(self.options.test), "test")
+
+    def _rows(self, path: str, split: Literal["train", "test"]) -> Iterable[data.Row]:
+        given = {"delimiter": self.options.delimiter, "encoding": self.options.encoding}
+        return data.rows(Path(path).expanduser(), split=split, **given)
 
     @cached_property
     def _reader(self) -> data.Reader:
@@ -70,7 +84,24 @@ class Jsonl(Written):
 
     @cached_property
     def _path_problems(self) -> list[Problem]:
-        return self._reader.problems(self.train_rows(), "train")
+        names = FieldNames(self.options.fields.named(), self.options.fields.question)
+        found = self._problems(names, "train", self.options.path)
+        for option in ("ask", "hint", "worked"):
+            check_no_field(option, getattr(self.options, option), names.there)
+        return found
+
+    def _problems(
+        self, names: FieldNames, split: Literal["train", "test"], path: str
+    ) -> list[Problem]:
+        """The problems of a file, in which the fields of the options have to be."""
+        try:
+            found = self._reader.problems(names.noting(self._rows(path, split)), split)
+        except TaskError:
+            names.look(self._rows(path, split))
+            names.refuse_unknown(path)
+            raise
+        names.refuse_unknown(path)
+        return found
 
     @cached_property
     def _pool(self) -> tuple[list[Problem], list[Problem]]:
@@ -82,7 +113,9 @@ class Jsonl(Written):
         if isinstance(test, int):
             rest, held = data.cut(problems, test, self.options.data_seed, "test")
         elif test is not None:
-            held = self._reader.problems(self.test_rows(), "test")
+            needed = self.options.fields.named(optional=False)
+            names = FieldNames(needed, self.options.fields.question)
+            held = self._problems(names, "test", test)
             asked = {p.question for p in held}
             rest = [p for p in problems if p.question not in asked]
             if not rest:
@@ -120,7 +153,7 @@ class Jsonl(Written):
 
     def _whole(self, row: Mapping[str, Any]) -> Problem:
         """The problem of a row of the data files, which must have all fields of the options."""
-        data.text(row, self.options.fields.question)
+        question_of(row, self.options.fields.question)  # strictly: no part of it may be missing
         problem = self._posed(row, None)
         if self.options.fields.choices is not None and not problem.question.choices:
             raise TaskError("its choices are missing")
@@ -134,10 +167,13 @@ class Jsonl(Written):
     def _posed(self, row: Mapping[str, Any], answer: str | None) -> Problem:
         fields = self.options.fields
         choices = self._choices(row)
+        texts = data.texts(row, answer or fields.answer)
+        if answer is None and fields.answer == fields.rationale:
+            texts = [self._concluded(text, choices) for text in texts]
         return Problem(
             id=_optional(row, fields.id),
-            question=Question(question_text(row, fields.question), choices),
-            answer=self._gold(data.text(row, answer or fields.answer), choices),
+            question=Question(asked_of(row, fields.question), choices),
+            answer=self._gold(texts[0], choices),
             group=_optional(row, fields.class_),
             rationale=self._rationale(row),
         )
@@ -170,6 +206,12 @@ class Jsonl(Written):
             return label
         return expression(answer) if self._by_math else answer
 
+    def _concluded(self, text: str, choices: tuple[tuple[str, str], ...]) -> str:
+        """The answer of a text that is the rationale too, as a completion of this task is read."""
+        if "####" in text or self._by_math or answers.number(text) is not None:
+            return text
+        return self.read(text, Question("", choices)) or text
+
     def _label(self, answer: str, choices: Sequence[tuple[str, str]]) -> str:
         """The label of the choice that an answer names by its label, its text or its column."""
         said = answer.strip(" ().").casefold()
@@ -196,7 +238,7 @@ class Jsonl(Written):
         text = "\n".join(parts)
         before, mark, _ = text.rpartition("####")
         if name == self.options.fields.answer and not mark and not self._by_math:
-            return None
+            return without_conclusion(text, self.options.read.marker)
         return (before if mark and self._compared == "number" else text).strip() or None
 
     # ------------------------------------------------------------------ text

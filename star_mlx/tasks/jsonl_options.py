@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
+from star_mlx import data
 from star_mlx.errors import TaskError
-from star_mlx.tasks.jsonl_text import PLACE
+from star_mlx.tasks.jsonl_question import check_question, question_fields
+from star_mlx.tasks.jsonl_text import check_places
 from star_mlx.tasks.written import FileOptions
 
 ReadKind = Literal["last-number", "marker", "choice", "exact", "regex", "math"]
@@ -16,6 +18,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 AFTER_QUESTION = "answer-after-question"
 MARK_CHOICE = "mark-choice"
+LATER = ("delimiter", "encoding")  # options that are part of the settings only if they are given
 
 
 class Fields(BaseModel):
@@ -23,7 +26,9 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    question: Name = Field(description="the question")
+    question: Name | Annotated[tuple[Name, ...], Field(min_length=1, max_length=26)] = Field(
+        description='the question: a field, a list of fields, or a text such as "{Body} {Question}"'
+    )
     answer: Name = Field(description="the right answer")
     choices: Name | Annotated[tuple[Name, ...], Field(min_length=2, max_length=26)] | None = Field(
         None, description="the choices: a field, or a list of columns; null: none"
@@ -33,6 +38,15 @@ class Fields(BaseModel):
     class_: Name | None = Field(
         None, alias="class", description="the class by which accuracy is reported"
     )
+
+    def named(self, *, optional: bool = True) -> dict[str, list[str]]:
+        """Option -> the fields of the data that it names; those a test file needs, or all."""
+        found = {"question": [name for name, _ in question_fields(self.question)]}
+        found["answer"] = [self.answer]
+        if self.choices is not None:
+            found["choices"] = [self.choices] if isinstance(self.choices, str) else [*self.choices]
+        others = {"id": self.id, "rationale": self.rationale, "class": self.class_}
+        return found | {key: [name] for key, name in others.items() if name and optional}
 
 
 class Read(BaseModel):
@@ -58,12 +72,19 @@ class Read(BaseModel):
 class JsonlOptions(FileOptions):
     """The options of the task jsonl (``task.options`` of a recipe)."""
 
-    path: Name = Field(description="the training file: .jsonl, .json, .csv, .tsv or .parquet")
+    path: Name = Field(
+        description="the training file (.jsonl, .json, .csv, .tsv or .parquet), a folder of such "
+        "files, or a pattern of their names"
+    )
     fields: Fields = Field(description="the names of the fields")
     test: Annotated[StrictInt, Field(ge=1)] | Name | None = Field(
         None,
         description="a file, or the number of problems of path to hold out; null: no test split",
     )
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="between the cells of a CSV file; null: found in the file"
+    )
+    encoding: Name | None = Field(None, description="of the data's text; null: UTF-8")
     read: Read = Field(default_factory=lambda: Read(), description="how answers are read")
     hint: str | None = Field(
         None,
@@ -116,10 +137,18 @@ def check(options: JsonlOptions) -> None:
     _check_pattern(options)
     if options.hint == MARK_CHOICE and not has_choices:
         raise TaskError("task.options.hint mark-choice needs task.options.fields.choices")
+    check_question(options.fields.question)
     if options.hint not in (None, MARK_CHOICE, AFTER_QUESTION):
-        _check_places("hint", options.hint, ("question", "answer"))
-    _check_places("ask", options.ask, ("question", *(("choices",) if has_choices else ())))
-    _check_places("worked", options.worked, ("rationale", "answer"))
+        kinds = ", answer-after-question or mark-choice"
+        check_places("hint", options.hint, ("question", "answer"), more=kinds)
+    asked = ("question", "choices") if has_choices else ("question",)
+    check_places("ask", options.ask, asked, also=("choices",))
+    check_places("worked", options.worked, ("rationale", "answer"))
+    if options.encoding is not None and not data.encoding.known(options.encoding):
+        raise TaskError(
+            f"task.options.encoding {options.encoding!r} is no encoding of text: give one such as "
+            "cp1252 or utf-16, or leave it out for UTF-8"
+        )
     if options.test is not None and str(options.test) == options.path:
         raise TaskError(f"task.options.test and path are the same file {options.path}")
 
@@ -143,16 +172,3 @@ def _check_pattern(options: JsonlOptions) -> None:
             f"task.options.read.pattern {pattern!r} has {groups} groups: put one pair of brackets "
             "around the answer, and use (?:...) for other brackets"
         )
-
-
-def _check_places(name: str, template: str | None, needed: tuple[str, ...]) -> None:
-    if template is None:
-        return
-    has = {m[1] for m in PLACE.finditer(template)}
-    allowed = {*needed, "choices"} if name == "ask" else set(needed)
-    kinds = ", answer-after-question or mark-choice" if name == "hint" else ""
-    if lacks := next((place for place in needed if place not in has), None):
-        places = " and ".join(f"{{{place}}}" for place in needed)
-        raise TaskError(f"task.options.{name} lacks {{{lacks}}}: give a text with {places}{kinds}")
-    if extra := next(iter(sorted(has - allowed)), None):
-        raise TaskError(f"task.options.{name} cannot hold {{{extra}}}")
