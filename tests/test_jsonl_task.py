@@ -158,7 +158,7 @@ def test_files_that_are_not_there_are_named():
 
 
 def problem(row, **options):
-    return task(**options)._whole(row)
+    return task(**options).whole_row(row)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from star_mlx.errors import TaskError
 _PLACES = "question|choices|answer|rationale"
 PLACE = re.compile(rf"\{{({_PLACES})\}}")
 # A placeholder, or another name in doubled braces.
-_FILLED = re.compile(rf"\{{({_PLACES})\}}|\{{(\{{(?!(?:{_PLACES})\}})[^\W\d][\w.]*\}})\}}")
+_FILLED = re.compile(rf"\{{({_PLACES})\}}|\{{(\{{(?!(?:{_PLACES})\}})[^\W\d][\w. -]*\}})\}}")
 _BRACED = re.compile(r"(?<!\{)\{([^{}\n]+)\}(?!\})")
 _NAME = re.compile(r"[^\W\d][\w.]+")  # a single letter is more often mathematics: {x}
 # Before a brace of LaTeX: a command with its other arguments, or a sub- or superscript.
