@@ -14,19 +14,19 @@ from star_mlx.init_task.names import (
     CONTEXTS,
     QUESTIONS,
     RATIONALES,
+    FieldColumns,
     bare,
     is_json,
     is_text,
     named,
 )
 
-Columns = Mapping[str, list[Any]]
 SHORT = 40  # characters: a question of fewer may have its other part in another field
 REPEATED = 0.9  # a smaller share of distinct questions means the same
 _LINE = 200  # characters of a context that a space joins to its question; a longer one a line break
 
 
-def main_field(columns: Columns) -> str | None:
+def main_field(columns: FieldColumns) -> str | None:
     """The field that has the question, or its last part; None if none looks like one."""
     for name in named(columns, QUESTIONS):
         if is_text(columns[name]) and not is_json(columns[name]):
@@ -40,7 +40,7 @@ def main_field(columns: Columns) -> str | None:
     return best if best is not None and asking[best] >= 0.5 else None
 
 
-def contexts(columns: Columns, asked: str, rows: int) -> list[str]:
+def contexts(columns: FieldColumns, asked: str, rows: int) -> list[str]:
     """The fields before a question that are part of it, by their names."""
     found = [
         name
@@ -55,7 +55,7 @@ def contexts(columns: Columns, asked: str, rows: int) -> list[str]:
 
 
 def other_parts(
-    columns: Columns, asked: Sequence[str], taken: set[str], rows: Sequence[Mapping[str, Any]]
+    columns: FieldColumns, asked: Sequence[str], taken: set[str], rows: Sequence[Mapping[str, Any]]
 ) -> tuple[list[str], str]:
     """The fields of prose that may be a part of questions which repeat or are short, and why."""
     texts = [question_text(row, asked) for row in rows]
@@ -81,7 +81,7 @@ def other_parts(
 
 
 def combined(
-    columns: Columns, before: Sequence[str], asked: str, rows: int
+    columns: FieldColumns, before: Sequence[str], asked: str, rows: int
 ) -> str | list[str]:
     """The option ``fields.question`` of several fields: a template, or a list of odd names."""
     first = [name for name in before if bare(name) != "input" or bare(asked) != "instruction"]
@@ -103,7 +103,7 @@ def question_text(row: Mapping[str, Any], names: Sequence[str]) -> str:
     return "\n".join(str(value).strip() for value in values if value is not None)
 
 
-def names_in(spec: str, columns: Columns) -> list[str]:
+def names_in(spec: str, columns: FieldColumns) -> list[str]:
     """The fields that a given question names: one, several after commas, or those of a template."""
     if spec in columns:
         return [spec]
@@ -115,7 +115,7 @@ def names_in(spec: str, columns: Columns) -> list[str]:
     return [name.strip() for name in spec.split(",") if name.strip()]
 
 
-def _varied_system(columns: Columns, asked: str) -> str | None:
+def _varied_system(columns: FieldColumns, asked: str) -> str | None:
     """The system turn beside the question's, if it is not the same in all rows."""
     outer, _, role = asked.rpartition(".")
     system = f"{outer}.system"
@@ -131,7 +131,7 @@ def _is_prose(values: Sequence[Any]) -> bool:
     return statistics.median(v.count(" ") + (not v.isascii()) * len(v) / 4 for v in values) >= 2
 
 
-def _between(columns: Columns, name: str) -> str:
+def _between(columns: FieldColumns, name: str) -> str:
     """What joins a part to the next one: a space after a sentence, else a line break."""
     long = max(map(len, columns[name])) > _LINE or any("\n" in value for value in columns[name])
     system = bare(name) in ("system", "instruction")

@@ -9,7 +9,16 @@ from typing import Any
 
 from star_mlx import answers, data
 from star_mlx.errors import TaskError
-from star_mlx.init_task.names import ASIDES, CLASSES, MARKERS, RATIONALES, bare, is_json, named
+from star_mlx.init_task.names import (
+    ASIDES,
+    CLASSES,
+    MARKERS,
+    RATIONALES,
+    FieldColumns,
+    bare,
+    is_json,
+    named,
+)
 from star_mlx.types import Problem
 
 _END = 80  # characters at the end of a rationale in which its answer is looked for
@@ -17,7 +26,7 @@ _STEP = re.compile(r"^\s*(?:step\s*)?\d+\s*[.):]|=|->|→", re.IGNORECASE | re.M
 
 
 def rationale_field(
-    columns: Mapping[str, list[Any]],
+    columns: FieldColumns,
     rows: Sequence[Mapping[str, Any]],
     problems: Sequence[Problem | None],
     taken: set[str],
@@ -28,7 +37,9 @@ def rationale_field(
     """
     by_name = [name for name in named(columns, RATIONALES) if name not in taken]
     aside = {bare(name) for name in (*ASIDES, *CLASSES)}
-    others = [name for name in columns if name not in {*taken, *by_name} and bare(name) not in aside]
+    others = [
+        name for name in columns if name not in {*taken, *by_name} and bare(name) not in aside
+    ]
     long = [name for name in (*by_name, *others) if _is_long(columns[name])]
     for name in long:
         pairs = [
@@ -69,7 +80,10 @@ def concluded(values: Iterable[Any]) -> tuple[str, list[str]] | None:
     for marker in MARKERS:
         found = [answers.after(text, marker) for text in texts]
         there = [answer for answer in found if answer]
-        whole = sum(len(text.strip()) > len(marker) + len(a) + 10 for text, a in zip(texts, there, strict=False))
+        whole = sum(
+            len(text.strip()) > len(marker) + len(a) + 10
+            for text, a in zip(texts, there, strict=False)
+        )
         if texts and len(there) >= 0.95 * len(texts) and whole:
             return _as_written(marker, texts), there
     return None

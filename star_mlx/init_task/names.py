@@ -9,16 +9,23 @@ from typing import Any
 
 from star_mlx.data import fields
 
+FieldColumns = Mapping[str, list[Any]]  # field name -> its values
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # Without case, accents and signs, as ``bare`` makes them. The first are preferred.
-QUESTIONS = tuple("""
+QUESTIONS = _words("""
     question problem query prompt instruction input stem text goal sentence hypothesis
     frage aufgabe aufgabenstellung problemstellung fragestellung
     pregunta problema enunciado ejercicio probleme enonce exercice
     domanda quesito pergunta questao vraag opgave pytanie zadanie fraga uppgift
     вопрос задача 質問 問題 問い 设问 问题 問題文 题目 題目 질문 문제 문항 سؤال प्रश्न
     user human
-""".split())  # fmt: skip
-ANSWERS = tuple("""
+""")
+ANSWERS = _words("""
     answer answers answerkey finalanswer correctanswer correct gold target label expected
     expectedanswer solution output response
     antwort antworten richtigeantwort losung ergebnis endergebnis resultat
@@ -26,39 +33,39 @@ ANSWERS = tuple("""
     risposta soluzione risultato resposta solucao antwoord oplossing odpowiedz svar
     ответ решение 答え 回答 解答 正解 答案 解 정답 답 답변 대답 جواب उत्तर
     assistant gpt completion
-""".split())  # fmt: skip
-CHOICES = tuple("""
+""")
+CHOICES = _words("""
     choices options answerchoices endings
     antwortmoglichkeiten auswahl optionen opciones choix opzioni scelte opcoes alternativas opties
     варианты 選択肢 选项 選項 보기 선택지
-""".split())  # fmt: skip
+""")
 IDS = ("id", "uid", "idx", "qid", "questionid", "uuid", "nr", "nummer", "номер", "番号", "编号")
-RATIONALES = tuple("""
+RATIONALES = _words("""
     rationale explanation solution reasoning cot chainofthought steps workings derivation
     begrundung erklarung losungsweg rechenweg erlauterung herleitung losung
     explicacion razonamiento justificacion solucion explication raisonnement justification
     spiegazione ragionamento soluzione explicacao raciocinio uitleg uitwerking
     объяснение пояснение решение 解説 説明 理由 解释 解析 解題 풀이 해설 설명
-""".split())  # fmt: skip
-CLASSES = tuple("""
+""")
+CLASSES = _words("""
     class category subject topic level difficulty type
     klasse kategorie thema fach stufe schwierigkeit typ art
     categoria tema nivel tipo categorie sujet niveau categoria livello
     категория тема カテゴリ 分類 难度 类别 유형
-""".split())  # fmt: skip
+""")
 # A part of the question that comes before it.
-CONTEXTS = tuple("""
+CONTEXTS = _words("""
     context passage body paragraph article story background premise document scenario situation
     facts textpassage kontext sachverhalt textstelle abschnitt geschichte vorgabe
     contexto pasaje texto parrafo contexte passagetexte texte
     contesto brano paragrafo trecho контекст отрывок текст 文脈 本文 文章 背景 上下文 材料 지문 본문
-""".split())  # fmt: skip
+""")
 # Prose that is no part of a question, whatever its length.
-ASIDES = tuple("""
+ASIDES = _words("""
     hint hints comment comments note notes feedback source url link title author license date
     metadata hinweis tipp kommentar notiz anmerkung quelle titel autor pista nota fuente titulo
     indice remarque auteur titre system equation formula
-""".split())  # fmt: skip
+""")
 MARKERS = (
     "the final answer is", "the correct answer is", "the answer is", "final answer:", "answer:",
     "die richtige antwort ist", "die antwort lautet", "die antwort ist", "antwort:", "lösung:",
@@ -75,9 +82,11 @@ def bare(name: str) -> str:
     return "".join(c for c in plain if c.isalnum())
 
 
-def named(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[str]:
+def named(columns: FieldColumns, names: Sequence[str]) -> list[str]:
     """The fields with these names, in the names' order, then those whose names contain one."""
-    called = {c: {bare(c), bare(c.rpartition(".")[0]) if bare(c) in _INNER else ""} for c in columns}
+    called = {
+        c: {bare(c), bare(c.rpartition(".")[0]) if bare(c) in _INNER else ""} for c in columns
+    }
     exact = [c for name in names for c in columns if bare(name) in called[c]]
     # A short name is a part of many words, except in scripts that have a sign for a syllable.
     parts = [name for name in names if len(name) > (4 if name < "\u0e00" else 1)]
@@ -85,7 +94,7 @@ def named(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(exact + within))
 
 
-def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> FieldColumns:
     """Dotted field name -> its values, without nulls and blanks; outer fields come first.
 
     The roles of chat turns are fields too, such as ``messages.user``.
