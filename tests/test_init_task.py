@@ -168,7 +168,7 @@ def test_hostile_names_stay_inside_their_comments_and_strings(tmp_path):
     data = write(tmp_path / "d\nseed: 9\n.jsonl", rows)
     made = init_task(data, tmp_path / "task.yaml", answer=evil)
     values = yaml.safe_load(made.recipe.read_text(encoding="utf-8"))
-    assert set(values) == {"task", "model", "prompts", "star", "generate"}
+    assert set(values) == {"task", "model", "prompts", "star", "generate", "train"}
     assert values["task"]["options"]["fields"]["answer"] == evil
     assert "\x1b" not in made.recipe.read_text()
 

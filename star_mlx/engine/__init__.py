@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from star_mlx.engine.mlx_engine import MlxEngine
+    from star_mlx.engine.resolve import Found
+    from star_mlx.engine.text import Text
     from star_mlx.settings import Recipe
 
-__all__ = ["open_base", "open_engine"]
+__all__ = ["open_base", "open_engine", "open_tokenizer"]
 
 
 def open_engine(
@@ -49,3 +51,18 @@ def open_base(recipe: Recipe) -> MlxEngine:
         trust_remote_code=model.trust_remote_code,
         max_memory=recipe.max_memory,
     )
+
+
+def open_tokenizer(found: Found, *, trust_remote_code: bool = False) -> Text:
+    """Load the tokenizer of a model's folder, without its weights.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from star_mlx.engine import blas
+
+    blas.load()  # mlx-lm imports mlx
+    from star_mlx.engine.load import tokenizer
+    from star_mlx.engine.text import Text
+
+    return Text(tokenizer(found.folder, trust_remote_code=trust_remote_code))

@@ -14,6 +14,7 @@ from star_mlx.engine import patch
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
+from star_mlx.engine.shape import read_config
 from star_mlx.errors import ModelError
 
 CACHE_LIMIT = (
@@ -59,8 +60,7 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         mx.eval(model.parameters())  # only now are the weights read
     except RuntimeError as error:
         raise ModelError(_explain(folder, error)) from error
-    if not tokenizer.eos_token_ids:
-        raise ModelError(f"{folder} names no end token (eos_token): a completion could never end")
+    _check_end(folder, tokenizer)
     model.freeze()
     model.eval()
     patch.install(model)
@@ -80,6 +80,28 @@ def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[s
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
         raise ModelError(_explain(folder, error)) from error
     return model, tokenizer, config
+
+
+def tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a folder, without the model.
+
+    Raises:
+        ModelError: it cannot be loaded, or names no end token.
+    """
+    trusted = {"trust_remote_code": True} if trust_remote_code else {}
+    try:
+        found = load_tokenizer(
+            folder, trusted, eos_token_ids=read_config(folder).get("eos_token_id")
+        )
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
+        raise ModelError(_explain(folder, error)) from error
+    _check_end(folder, found)
+    return found
+
+
+def _check_end(folder: Path, tokenizer: Any) -> None:
+    if not tokenizer.eos_token_ids:
+        raise ModelError(f"{folder} names no end token (eos_token): a completion could never end")
 
 
 def widen(model: nn.Module) -> None:

@@ -21,6 +21,7 @@ from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory
+from star_mlx.engine.rate import learning_rate
 from star_mlx.errors import NothingKept
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
@@ -98,19 +99,6 @@ def train(
         too_long=too_long,
         padding=1 - tokens / padded_tokens if padded_tokens else 0.0,
     )
-
-
-def learning_rate(settings: Train, step: int, steps: int) -> float:
-    """The learning rate of a step (from 0): linear warm-up from above 0, then decay towards 0."""
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, steps - settings.warmup)
-    factor = {
-        "none": 1.0,
-        "linear": 1.0 - done,
-        "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
-    }[settings.decay]
-    return settings.learning_rate * factor
 
 
 def padded(part: Sequence[TrainingRow]) -> tuple[mx.array, mx.array, mx.array]:

@@ -1,72 +1,15 @@
-"""Keep mlx within a memory limit by making batches smaller.
-
-The memory of a batch is estimated from the model's shape. The estimates were compared with mlx's
-own peaks (SmolLM2-135M: 2.65 MB per token of training; estimated: 2.6).
-"""
+"""Keep mlx within a memory limit by making batches smaller."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import mlx.core as mx
 
+from star_mlx.engine.shape import Shape
 from star_mlx.errors import ModelError
 
 GIB = 1 << 30
 MARGIN = 0.95  # of the limit is used, as the estimates are not exact
 FEWEST, MOST = 64, 512  # tokens of a pass
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes of a model, from its config.json; missing ones are assumed to be typical."""
-
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    groups: int
-    head: int
-    vocabulary: int
-    itemsize: int  # bytes of a number in caches and activations
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], itemsize: int) -> Shape:
-        """The shape in a config.json."""
-        c = config.get("text_config") or config
-        hidden = int(c.get("hidden_size") or c.get("d_model") or c.get("n_embd") or 1024)
-        heads = int(c.get("num_attention_heads") or c.get("n_head") or 16)
-        return cls(
-            layers=int(c.get("num_hidden_layers") or c.get("n_layer") or 24),
-            hidden=hidden,
-            inner=int(c.get("intermediate_size") or 4 * hidden),
-            heads=heads,
-            groups=int(c.get("num_key_value_heads") or heads),
-            head=int(c.get("head_dim") or hidden // heads),
-            vocabulary=int(c.get("vocab_size") or 50_000),
-            itemsize=itemsize,
-        )
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes of keys and values in the caches per token."""
-        return 2 * self.layers * self.groups * self.head * self.itemsize
-
-    def reading_bytes(self, seen: int) -> int:
-        """Bytes of activations and scores for reading a token that sees ``seen`` others."""
-        return 4 * self._activations + 16 * self.heads * seen
-
-    @property
-    def _activations(self) -> int:
-        return (12 * self.hidden + 6 * self.inner) * self.itemsize
-
-    def training_bytes(self, length: int) -> int:
-        """Bytes kept per token until the backward pass, in a row of ``length`` tokens."""
-        return self.layers * (self._activations + 3 * self.heads * length * self.itemsize) + 12 * (
-            self.vocabulary
-        )
 
 
 class Memory:

@@ -43,17 +43,46 @@ def find(path: str, revision: str | None = None, *, trust_remote_code: bool = Fa
         ModelError: there is no such folder or repository, the Hub cannot be reached, or the
             folder lacks a config, a tokenizer or safetensors weights.
     """
-    if path == "tiny":
-        found = Found("tiny", TINY)
-    elif Path(path).expanduser().is_dir():
-        found = Found(path, Path(path).expanduser().resolve())
-    else:
+    found = _here(path)
+    if found is None:
         name, _, at = path.partition("@")
-        if not HUB_ID.fullmatch(name) or Path(path).expanduser().exists():
-            raise ModelError(_missing(path))
         found = _download(name, at or revision, code=trust_remote_code)
     check(found.folder)
     return found
+
+
+def at_hand(path: str, revision: str | None = None) -> Found | None:
+    """Find a model's folder as ``find`` does, without any download: None if it would need one.
+
+    Raises:
+        ModelError: there can be no such model, or its folder lacks files.
+    """
+    found = _here(path)
+    if found is None:
+        name, _, at = path.partition("@")
+        try:
+            found = _download(name, at or revision, local=True)
+            check(found.folder)
+        except ModelError:
+            return None
+    check(found.folder)
+    return found
+
+
+def _here(path: str) -> Found | None:
+    """The embedded model or that of a folder; None for the name of a model on the Hub.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    if path == "tiny":
+        return Found("tiny", TINY)
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return Found(path, place.resolve())
+    if not HUB_ID.fullmatch(path.partition("@")[0]) or place.exists():
+        raise ModelError(_missing(path))
+    return None
 
 
 def check(folder: Path) -> None:
@@ -106,7 +135,8 @@ def _missing(path: str) -> str:
     return f"no folder {path}, and {path} is not a Hub id (org/name), nor `tiny`{hint}"
 
 
-def _download(name: str, revision: str | None, *, code: bool) -> Found:
+def _download(name: str, revision: str | None, *, code: bool = False, local: bool = False) -> Found:
+    """Fetch a model into the local cache of the Hub; with ``local`` only find it there."""
     from huggingface_hub import snapshot_download
 
     with hub_client.failures(
@@ -118,6 +148,7 @@ def _download(name: str, revision: str | None, *, code: bool) -> Found:
             revision=revision,
             allow_patterns=wanted,
             ignore_patterns=["*/*"],  # subfolders have the model in other formats
+            local_files_only=local,
         )
         folder = Path(snapshot)
     commit = folder.name if folder.parent.name == "snapshots" else revision

@@ -2,7 +2,7 @@
 
 Every guess is in the recipe with its reason; a recipe is only written if it can be loaded.
 
-May import ``recipe``, ``tasks``, ``data`` and what is below them.
+May import ``engine``, ``recipe``, ``tasks``, ``data`` and what is below them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import yaml
 
 from star_mlx import data
 from star_mlx.errors import TaskError
+from star_mlx.init_task import amounts
 from star_mlx.init_task.guess import Guess, guess
 from star_mlx.prompts import dump
 from star_mlx.recipe import loading
@@ -146,6 +147,8 @@ def _recipe(
     prompts: Path | None,
 ) -> str:
     train = len(problems) - _dev_size(problems)
+    size = amounts.parameters(model or MODEL)
+    made = amounts.amounts(min(1000, train), size)
     parts = [
         f"# star-mlx on your own data, written by star-mlx init-task from {_comment(file.name)}:",
         f"# {len(problems)} problems. Check the guesses below; docs/your-data.md tells more.",
@@ -161,11 +164,13 @@ def _recipe(
         "  iterations: 3",
         f"  problems: {min(1000, train)}   # sampled anew each iteration; null: all",
         "  # rationalize: false    # do not retry failures with the answer as a hint",
-        "  schedule: {kind: epochs, base: 1.0, add_epochs: 0.2}",
+        amounts.schedule_line(made),
         "",
         "generate:",
         "  max_tokens: 256         # a completion that is cut off at this length is not kept",
         "  # temperature: 0.7      # 0 is greedy",
+        "",
+        *amounts.train_lines(made, size),
     ]
     return "\n".join(parts) + "\n"
 
@@ -232,7 +237,7 @@ def _model_lines(model: str | None) -> list[str]:
         return [f"model: {_yaml(model)}"]
     return [
         f"model: {MODEL}   # any MLX model: a folder, or owner/name on the Hub",
-        "# model: tiny            # the embedded base knows sums only, but shows that all works",
+        "# to try the whole recipe without it: star-mlx loop --recipe THIS_FILE --smoke",
     ]
 
 

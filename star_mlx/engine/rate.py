@@ -1,0 +1,25 @@
+"""The learning rate of each optimizer step. Pure: no mlx."""
+
+from __future__ import annotations
+
+import math
+
+from star_mlx.settings import Train
+
+
+def learning_rate(settings: Train, step: int, steps: int) -> float:
+    """The learning rate of a step (from 0): linear warm-up from above 0, then decay towards 0."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, steps - settings.warmup)
+    factor = {
+        "none": 1.0,
+        "linear": 1.0 - done,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
+    }[settings.decay]
+    return settings.learning_rate * factor
+
+
+def peak(settings: Train, steps: int) -> float:
+    """The highest learning rate that a training of ``steps`` steps reaches."""
+    return learning_rate(settings, min(settings.warmup, steps - 1), steps)
