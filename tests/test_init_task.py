@@ -129,7 +129,7 @@ def test_with_rationales_the_recipe_runs_as_it_is(tmp_path):
     assert made.prompts is None and made.problems == 30
     settings, task = loaded("task.yaml")
     assert (settings.model.path, settings.prompts.k) == ("tiny", 3)
-    assert [len(task.problems(s)) for s in ("train", "dev")] == [24, 6]
+    assert [len(task.problems(s)) for s in ("train", "dev", "test")] == [20, 4, 6]
     assert len(prompts.drawn(task, 3, 0).examples) == 3
 
 

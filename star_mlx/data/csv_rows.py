@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from star_mlx.data import encoding as encodings
 from star_mlx.data.row import Row
@@ -24,12 +24,25 @@ def read(path: Path, delimiter: str | None = None, encoding: str | None = None) 
         TaskError: the header cannot name the columns, a quotation mark is not closed, or the file
             is not in the given encoding.
     """
-    handler = "surrogateescape" if encoding is None else "strict"
-    with open(path, encoding=encoding or "utf-8-sig", errors=handler, newline="") as file:
-        if delimiter is None:
-            delimiter = sniffed(file.read(_SAMPLE), "\t" if path.suffix.lower() == ".tsv" else ",")
-            file.seek(0)
+    delimiter = delimiter or delimiter_of(path, encoding)
+    with _opened(path, encoding) as file:
         yield from _rows(path, csv.reader(file, delimiter=delimiter, strict=True))
+
+
+def delimiter_of(path: Path, encoding: str | None = None) -> str:
+    """The delimiter of a file, found in its first lines."""
+    with _opened(path, encoding) as file:
+        return sniffed(file.read(_SAMPLE), usual(path))
+
+
+def usual(path: Path) -> str:
+    """The delimiter that a file should have by its name."""
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _opened(path: Path, encoding: str | None) -> TextIO:
+    handler = "surrogateescape" if encoding is None else "strict"
+    return open(path, encoding=encoding or "utf-8-sig", errors=handler, newline="")
 
 
 def _rows(path: Path, reader: Any) -> Iterator[Row]:
@@ -53,21 +66,21 @@ def _rows(path: Path, reader: Any) -> Iterator[Row]:
             yield Row(f"{path}, line {first}", _cells(header, cells))
 
 
-def sniffed(sample: str, usual: str) -> str:
+def sniffed(sample: str, first: str) -> str:
     """The delimiter of the beginning of a file.
 
-    It is the ``usual`` one if that parts the header, and the next rows into as many cells. Else it
+    It is the ``first`` one if that parts the header, and the next rows into as many cells. Else it
     is the one that does so with the most cells: a decimal comma parts the rows, but not in the same
     way as the header.
     """
-    parted = {d: _parted(sample, d) for d in dict.fromkeys((usual, *DELIMITERS))}
-    if parted[usual][0] >= 2 and parted[usual][1] >= 0.5:
-        return usual
+    parted = {d: _parted(sample, d) for d in dict.fromkeys((first, *DELIMITERS))}
+    if parted[first][0] >= 2 and parted[first][1] >= 0.5:
+        return first
     cells, alike, best = max(
-        ((n, share, d) for d, (n, share) in parted.items() if share >= 0.5 or d == usual),
+        ((n, share, d) for d, (n, share) in parted.items() if share >= 0.5 or d == first),
         key=lambda found: (found[0] >= 2 and found[1] >= 0.5, found[0], found[1]),
     )
-    return best if cells >= 2 and alike >= 0.5 else usual
+    return best if cells >= 2 and alike >= 0.5 else first
 
 
 def _parted(sample: str, delimiter: str) -> tuple[int, float]:

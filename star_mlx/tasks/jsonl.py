@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from star_mlx import answers, data
+from star_mlx.answers.accepted import accepted, joined
 from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_options import AFTER_QUESTION, LATER, MARK_CHOICE, JsonlOptions, check
 from star_mlx.tasks.jsonl_question import asked_of, question_of
@@ -87,7 +88,7 @@ class Jsonl(FileSplits):
         return Problem(
             id=_optional(row, fields.id),
             question=Question(asked_of(row, fields.question), choices),
-            answer=self._gold(texts[0], choices),
+            answer=joined(self._gold(text, choices) for text in texts),
             group=_optional(row, fields.class_),
             rationale=self._rationale(row),
         )
@@ -163,12 +164,14 @@ class Jsonl(FileSplits):
     def ask_hinted(self, question: Question, answer: str) -> str:
         hint = self.options.hint or (MARK_CHOICE if question.choices else AFTER_QUESTION)
         if hint == MARK_CHOICE and question.choices:
-            right = self._label(answer, question.choices)
+            right = self._label(accepted(answer)[0], question.choices)
             marked = [(k, text + MARK * (k == right)) for k, text in question.choices]
             return self._shown(question.text, marked)
         if hint in (MARK_CHOICE, AFTER_QUESTION):
             hint = "{question} ({answer})"
-        return self._shown(filled(hint, question=question.text, answer=answer), question.choices)
+        return self._shown(
+            filled(hint, question=question.text, answer=accepted(answer)[0]), question.choices
+        )
 
     def _shown(self, text: str, choices: Sequence[tuple[str, str]]) -> str:
         if self.options.ask is None:
@@ -177,7 +180,7 @@ class Jsonl(FileSplits):
         return filled(self.options.ask, question=text, choices=listed)
 
     def worked(self, rationale: str | None, answer: str) -> str:
-        template = self.options.shown_worked
+        template, answer = self.options.shown_worked, accepted(answer)[0]
         if rationale is None:
             return filled(re.sub(r"\{rationale\}\s*", "", template), answer=answer)
         return filled(template, rationale=rationale, answer=answer)
@@ -205,7 +208,7 @@ class Jsonl(FileSplits):
         return last[0] if last else None
 
     def equal(self, answer: str, gold: str) -> bool:
-        return _EQUAL[self._compared](answer, gold)
+        return any(_EQUAL[self._compared](answer, one) for one in accepted(gold))
 
     @property
     def _compared(self) -> str:
