@@ -75,10 +75,11 @@ def pattern(files: Sequence[Path]) -> Path:
         return files[0]
     names = [file.name for file in files]
     front = next((n for n in range(len(names[0])) if len({x[: n + 1] for x in names}) > 1), 0)
-    made = files[0].parent / f"{names[0][:front]}*{files[0].suffix}"
-    if files_of(made) != list(files):
-        raise TaskError(f"data folder {files[0].parent}: give a pattern of names, such as {made}")
-    return made
+    for start in (names[0][:front].rstrip("0123456789"), names[0][:front]):
+        made = files[0].parent / f"{start}*{files[0].suffix}"
+        if files_of(made) == list(files):
+            return made
+    raise TaskError(f"data folder {files[0].parent}: give a pattern of names, such as {made}")
 
 
 def _listed(folder: Path) -> list[Path]:

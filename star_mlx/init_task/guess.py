@@ -169,18 +169,18 @@ def _answer(
         values = _items(columns[name])
         if any(isinstance(v, Mapping) for v in values) or 2 * len(columns[name]) < len(rows):
             continue
-        if found := guess_reading(rows, values, name, choices):
-            kind = found[0]["kind"]
-            whole = kind in ("last-number", "math") and all(
-                "####" in str(v) or "\\boxed" in str(v) for v in values
-            )
-            return name, *found, whole
         ends = None if choices else rationales.concluded(values)
         if ends and (found := guess_reading(rows, ends[1], name, None)):
             read, reason = found
             if read["kind"] == "marker":
                 read = {**read, "marker": ends[0]}
             return name, read, f"after {ends[0]!r}: {reason}", True
+        if found := guess_reading(rows, values, name, choices):
+            kind = found[0]["kind"]
+            whole = kind in ("last-number", "math") and all(
+                "####" in str(v) or "\\boxed" in str(v) for v in values
+            )
+            return name, *found, whole
     return None
 
 

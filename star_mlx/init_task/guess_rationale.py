@@ -77,6 +77,8 @@ def _is_word(said: str, end: str) -> bool:
 def concluded(values: Iterable[Any]) -> tuple[str, list[str]] | None:
     """The words before the answer with which nearly all of these texts end, and their answers."""
     texts = [value for value in values if isinstance(value, str)]
+    if any("####" in text or "\\boxed" in text for text in texts):
+        return None
     for marker in MARKERS:
         found = [answers.after(text, marker) for text in texts]
         there = [answer for answer in found if answer]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from star_mlx.answers.accepted import accepted
 from star_mlx.init_task import amounts
 from star_mlx.init_task.data_files import MOST_TEST, DataFiles
 from star_mlx.init_task.guess import Guess
@@ -179,12 +180,13 @@ def _prompt_lines(prompts: Path | None) -> list[str]:
 
 def examples(problems: Sequence[Problem]) -> str:
     """A prompt file of problems, with the rationales left blank."""
+    shots = [replace(problem, answer=accepted(problem.answer)[0]) for problem in problems]
     lines = [
         "# The few-shot examples. Write each rationale: the steps to the answer, without the",
         "# answer's last sentence, which is added. A blank one is refused when the loop begins.",
         "# These problems are of the data: put others in their place if you like.",
     ]
-    return "\n".join([*lines, "", *(dump([problem], blank=True) for problem in problems)])
+    return "\n".join([*lines, "", *(dump([one], blank=True) for one in shots)])
 
 
 def beside(file: Path, out: Path) -> str:

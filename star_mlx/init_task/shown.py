@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from star_mlx.answers.accepted import accepted
 from star_mlx.engine import resolve, tokens
 from star_mlx.errors import ModelError
 from star_mlx.types import Problem, Task
@@ -12,7 +13,8 @@ from star_mlx.types import Problem, Task
 
 @dataclass(frozen=True, slots=True)
 class ShownProblem:
-    """A problem as it is asked. ``tokens`` is None if the model is not at hand."""
+    """A problem as it is asked, and its accepted answers; ``tokens`` is None if the model is not at
+    hand."""
 
     which: str
     prompt: str
@@ -35,7 +37,7 @@ def shown_problems(task: Task, problems: Sequence[Problem], model: str) -> list[
     prompts = [task.ask(problem.question) for problem in chosen]
     counts = _tokens(prompts, model)
     return [
-        ShownProblem(which, prompt, problem.answer, count)
+        ShownProblem(which, prompt, " or ".join(accepted(problem.answer)), count)
         for which, prompt, problem, count in zip(places, prompts, chosen, counts, strict=True)
     ]
 

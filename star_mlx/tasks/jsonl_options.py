@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
@@ -149,7 +150,8 @@ def check(options: JsonlOptions) -> None:
             f"task.options.encoding {options.encoding!r} is no encoding of text: give one such as "
             "cp1252 or utf-16, or leave it out for UTF-8"
         )
-    if options.test is not None and str(options.test) == options.path:
+    same = options.test is not None and str(options.test) == options.path
+    if same and not Path(options.path).expanduser().is_dir():  # a folder can have files of both
         raise TaskError(f"task.options.test and path are the same file {options.path}")
 
 
