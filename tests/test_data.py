@@ -64,7 +64,7 @@ def test_jsonl_names_the_line_of_each_row_and_of_what_is_wrong(write):
     assert values[2] == "is not an object with fields but list"
     assert values[3] == "is not an object with fields but null"
     assert values[4] == (
-        "is not UTF-8 text (byte 11) but seems to be cp1252: save it as UTF-8 (\"CSV UTF-8\" in "
+        'is not UTF-8 text (byte 11) but seems to be cp1252: save it as UTF-8 ("CSV UTF-8" in '
         "Excel), or read it as it is with task.options.encoding=cp1252 (in init-task: --encoding "
         "cp1252)"
     )
@@ -105,12 +105,16 @@ def test_the_ending_may_be_upper_case_and_json_is_a_list(write):
         ("a.json", '{"q": 1}\n{"q": 2}', "one object a line is .jsonl"),
         ("a.json", "[" * 100_000, "is not JSON"),
         ("a.json", b'[\n{"q": "caf\xe9"}]', "a.json, line 2 is not UTF-8 text"),
-        ("a.jsonl", '{"q": 1}'.encode("utf-16"), "is UTF-16 text: save it as UTF-8 (\"CSV UTF-8\" in Excel), or read"),
+        (
+            "a.jsonl",
+            '{"q": 1}'.encode("utf-16"),
+            'is UTF-16 text: save it as UTF-8 ("CSV UTF-8" in Excel), or read',
+        ),
         ("a.csv", "q,a\n1,2\n".encode("utf-16"), "is UTF-16 text"),
         ("a.csv", "", "holds no rows"),
         ("a.csv", "q,a\n", "holds no rows"),
         ("a.csv", "q,q\n1,2\n", "two columns are named 'q'"),
-                ("a.csv", b"q,caf\xe9\n1,2\n", "first line is not UTF-8 text"),
+        ("a.csv", b"q,caf\xe9\n1,2\n", "first line is not UTF-8 text"),
         ("a.csv", 'q,a\n1,2\n"open,3\n4,5\n', "a.csv, line 3 is no CSV"),
         ("a.csv", 'q,a\n"x"y,3\n', "a.csv, line 2 is no CSV"),
         ("a.txt", "x", "give a file that ends in .jsonl, .json, .csv, .tsv, .parquet"),

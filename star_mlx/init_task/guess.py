@@ -171,10 +171,7 @@ def _answer(
             continue
         ends = None if choices else rationales.concluded(values)
         if ends and (found := guess_reading(rows, ends[1], name, None)):
-            read, reason = found
-            if read["kind"] == "marker":
-                read = {**read, "marker": ends[0]}
-            return name, read, f"after {ends[0]!r}: {reason}", True
+            return name, _after(ends[0], found[0]), f"after {ends[0]!r}: {found[1]}", True
         if found := guess_reading(rows, values, name, choices):
             kind = found[0]["kind"]
             whole = kind in ("last-number", "math") and all(
@@ -182,6 +179,15 @@ def _answer(
             )
             return name, *found, whole
     return None
+
+
+def _after(marker: str, read: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How answers after a marker are read, if they are read like this without it."""
+    if read["kind"] == "marker":
+        return {**read, "marker": marker}
+    if read["kind"] == "last-number" and marker.casefold() != "the answer is":
+        return {**read, "kind": "marker", "marker": marker, "compare": "number"}
+    return read
 
 
 def _items(values: Sequence[Any]) -> list[Any]:
