@@ -208,14 +208,17 @@ def has(row: Mapping[str, Any], name: str) -> bool:
     return last in inside if isinstance(inside, Mapping) else last in turns(inside)
 
 
-def unknown(name: str, there: Iterable[str], what: str) -> str:
-    """The message on a field that is not ``there``: "no row of x.csv has a field 'Boddy': ..."."""
+def unknown(name: str, there: Iterable[str], what: str = "") -> str:
+    """The message on a field that is not ``there``: "no row has a field 'Boddy': did you mean ...".
+
+    ``what`` is the words on the data, such as ``"of x.csv "``.
+    """
     names = list(dict.fromkeys(there))
     by_case = {n.casefold(): n for n in reversed(names)}
     near = difflib.get_close_matches(name.casefold(), by_case, n=1)
     listed = f"he fields are {shown_names(names)}"
     guess = f"did you mean {by_case[near[0]]!r}? T{listed}" if near else f"t{listed}"
-    return f"no row of {what} has a field {name!r}: {guess}"
+    return f"no row {what}has a field {name!r}: {guess}"
 
 
 def shown_names(names: Sequence[str]) -> str:

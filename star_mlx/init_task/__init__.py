@@ -18,7 +18,13 @@ import yaml
 
 from star_mlx import data
 from star_mlx.errors import TaskError
-from star_mlx.init_task.data_files import DataFiles, data_files, dev_size, held_out_size
+from star_mlx.init_task.data_files import (
+    DataFiles,
+    beside_notes,
+    data_files,
+    dev_size,
+    held_out_size,
+)
 from star_mlx.init_task.guess import Guess, guess
 from star_mlx.init_task.recipe_text import MODEL, SHOTS, Contents, examples, recipe_text
 from star_mlx.init_task.shown import ShownProblem, shown_problems
@@ -123,7 +129,7 @@ def init_task(
         shown=tuple(shown_problems(task, train, model or MODEL)),
         unused=found.unused,
         skipped=skipped,
-        notes=(*notes, *_notes(found, usable)),
+        notes=(*notes, *_notes(found, usable), *beside_notes(file)),
         command=f"star-mlx loop --recipe {shlex.quote(str(out))} --dry-run",
     )
 

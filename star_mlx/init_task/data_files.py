@@ -68,3 +68,17 @@ def held_out_size(questions: int) -> int | None:
 def dev_size(questions: int) -> int:
     """How many of so many different questions, without those of the test split, to use as dev."""
     return min(MOST_DEV, max(1, questions // 5))
+
+
+def beside_notes(file: Path) -> list[str]:
+    """A note on a test file that lies beside a training file, and is not read."""
+    if not file.is_file():
+        return []
+    by_split = files_of.by_split(file.parent)
+    if file not in by_split.get("train", []):
+        return []
+    return [
+        f"{other} lies beside it: to measure on it, give it as task.options.test"
+        for other in by_split.get("test", [])[:1]
+        if other.suffix == file.suffix
+    ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from star_mlx.data.fields import shown_names
+from star_mlx.data.fields import shown_names, unknown
 from star_mlx.errors import TaskError
 from star_mlx.init_task import guess_question as questions
 from star_mlx.init_task import guess_rationale as rationales
@@ -27,6 +27,10 @@ from star_mlx.init_task.names import (
     named,
 )
 
+HOW = (
+    "say which is what with --question FIELD, --answer FIELD and, for multiple choice, "
+    "--choices FIELD (or FIELD,FIELD,...)"
+)
 _COLUMN = re.compile(r"(.*?[^a-z0-9]|option|choice|op)?([a-e]|[0-5])", re.IGNORECASE)
 
 
@@ -65,7 +69,7 @@ def guess(
     given = questions.names_in(question, columns) if question else []
     for name in (*given, answer, *choices):
         if name is not None and name not in columns:
-            raise TaskError(f"no row has a field {name!r}: {_seen(columns)}")
+            raise TaskError(f"{unknown(name, columns)}; {HOW}")
     asked = _asked(columns, given, answer, choices, len(rows))
     fields: dict[str, str | list[str]] = {}
     why: dict[str, str] = {}
@@ -246,7 +250,4 @@ def _no_answer(columns: FieldColumns, given: str | None) -> str:
 
 
 def _seen(columns: FieldColumns) -> str:
-    return (
-        f"the fields are {shown_names(list(columns))}; say which is what with --question FIELD, "
-        "--answer FIELD and, for multiple choice, --choices FIELD (or FIELD,FIELD,...)"
-    )
+    return f"the fields are {shown_names(list(columns))}; {HOW}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from star_mlx import data
 from star_mlx.data import fields
+from star_mlx.errors import TaskError
 from star_mlx.init_task.names import (
     ASIDES,
     CLASSES,
@@ -76,6 +77,7 @@ def other_parts(
         and _is_prose(values)
         and statistics.median(len(value.split()) for value in values) >= 4
         and len(set(values)) > 1
+        and not _repeats(texts, [data.value_of(row, name) for row in rows])
     ]
     return found[:1], reason
 
@@ -104,14 +106,19 @@ def question_text(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def names_in(spec: str, columns: FieldColumns) -> list[str]:
-    """The fields that a given question names: one, several after commas, or those of a template."""
+    """The fields that a given question names: one, several after commas, or those of a template.
+
+    Raises:
+        TaskError: the template cannot be filled.
+    """
     if spec in columns:
         return [spec]
     if fields.is_template(spec):
-        return [
-            name if name in columns else name.removesuffix("?")
-            for name in fields.placeholders(spec)
-        ]
+        try:
+            named_there = fields.placeholders(spec)
+        except TaskError as error:
+            raise TaskError(f"--question {spec!r} {error}") from None
+        return [name if name in columns else name.removesuffix("?") for name in named_there]
     return [name.strip() for name in spec.split(",") if name.strip()]
 
 
@@ -122,6 +129,12 @@ def _varied_system(columns: FieldColumns, asked: str) -> str | None:
     if role not in ("user", "human") or system not in columns:
         return None
     return system if len(set(map(str, columns[system]))) > 1 else None
+
+
+def _repeats(texts: Sequence[str], others: Sequence[Any]) -> bool:
+    """Whether most of the others are in their question already, or have it in them."""
+    pairs = [(text, str(other).strip()) for text, other in zip(texts, others, strict=True) if other]
+    return 2 * sum(a in b or b in a for a, b in pairs) > len(pairs)
 
 
 def _is_prose(values: Sequence[Any]) -> bool:

@@ -114,5 +114,5 @@ class FieldNames:
         """
         if self._unseen and self._rows:
             option, name = self._unseen[0]
-            text = fields.unknown(name, self.there, path)
+            text = fields.unknown(name, self.there, f"of {path} ")
             raise TaskError(f"task.options.fields.{option}: {text}")
