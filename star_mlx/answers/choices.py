@@ -48,7 +48,7 @@ def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str |
     reader = _Reader(labels, texts)
     text = unicodedata.normalize("NFKC", ends(text))
     text = _BOX.sub(r" answer: \1 ", _BOXES.sub(r" \1 ", _FONT.sub(r" (\1) ", text)))
-    text = _own_part(text)
+    text = own_part(text)
     for place in reversed([m.end() for m in _ANSWER.finditer(text)][-_MOST:]):
         states = _STATES.match(text, place)
         if states is not None:
@@ -62,7 +62,7 @@ def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str |
     return (reader.marked(lines[-_MOST:]) if found is None else found) or None
 
 
-def _own_part(text: str) -> str:
+def own_part(text: str) -> str:
     """The text up to another question, after it has said something of its own."""
     begin = re.search(r"\S", text)
     end = _NEXT.search(text, begin.end()) if begin else None

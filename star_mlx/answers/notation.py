@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Decimal = Literal[".", ","]
-Thousands = Literal[",", ".", "'", " ", "none"]
+DecimalMark = Literal[".", ","]
+ThousandsMark = Literal[",", ".", "'", " ", "none"]
 
 _WRITTEN = re.compile(r"[0-9]+(?:[.,'’][0-9]+)+")
 _SPACED = re.compile(r"(?<![0-9.,'’])[1-9][0-9]{0,2}(?:[ \u00a0\u2009\u202f][0-9]{3})+(?![0-9])")
@@ -27,8 +27,8 @@ class Notation:
     ('1234.50 and 2.5', '1234,5')
     """
 
-    decimal: Decimal = "."
-    thousands: Thousands | None = None
+    decimal: DecimalMark = "."
+    thousands: ThousandsMark | None = None
 
     @property
     def usual(self) -> bool:
@@ -57,6 +57,9 @@ class Notation:
         if mark == "none" and "," in written and decimal == ".":
             return written.replace(",", ", ")
         return written
+
+
+USUAL = Notation()
 
 
 def _grouped(digits: str, mark: str) -> bool:

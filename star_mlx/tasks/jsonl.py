@@ -8,34 +8,29 @@ answer ``42``. A completion ends in "The answer is 42.". See docs/your-data.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star_mlx import answers, data
 from star_mlx.answers.accepted import accepted, joined
 from star_mlx.errors import TaskError
-from star_mlx.tasks.jsonl_options import AFTER_QUESTION, LATER, MARK_CHOICE, JsonlOptions, check
+from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check, recorded
 from star_mlx.tasks.jsonl_question import asked_of, question_of
+from star_mlx.tasks.jsonl_reading import Reading
 from star_mlx.tasks.jsonl_splits import FileSplits
 from star_mlx.tasks.jsonl_text import (
-    boxed,
     counted,
-    expression,
     filled,
     without_conclusion,
 )
 from star_mlx.tasks.written import MARK
 from star_mlx.types import Problem, Question
 
-LONGEST = 20_000  # characters at the end of a completion in which a pattern is searched
 _TRIED = ("7", "B", "blue", "yes", "3.5", "x=2")  # answers to try a pattern with
 
-_EQUAL: dict[str, Callable[[str, str], bool]] = {
-    "number": answers.same_number,
-    "text": answers.same_text,
-    "math": answers.same_math,
-    "choice": lambda a, b: a.casefold() == b.casefold(),
-}
+_TRIED_WITH = {
+    "number": ("7",), "quantity": ("7",), "math": ("7",), "choice": ("B",), "yes-no": ("yes",),
+}  # fmt: skip
 
 
 class Jsonl(FileSplits):
@@ -52,14 +47,13 @@ class Jsonl(FileSplits):
     def __init__(self, options: JsonlOptions) -> None:
         self.options: JsonlOptions = options
         check(options)
+        self._reading = Reading(options.read, options.kind)
         self.stop = options.stop
         self.classes = options.fields.class_ or ""
         self._check_worked()
 
     def settings(self) -> Mapping[str, Any]:
-        values = self.options.model_dump(mode="json", by_alias=True)
-        unset = [key for key in LATER if values[key] is None]  # so that older runs have the same
-        return {key: value for key, value in values.items() if key not in unset}
+        return recorded(self.options)
 
     # ------------------------------------------------------------------ rows
 
@@ -73,16 +67,18 @@ class Jsonl(FileSplits):
         if self.options.fields.choices is not None and not problem.question.choices:
             raise TaskError("its choices are missing")
         # Numbers and expressions read back by themselves, and would take minutes on a large file.
-        if self._compared in ("text", "choice"):
-            found = self.read(self.worked(None, problem.answer), problem.question)
-            if found is None or not self.equal(found, problem.answer):
-                raise TaskError(f"its answer {problem.answer[:60]!r} is read back as {found!r}")
+        if self._reading.compared in ("number", "quantity", "math"):
+            return problem
+        for answer in accepted(problem.answer):
+            found = self.read(self.worked(None, answer), problem.question)
+            if found is None or not self.equal(found, answer):
+                raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}")
         return problem
 
     def _posed(self, row: Mapping[str, Any], answer: str | None) -> Problem:
         fields = self.options.fields
         choices = self._choices(row)
-        texts = data.texts(row, answer or fields.answer)
+        texts = self._reading.right_answers(row, answer or fields.answer)
         if answer is None and fields.answer == fields.rationale:
             texts = [self._concluded(text, choices) for text in texts]
         return Problem(
@@ -112,14 +108,14 @@ class Jsonl(FileSplits):
         Raises:
             TaskError: this task cannot read it as an answer.
         """
-        if self._compared == "number":
-            return answers.gold_number(answer)
+        if self._reading.compared == "number":
+            return self._reading.gold(answer)
         if self.options.read.count_from is not None and choices:
             return counted(answer, self.options.read.count_from, choices)
         label = self._label(answer, choices)
-        if self._compared == "choice":
+        if self._reading.compared == "choice":
             return label
-        return expression(answer) if self._by_math else answer
+        return self._reading.gold(answer)
 
     def _concluded(self, text: str, choices: tuple[tuple[str, str], ...]) -> str:
         """The answer of a text that is the rationale too, as a completion of this task is read."""
@@ -154,7 +150,7 @@ class Jsonl(FileSplits):
         before, mark, _ = text.rpartition("####")
         if name == self.options.fields.answer and not mark and not self._by_math:
             return without_conclusion(text, self.options.read.marker)
-        return (before if mark and self._compared == "number" else text).strip() or None
+        return (before if mark and self._reading.compared == "number" else text).strip() or None
 
     # ------------------------------------------------------------------ text
 
@@ -188,43 +184,19 @@ class Jsonl(FileSplits):
     # ------------------------------------------------------------------ answers
 
     def read(self, completion: str, question: Question) -> str | None:
-        read = self.options.read
-        kind = self.options.kind
-        if kind == "last-number":
-            return answers.final_number(completion)
-        if kind == "choice":
-            labels = [label for label, _ in question.choices] or list(data.LABELS[:5])
-            return answers.choice(completion, labels, [text for _, text in question.choices])
-        if kind == "marker":
-            return answers.after(completion, read.marker)
-        if kind == "math":
-            found = boxed(completion) or answers.after(completion, read.marker)
-            return expression(found) or None if found else None
-        if kind == "exact":
-            lines = [line.strip() for line in completion.split("\n")]
-            return next((line for line in reversed(lines) if line), None)
-        matches = re.finditer(read.pattern or "", completion[-LONGEST:])
-        last = [m[1].strip() for m in matches if m[1] and m[1].strip()][-1:]
-        return last[0] if last else None
+        return self._reading.read(completion, question)
 
     def equal(self, answer: str, gold: str) -> bool:
-        return any(_EQUAL[self._compared](answer, one) for one in accepted(gold))
-
-    @property
-    def _compared(self) -> str:
-        """How two answers are compared: as number, text, math or choice."""
-        own = {"last-number": "number", "choice": "choice", "math": "math"}
-        return own.get(self.options.kind) or self.options.read.compare or "text"
+        return self._reading.equal(answer, gold)
 
     @property
     def _by_math(self) -> bool:
-        return self._compared == "math"
+        return self._reading.compared == "math"
 
     def _check_worked(self) -> None:
         """Refuse a worked example whose own answer cannot be read back, or that is cut short."""
         question = Question("", tuple((k, k * 3) for k in "ABCD"))
-        numbers = self._compared in ("number", "math")
-        tried = ("7",) if numbers else ("B",) if self._compared == "choice" else _TRIED
+        tried = _TRIED_WITH.get(self._reading.compared, _TRIED)
         texts = [self.worked("It follows.", answer) for answer in tried]
         found = [self.read(text, question) for text in texts]
         if not any(f is not None and self.equal(f, a) for f, a in zip(found, tried, strict=True)):

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from star_mlx import data
+from star_mlx.answers.notation import DecimalMark, Notation, ThousandsMark
 from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_question import check_question, question_fields
 from star_mlx.tasks.jsonl_text import check_places
 from star_mlx.tasks.written import FileOptions
 
-ReadKind = Literal["last-number", "marker", "choice", "exact", "regex", "math"]
+ReadKind = Literal[
+    "last-number", "number", "yes-no", "set", "list", "marker", "choice", "exact", "regex", "math"
+]
 Name = Annotated[str, Field(min_length=1)]
 
 AFTER_QUESTION = "answer-after-question"
 MARK_CHOICE = "mark-choice"
-LATER = ("delimiter", "encoding")  # options that are part of the settings only if they are given
+# Options that are part of the settings only if they are given.
+_LATER = ("delimiter", "encoding")
+_LATER_READ = ("decimal", "thousands", "convert_units", "yes", "no", "accept")
 
 
 class Fields(BaseModel):
@@ -58,7 +63,10 @@ class Read(BaseModel):
     kind: ReadKind | None = Field(
         None, description="how the answer is read; null: choice if there are choices, else marker"
     )
-    marker: str = Field("The answer is", description="marker, math: the text before the answer")
+    marker: str = Field(
+        "The answer is",
+        description="marker, math, yes-no, set, list: the text before the answer",
+    )
     pattern: str | None = Field(
         None, description="regex: a pattern with one group, the answer; the last match is used"
     )
@@ -68,6 +76,25 @@ class Read(BaseModel):
     count_from: Literal[0, 1] | None = Field(
         None, description="choice: the data's answers are positions, counted from this number"
     )
+    decimal: DecimalMark = Field(".", description="the decimal mark of the numbers")
+    thousands: ThousandsMark | None = Field(
+        None,
+        description="the mark between their thousands: , . ' or a blank; none: there is none; "
+        "null: the usual one beside decimal",
+    )
+    convert_units: bool = Field(
+        False, description="number, set, list: whether 6000 m is the right answer for 6 km"
+    )
+    yes: tuple[Name, ...] = Field((), description="yes-no: words for yes, besides yes and true")
+    no: tuple[Name, ...] = Field((), description="yes-no: words for no, besides no and false")
+    accept: Name | None = Field(
+        None, description="the mark between several right answers in one field, such as |"
+    )
+
+    @property
+    def notation(self) -> Notation:
+        """How numbers are written."""
+        return Notation(self.decimal, self.thousands)
 
 
 class JsonlOptions(FileOptions):
@@ -108,10 +135,14 @@ class JsonlOptions(FileOptions):
     @property
     def shown_worked(self) -> str:
         """The template of a completion, after the defaults."""
+        stated = " {rationale} " + self.read.marker + " {answer}."
         defaults: dict[ReadKind, str] = {
             "choice": " {rationale} So the answer is ({answer}).",
             "exact": " {rationale}\n{answer}",
-            "marker": " {rationale} " + self.read.marker + " {answer}.",
+            "marker": stated,
+            "yes-no": stated,
+            "set": stated,
+            "list": stated,
             "math": " {rationale} " + self.read.marker + " ${answer}$.",
         }
         return self.worked or defaults.get(self.kind, " {rationale} The answer is {answer}.")
@@ -128,7 +159,7 @@ def check(options: JsonlOptions) -> None:
         raise TaskError("task.options.read.kind choice needs task.options.fields.choices")
     if kind != "choice" and read.count_from is not None:
         raise TaskError(f"task.options.read.count_from is for kind choice, not {kind}")
-    if read.compare is not None and kind in ("last-number", "choice", "math"):
+    if read.compare is not None and kind not in ("marker", "exact", "regex"):
         raise TaskError(
             f"task.options.read.compare is for kind marker, exact or regex: kind {kind} compares "
             "in its own way"
@@ -136,6 +167,7 @@ def check(options: JsonlOptions) -> None:
     if not read.marker.strip():
         raise TaskError("task.options.read.marker is blank: give the text before the answer")
     _check_pattern(options)
+    _check_words(read, kind)
     if options.hint == MARK_CHOICE and not has_choices:
         raise TaskError("task.options.hint mark-choice needs task.options.fields.choices")
     check_question(options.fields.question)
@@ -153,6 +185,43 @@ def check(options: JsonlOptions) -> None:
     same = options.test is not None and str(options.test) == options.path
     if same and not Path(options.path).expanduser().is_dir():  # a folder can have files of both
         raise TaskError(f"task.options.test and path are the same file {options.path}")
+
+
+def _check_words(read: Read, kind: ReadKind) -> None:
+    """Refuse words and marks that another kind reads, or that contradict each other."""
+    if kind != "yes-no" and (read.yes or read.no):
+        raise TaskError(f"task.options.read.yes and no are for kind yes-no, not {kind}")
+    if bool(read.yes) != bool(read.no):
+        given, lacks = ("yes", "no") if read.yes else ("no", "yes")
+        raise TaskError(f"task.options.read.{given} needs task.options.read.{lacks} as well")
+    both = {word.casefold() for word in read.yes} & {word.casefold() for word in read.no}
+    if both:
+        raise TaskError(f"task.options.read: {min(both)!r} is in both yes and no")
+    if read.convert_units and kind not in ("number", "set", "list"):
+        raise TaskError(
+            f"task.options.read.convert_units is for kind number, set or list, not {kind}"
+        )
+    if read.thousands == read.decimal:
+        raise TaskError(
+            f"task.options.read.thousands is {read.thousands!r}, and so is decimal: give another "
+            "mark, or none"
+        )
+    if read.accept is not None and not read.accept.strip():
+        raise TaskError("task.options.read.accept is blank: give the mark between right answers")
+
+
+def recorded(options: JsonlOptions) -> dict[str, Any]:
+    """Every option with its value, as plain data; the later ones only if they are given, so that
+    the recipe of an older run stays the same."""
+    values = options.model_dump(mode="json", by_alias=True)
+    for model, record, names in (
+        (options, values, _LATER),
+        (options.read, values["read"], _LATER_READ),
+    ):
+        for name in names:
+            if getattr(model, name) == type(model).model_fields[name].default:
+                del record[name]
+    return values
 
 
 def _check_pattern(options: JsonlOptions) -> None:
