@@ -50,7 +50,7 @@ def write(path, rows):
         ({"input": "q{}", "output": "a city {}"}, {"question": "input", "answer": "output"},
          "marker"),
         ({"question": "q{}", "answer": True}, {"question": "question", "answer": "answer"},
-         "marker"),
+         "yes-no"),
         ({"question": "q{}", "options": ["x", "y"], "answer_idx": "B", "answer": "y"},
          {"question": "question", "choices": "options", "answer": "answer"}, "choice"),
         ({"question": "q{}", "A": "x", "B": "y", "C": "z", "answer": "C"},

@@ -18,7 +18,7 @@ from star_mlx.answers.completion import final_number
 from star_mlx.answers.notation import Notation
 from star_mlx.answers.numerals import SCALE, last_number, number
 from star_mlx.answers.quantities import final_quantity, quantity, same_quantity
-from star_mlx.answers.several import final_several, same_list, same_set
+from star_mlx.answers.several import final_several, parts, same_list, same_set
 from star_mlx.answers.statement import (
     after,
     brief,
@@ -47,6 +47,7 @@ __all__ = [
     "last_number",
     "normalized",
     "number",
+    "parts",
     "quantity",
     "same_list",
     "same_math",

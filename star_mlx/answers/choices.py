@@ -30,6 +30,8 @@ _MARKUP = " \t\n*_`\"'“”‘’:~$"
 _NEXT_SENTENCES = re.compile(r"[.!?](?=\s|$).*", re.DOTALL)
 _BECAUSE = re.compile(r"[ ,;]{0,2}(?:because|since|as|for|due|which|and|given)\b", re.I)
 
+_REASONED = re.compile(r",? (?:because|since)\b", re.IGNORECASE)
+
 
 def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str | None:
     """The label a completion ends in, as it stands in ``labels``; None for none or more than one.
@@ -117,6 +119,8 @@ class _Reader:
                     return self._one([bare[1], other[1]])
             if rest.startswith((")", "]", ".", ":")):
                 return None if self.bracketed.search(rest) else self._one([bare[1]])
+            if _REASONED.match(rest):
+                return self._one([bare[1]])
         same = [label for t, label in self.texts if t == _folded(line)]
         return same[0] if len(same) == 1 else None
 

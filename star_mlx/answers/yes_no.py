@@ -30,6 +30,7 @@ _ADVERB = re.compile(
     r"(?:(?:definitely|clearly|certainly|probably|therefore|simply|that)\b[\s,:]{0,2}){0,3}"
 )
 
+_UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _STOPS = re.compile(r"[\s\"'*_`”’»)\]}$.!。]{0,8}\Z")
 _CONCLUDES = re.compile(r"\W{0,4}(?:so|thus|therefore|hence|in conclusion|finally)\b")
 
@@ -148,7 +149,6 @@ def _folded(word: str) -> str:
 
 
 def _pattern(word: str) -> str:
-    """A word for a pattern: in scripts with spaces between words, no part of another word."""
-    spaced = any(c.isascii() or unicodedata.category(c) in ("Lu", "Ll") for c in word)
+    """A word for a pattern: no part of another word, in scripts with blanks between words."""
     escaped = re.escape(word)
-    return rf"(?<![\w]){escaped}(?![\w]|['’]t\b)" if spaced else escaped
+    return escaped if _UNSPACED.search(word) else rf"(?<!\w){escaped}(?!\w|['’]t\b)"

@@ -35,6 +35,12 @@ LONGEST = 1200  # characters of a problem that are shown
     help="The field of the choices, or FIELD,FIELD,... with one choice each.",
 )
 @click.option(
+    "--read",
+    metavar="KIND",
+    help="How answers are read: last-number, number, yes-no, set, list, marker, choice, exact or "
+    "math [default: guessed].",
+)
+@click.option(
     "--delimiter",
     metavar="SIGN",
     help='Between the cells of a CSV file, such as ";" [default: found].',
@@ -48,6 +54,7 @@ def init_task(
     question: str | None,
     answer: str | None,
     choices: str | None,
+    read: str | None,
     delimiter: str | None,
     encoding: str | None,
     force: bool,
@@ -71,6 +78,7 @@ def init_task(
         question=question,
         answer=answer,
         choices=names,
+        read=read,
         delimiter=delimiter,
         encoding=encoding,
         force=force,

@@ -28,6 +28,7 @@ from star_mlx.init_task.data_files import (
 from star_mlx.init_task.guess import Guess, guess
 from star_mlx.init_task.recipe_text import MODEL, SHOTS, Contents, examples, recipe_text
 from star_mlx.init_task.shown import ShownProblem, shown_problems
+from star_mlx.init_task.wordings import refuse_unread
 from star_mlx.recipe import loading
 from star_mlx.store import files
 from star_mlx.tasks.jsonl import Jsonl
@@ -77,6 +78,7 @@ def init_task(
     choices: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    read: str | None = None,
     force: bool = False,
 ) -> NewRecipe:
     """Write a recipe for a data file, and a file of few-shot examples if it has no rationales.
@@ -90,6 +92,7 @@ def init_task(
         answer, choices: names of fields, if they should not be guessed.
         delimiter: between the cells of a CSV file; by default it is found in the file.
         encoding: of the text, if it is not UTF-8.
+        read: how answers are read, as ``read.kind``, if it should not be guessed.
         force: overwrite existing files.
 
     Raises:
@@ -104,8 +107,9 @@ def init_task(
     usable = [row for row in rows if not isinstance(row, str)]
     if not usable:
         raise TaskError(f"{file}: none of the first {len(rows)} rows can be read: it {rows[0]}")
-    found = guess(usable, question=question, answer=answer, choices=choices)
+    found = guess(usable, question=question, answer=answer, choices=choices, read=read)
     whole, problems = _read(where, found)
+    refuse_unread(whole, problems)
     skipped = tuple(whole.skipped())
     distinct = len({problem.question for problem in problems})
     task, notes = _split(where, found, distinct, skipped)

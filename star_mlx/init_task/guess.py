@@ -53,6 +53,7 @@ def guess(
     question: str | None = None,
     answer: str | None = None,
     choices: Sequence[str] = (),
+    read: str | None = None,
 ) -> Guess:
     """Guess the fields of a sample of rows, except for given ones.
 
@@ -61,6 +62,7 @@ def guess(
         question: a field, several after commas, or a template such as ``"{Body} {Question}"``.
         answer: a field.
         choices: a field, or the columns with one choice each.
+        read: how the answers are read, as ``read.kind``.
 
     Raises:
         TaskError: no field looks like a question or an answer, or a given field does not exist.
@@ -78,23 +80,23 @@ def guess(
     if found:
         fields["choices"] = found if len(found) > 1 else found[0]
         why["choices"] = "as given" if choices else "by name and content"
-    best = _answer(columns, rows, fields, {*asked, *found}, answer)
+    best = _answer(columns, rows, fields, {*asked, *found}, answer, read)
     if best is None and found and not choices:  # those were no choices
         del fields["choices"], why["choices"]
         found = []
-        best = _answer(columns, rows, fields, set(asked), answer)
+        best = _answer(columns, rows, fields, set(asked), answer, read)
     if best is None:
         raise TaskError(_no_answer(columns, answer))
-    name, read, reason, ends = best
+    name, reading, reason, ends = best
     fields["answer"], why["answer"] = name, f"as given; {reason}" if answer else reason
     taken = {*asked, *found, name}
     if ends:
         fields["rationale"], why["rationale"] = name, "it ends in the answer"
-    _add_others(columns, rows, fields, why, taken, read)
+    _add_others(columns, rows, fields, why, taken, reading)
     _add_question(columns, rows, fields, why, asked, question, taken)
     order = ("question", "answer", "choices", "id", "rationale", "class")
     fields = {key: fields[key] for key in order if key in fields}
-    return Guess(fields, read, why, _unused(columns, {*taken, *asked}))
+    return Guess(fields, reading, why, _unused(columns, {*taken, *asked}))
 
 
 def _asked(
@@ -162,6 +164,7 @@ def _answer(
     fields: dict[str, str | list[str]],
     taken: set[str],
     given: str | None,
+    kind: str | None,
 ) -> tuple[str, Mapping[str, Any], str, bool] | None:
     """The first field, by name, whose values can be read from a completion, with how and why.
 
@@ -174,11 +177,10 @@ def _answer(
         if any(isinstance(v, Mapping) for v in values) or 2 * len(columns[name]) < len(rows):
             continue
         ends = None if choices else rationales.concluded(values)
-        if ends and (found := guess_reading(rows, ends[1], name, None)):
+        if ends and (found := guess_reading(rows, ends[1], name, None, kind)):
             return name, _after(ends[0], found[0]), f"after {ends[0]!r}: {found[1]}", True
-        if found := guess_reading(rows, values, name, choices):
-            kind = found[0]["kind"]
-            whole = kind in ("last-number", "math") and all(
+        if found := guess_reading(rows, values, name, choices, kind):
+            whole = found[0]["kind"] in ("last-number", "math") and all(
                 "####" in str(v) or "\\boxed" in str(v) for v in values
             )
             return name, *found, whole

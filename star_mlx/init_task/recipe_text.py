@@ -145,10 +145,12 @@ def _bad_row_lines(skipped: Sequence[str]) -> list[str]:
 
 
 def _other_kinds(found: Guess) -> list[str]:
-    marker = 'marker       # what follows the marker: "The answer is"'
     kinds = {
         "last-number": "last-number  # the number a completion ends in",
-        "marker": marker,
+        "number": "number       # a number with its unit",
+        "yes-no": "yes-no       # yes or no, true or false",
+        "set": "set          # several parts in any order; list: in their order",
+        "marker": 'marker       # what follows the marker: "The answer is"',
         "math": "math         # equal expressions; needs the extra math",
         "exact": "exact        # the whole last line",
         "regex": "regex        # with pattern: 'ANSWER=(\\w+)'",
