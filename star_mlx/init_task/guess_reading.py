@@ -81,7 +81,7 @@ def guess_reading(
     found = _given(kind, texts) if kind else None
     tried = [found] if found else [*_candidates(texts, numeric)]
     fits = (read for read in tried if kind or _reads_back(read[0], texts, numeric))
-    best = next(fits, None)
+    best = next(fits, tried[-1] if tried else None)  # one that does not is refused later, by name
     return best and ({**best[0], **accept}, best[1])
 
 
@@ -134,7 +134,7 @@ def _candidates(texts: Sequence[str], numeric: list[list[Any]]) -> Iterator[_Fou
     notation = Notation(**marks)
     if numeric:
         kind = "list" if any(len({*map(str, one)}) < len(one) for one in numeric) else "set"
-        yield {"kind": kind, **marks}, f"{every}: in lists of numbers"
+        yield {"kind": kind, **marks}, f"all {len(numeric)}: lists of numbers"
     for kind, what, share in _numbers(texts, notation):
         much = every if share == 1 else f"{share:.0%} of {len(texts)}"
         found = {} if kind == "math" else marks
