@@ -14,7 +14,7 @@ from star_mlx.answers.completion import boxes
 from star_mlx.answers.notation import USUAL, Notation
 from star_mlx.answers.numerals import ends
 from star_mlx.answers.quantities import Quantity, quantity, same_value
-from star_mlx.answers.statement import MARKER, cleaned, forms, normalized, statements
+from star_mlx.answers.statement import MARKER, brief, cleaned, normalized, statements
 
 _FAR = 2000  # characters of an answer; a gold answer may be longer
 _MOST = 400  # parts that are compared one by one
@@ -88,7 +88,7 @@ def _compared(
     same: Callable[[Sequence[_Part], Sequence[_Part]], bool],
 ) -> bool:
     right = parts(gold, notation)
-    for form in dict.fromkeys(forms(answer)):
+    for form in dict.fromkeys((answer, brief(answer))):
         found = parts(form, notation) if form else ()
         if form and max(len(found), len(right)) <= _MOST and same(found, right):
             return True

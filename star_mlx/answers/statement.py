@@ -81,7 +81,7 @@ def statements(text: str, marker: str = MARKER) -> Iterator[str]:
         states = _STATES.match(text, given.end())
         if states is not None:
             places.add(states.end())
-    for place in sorted(places)[:-_MOST:-1]:
+    for place in sorted(places, reverse=True)[:_MOST]:
         line = None if _NOT.match(text, place) else _line(text, place)
         if line is not None:
             yield line
@@ -89,7 +89,7 @@ def statements(text: str, marker: str = MARKER) -> Iterator[str]:
 
 def cleaned(text: str) -> str:
     """A text without a colon before it, Markdown around it and a stop behind it."""
-    text = text.lstrip(" \t\n:=").rstrip()
+    text = text.strip().lstrip(" \t\n:=").strip()
     if text.count("**") % 2:  # "**The answer is: Paris.**", from its marker on
         text = text[2:] if text.startswith("**") else _BOLD_ENDS.sub("", text, count=1)
         text = text.strip()

@@ -106,7 +106,7 @@ _FILLER = re.compile(r"[ ~{}\\$*_)\]]{0,8}-?")
 _ONE = re.compile(
     r"(?:(?P<before>square|cubic)[ -])?(?P<name>°[CF]?(?![A-Za-z])|[%$€£¥₹₩¢]|[^\W\d_²³]{1,20})"
     r"(?:\.(?=\w|/))?"
-    r"(?:(?:[{} ]{0,2}\^\{?|(?=[23]))(?P<power>[23])\}?(?![0-9.,])"
+    r"(?:(?:[{} ]{0,2}\^\{?|(?=[23]))(?P<power>[23])\}?(?![0-9]|[.,][0-9])"
     r"|(?P<small>[²³])| (?P<after>squared|cubed)\b)?"
 )
 _OVER = re.compile(r"[ {}]{0,3}(?:/|\b(?:p[eè]r|pro|por|par)\b)[ {}]{0,2}", re.IGNORECASE)
