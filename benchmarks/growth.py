@@ -98,8 +98,9 @@ def store(work: Path, iterations: int, attempts: int, repeats: int) -> dict[str,
     measure("show RUN", *star, "show", run)
     measure("ledger RUN", *star, "ledger", run)
     measure("ledger --json RUN", *star, "ledger", "--json", run)
-    measure("store.read()", "-c", opening("store", run))
+    measure("reading.read()", "-c", opening("reading", run))
     measure("ledger.read()", "-c", opening("ledger", run))
+    measure("report RUN", *star, "report", run, "--out", work / "report")
     measure("loop --run RUN, finished", *star, "loop", "--plain", "--run", run)
     process([HERE / "synthetic_run.py", "interrupt", run])
     measure("loop --run RUN, interrupted", HERE / "synthetic_run.py", "resume", run)
@@ -111,7 +112,8 @@ def store(work: Path, iterations: int, attempts: int, repeats: int) -> dict[str,
 def opening(module: str, run: Path) -> str:
     """Code that opens a run with the library."""
     return (
-        f"import pathlib; from star_mlx import {module}; {module}.read(pathlib.Path({str(run)!r}))"
+        f"import pathlib; from star_mlx.store import {module}; "
+        f"{module}.read(pathlib.Path({str(run)!r}))"
     )
 
 
