@@ -87,6 +87,12 @@ def test_a_file_is_read_with_the_delimiter_that_it_has_or_that_is_given():
         ("cp1252", "¿Cuánto vale? 5 €"),
         ("mac_roman", "Wie groß ist die Länge der Brücke?"),
         ("cp850", "Wie groß ist die Länge der Brücke?"),
+        ("cp932", "りんごが三個あります。二個食べると、何個残りますか。"),
+        ("cp949", "사과가 세 개 있습니다. 두 개를 먹으면 몇 개가 남습니까?"),
+        ("gbk", "小明有三个苹果，吃了两个，还剩几个？请写出计算过程。"),
+        ("cp1251", "Сколько будет два плюс три? Напишите ответ."),
+        ("cp1252", "Länge; Größe; Höhe; Öl; Übung; Straße; ä; ö; ü"),
+        ("cp1252", "Quelle est la hauteur de l’échelle ? Réponse : élevée, où ça ?"),
     ],
 )
 def test_an_encoding_is_named_by_its_letters(name, text):
@@ -117,6 +123,9 @@ def test_a_file_that_is_foreign_as_a_whole_is_refused_and_one_with_a_bad_line_is
     foreign = write("a.csv", "q,a\ngroß,5\nklein,6\n".encode("cp1252"))
     with pytest.raises(TaskError, match="seems to be cp1252"):
         encoding.refuse_foreign(foreign)
+    chinese = write("d.csv", ("q,a\n" + "小明有三个苹果，还剩几个？,1\n" * 9).encode("gbk"))
+    with pytest.raises(TaskError, match="seems to be gbk"):
+        encoding.refuse_foreign(chinese)
     mixed = "q,a\ngroß,5\n".encode() + "Brücke,6\n".encode("cp1252")
     encoding.refuse_foreign(write("b.csv", mixed))
     encoding.refuse_foreign(write("c.csv", "q,a\nplain,5\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from star_mlx.errors import TaskError
@@ -11,6 +12,13 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's marks begin with 
 _OLD = ("cp1252", "mac_roman", "cp850")  # of Excel on Windows, on old Macs, and of DOS
 # Letters and signs of western languages: in the wrong encoding they become rarer ones.
 _USUAL = frozenset("äöüÄÖÜßéèêëàâçñáíóúôûîïœæåøÅØÆ¿¡€£°–“”„’‘×÷±²³½")
+# Encodings of other scripts: the letters of its own, and the least share of them in a text.
+_SCRIPTS = (
+    ("cp932", re.compile("[\u3040-\u30ff]"), 0.2),  # kana, beside kanji
+    ("cp949", re.compile("[\uac00-\ud7a3]"), 0.85),  # Chinese looks like half of it
+    ("cp1251", re.compile("[а-яё]"), 0.75),
+    ("gbk", re.compile("[\u4e00-\u9fff]"), 0.6),
+)
 _CHECKED = 1 << 20  # bytes from which an encoding is guessed
 
 
@@ -24,19 +32,27 @@ def refuse_wide(path: Path) -> None:
 def refuse_foreign(path: Path) -> None:
     """Refuse a file that is in another encoding than UTF-8 as a whole.
 
-    A file that has some characters in UTF-8 passes: single lines that are not are bad rows.
+    A file that is mostly UTF-8 passes: single lines that are not are bad rows.
     """
     with open(path, "rb") as file:
         content = file.read(_CHECKED)
     if content.startswith(_WIDE):
         refuse_wide(path)
-    if content.decode("utf-8", "ignore").isascii() and not content.isascii():
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(content)  # it may end anywhere
+    wrong = text.count("\ufffd")
+    if 2 * wrong > sum(not c.isascii() for c in text):
         name = likely(content)
         raise TaskError(f"data file {path} is not UTF-8 text but seems to be {name}: {mend(name)}")
 
 
 def likely(content: bytes) -> str:
     """The likeliest encoding of bytes that are not UTF-8, by the letters that they would be."""
+    high, latin = len(re.findall(rb"[\x80-\xff]", content)), len(re.findall(rb"[A-Za-z]", content))
+    for name, own, least in _SCRIPTS if high > latin else ():
+        foreign = re.sub(r"[\x00-\x7f]", "", content.decode(name, "replace"))
+        wrong = foreign.count("\ufffd")
+        if len(own.findall(foreign)) >= max(4, least * len(foreign)) and 20 * wrong < len(foreign):
+            return name
 
     def letters(encoding: str) -> int:
         return sum(c in _USUAL for c in content.decode(encoding, "replace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -169,22 +170,30 @@ def filled_with(row: Mapping[str, Any], template: str) -> str:
         TaskError: a field that has to be there is missing, blank or no text.
     """
     parts: list[str] = []
-    end = 0
-    for found in _PLACE.finditer(template):
-        parts.append(template[end : found.start()])
-        end = found.end()
-        if found[1] is None:
-            parts.append(found[0][0])
-            continue
-        name = found[1]
+    for before, name in _split(template):
         if name.endswith("?") and name not in row:
             name = name[:-1]
             value = value_of(row, name)
             if value is None or (isinstance(value, str) and not value.strip()):
-                parts[-1] = parts[-1].rstrip()
+                parts.append(before.rstrip())
                 continue
-        parts.append(text(row, name))
-    return "".join([*parts, template[end:]]).strip()
+        parts += [before, text(row, name) if name else ""]
+    return "".join(parts).strip()
+
+
+@functools.cache
+def _split(template: str) -> list[tuple[str, str]]:
+    """The text before each placeholder, and its field; at the end without one."""
+    found, text, end = [], "", 0
+    for place in _PLACE.finditer(template):
+        text += template[end : place.start()]
+        end = place.end()
+        if place[1] is None:
+            text += place[0][0]
+        else:
+            found.append((text, place[1]))
+            text = ""
+    return [*found, (text + template[end:], "")]
 
 
 # --------------------------------------------------------------------------- names of fields
