@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from star_mlx import prompts
-from star_mlx.cli.init_task import init_task as command
+from star_mlx.cli import cli
 from star_mlx.errors import PromptError, TaskError
 from star_mlx.init_task import init_task
 from star_mlx.init_task.guess import guess
@@ -221,7 +221,7 @@ def test_repeated_questions_are_counted_once(tmp_path):
     rows = [*sums(20), *sums(20)]
     made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
     assert (made.problems, made.distinct) == (40, 20)
-    done = CliRunner().invoke(command, ["d.jsonl", "--out", "b.yaml", "--model", "tiny"])
+    done = CliRunner().invoke(cli, ["init-task", "d.jsonl", "--out", "b.yaml", "--model", "tiny"])
     assert "40 problems (20 questions are distinct)" in done.output
     assert (
         "questions repeat: if a part of them is in another field, give it with --que" in done.output
@@ -233,7 +233,7 @@ def test_a_test_file_of_a_folder_is_used_if_it_has_answers(tmp_path):
     write(tmp_path / "d/train.jsonl", sums(20))
     write(tmp_path / "d/test.jsonl", [{"question": "99+1?", "answer": None}])
     write(tmp_path / "d/validation.jsonl", [{"question": "98+1?", "answer": 99}])
-    done = CliRunner().invoke(command, ["d", "--model", "tiny"], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["init-task", "d", "--model", "tiny"], catch_exceptions=False)
     assert "read: d/train.jsonl\ntest split: d/validation.jsonl\n" in done.output
     assert "note: d/test.jsonl is not used: d/test.jsonl, line 1: its answer is" in done.output
     assert len(loaded("task.yaml")[1].problems("test")) == 1
@@ -286,7 +286,7 @@ def test_tokens_are_counted_only_if_the_model_is_at_hand(tmp_path, monkeypatch):
 )
 def test_a_wrong_form_is_refused(tmp_path, options, wrong):
     write(tmp_path / "d.jsonl", sums(20))
-    done = CliRunner().invoke(command, ["d.jsonl", *options])
+    done = CliRunner().invoke(cli, ["init-task", "d.jsonl", *options])
     assert done.exit_code != 0 and wrong in done.output + str(done.exception)
     assert not (tmp_path / "task.yaml").exists()
 
@@ -294,7 +294,7 @@ def test_a_wrong_form_is_refused(tmp_path, options, wrong):
 def test_a_given_delimiter_is_in_the_recipe(tmp_path):
     text = "".join(f"{i} plus 1?~{i + 1}\n" for i in range(20))
     (tmp_path / "d.csv").write_text("question~answer\n" + text, encoding="utf-8")
-    done = CliRunner().invoke(command, ["d.csv", "--delimiter", "~", "--model", "tiny"])
+    done = CliRunner().invoke(cli, ["init-task", "d.csv", "--delimiter", "~", "--model", "tiny"])
     assert done.exit_code == 0, done.output
     assert loaded("task.yaml")[1].options.delimiter == "~"
 
@@ -306,7 +306,7 @@ def test_the_command_shows_the_first_problem_harmlessly_and_the_next_command(tmp
     path = tmp_path / "mine.csv"
     lines = [f'"\x1b[2J{i}+1?",{i + 1}' for i in range(9)]
     path.write_text("question,answer\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    done = CliRunner().invoke(command, ["mine.csv", "--out", "my task.yaml"])
+    done = CliRunner().invoke(cli, ["init-task", "mine.csv", "--out", "my task.yaml"])
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.output and "Q: ␛[2J" in done.output
     assert "wrote my task.yaml: 9 problems" in done.output
@@ -318,7 +318,7 @@ def test_choices_may_be_given_as_columns(tmp_path):
     rows = many({"ask": "q{}", "left": "x", "right": "y", "is": "y"})
     write(tmp_path / "d.jsonl", rows)
     given = ["--question", "ask", "--answer", "is", "--choices", "left,right"]
-    done = CliRunner().invoke(command, ["d.jsonl", *given])
+    done = CliRunner().invoke(cli, ["init-task", "d.jsonl", *given])
     assert done.exit_code == 0, done.output
     assert loaded("task.yaml")[0].task.options["fields"]["choices"] == ["left", "right"]
 

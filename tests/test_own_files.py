@@ -16,8 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from star_mlx.answers.accepted import accepted
-from star_mlx.cli.init_task import init_task
-from star_mlx.cli.loop import loop
+from star_mlx.cli import cli
 from star_mlx.errors import TaskError
 from star_mlx.prompts import drawn
 from star_mlx.recipe import loading
@@ -42,8 +41,8 @@ def made(request, tmp_path_factory) -> Iterator[Made]:
         patch.chdir(recipe.parent)
         patch.setenv("HF_HUB_OFFLINE", "1")
         own.write(Path())
-        given = [own.name, "--out", recipe.name, "--model", "tiny", *own.options]
-        done = CliRunner().invoke(init_task, given, catch_exceptions=False)
+        given = ["init-task", own.name, "--out", recipe.name, "--model", "tiny", *own.options]
+        done = CliRunner().invoke(cli, given, catch_exceptions=False)
         assert done.exit_code == 0, done.output
         prompts = Path("task-prompts.yaml")
         assert prompts.exists() is not own.rationales
@@ -87,7 +86,7 @@ def test_three_problems_are_shown_as_the_model_sees_them(made):
 
 
 def test_the_dry_run_of_the_recipe_works(made):
-    done = CliRunner().invoke(loop, ["--recipe", str(made.recipe), "--dry-run", "--json"])
+    done = CliRunner().invoke(cli, ["loop", "--recipe", str(made.recipe), "--dry-run", "--json"])
     assert done.exit_code == 0, done.output
     shown = json.loads(done.output.splitlines()[-1])["recipe"]["task"]["options"]
     assert shown["fields"]["answer"] == made.own.fields["answer"]
@@ -108,5 +107,5 @@ def test_excels_encoding_is_named_before_anything_is_written(tmp_path, monkeypat
     own = next(own for own in OWN_FILES if own.name == "excel.csv")
     own.write(tmp_path)
     with pytest.raises(TaskError, match=r"seems to be cp1252: .* --encoding cp1252"):
-        CliRunner().invoke(init_task, [own.name], catch_exceptions=False)
+        CliRunner().invoke(cli, ["init-task", own.name], catch_exceptions=False)
     assert [path.name for path in tmp_path.iterdir()] == [own.name]

@@ -112,7 +112,7 @@ def init_task(
     refuse_unread(whole, problems)
     skipped = tuple(whole.skipped())
     distinct = len({problem.question for problem in problems})
-    task, notes = _split(where, found, distinct, skipped)
+    task, notes = _split(whole, where.tests, distinct)
     train = task.problems("train")
     shots = None if _with_rationale(task, train) == SHOTS else train[:SHOTS]
     made = Contents(file, where, found, task, len(problems), len(train), skipped)
@@ -147,32 +147,27 @@ def _check_out(out: Path, prompts: Path, force: bool) -> None:
             raise TaskError(f"{path} exists: give another name with --out{how}")
 
 
-def _options(where: DataFiles, found: Guess, **more: Any) -> JsonlOptions:
-    read = {"path": str(where.path), "fields": found.fields, "read": found.read}
-    return JsonlOptions.model_validate({**read, **where.options(), **more})
-
-
 def _read(where: DataFiles, found: Guess) -> tuple[Jsonl, list[Problem]]:
     """The task as guessed and all problems of the file; rows that cannot be used are skipped."""
-    task = Jsonl(_options(where, found, on_bad_row="skip"))
+    options = {"path": str(where.path), "fields": found.fields, "read": found.read}
+    form = where.options()
+    task = Jsonl(JsonlOptions.model_validate({**options, **form, "on_bad_row": "skip"}))
     problems = task.all_problems()
     if len(problems) < 2:
         raise TaskError(f"{where.path} holds one problem that can be used: two are the least")
     return task, problems
 
 
-def _split(
-    where: DataFiles, found: Guess, distinct: int, skipped: Sequence[str]
-) -> tuple[Jsonl, list[str]]:
+def _split(whole: Jsonl, tests: Sequence[Path], distinct: int) -> tuple[Jsonl, list[str]]:
     """The task with its splits: a test file of the data if one can be used, else cut from path.
 
     The second value says why a test file is not used.
     """
-    bad: dict[str, Any] = {"on_bad_row": "skip" if skipped else "fail"}
+    bad: data.OnBadRow = "skip" if whole.skipped() else "fail"
     notes = []
-    for test in where.tests:
+    for test in tests:
+        task = whole.cut_anew(str(test), dev_size(distinct), bad)
         try:
-            task = Jsonl(_options(where, found, test=str(test), dev=dev_size(distinct), **bad))
             task.problems("test")
             task.problems("train")
         except TaskError as error:  # the test files of public data sets often lack the answers
@@ -181,7 +176,7 @@ def _split(
         return task, notes
     test_n = held_out_size(distinct)
     dev = dev_size(distinct - (test_n or 0))
-    return Jsonl(_options(where, found, test=test_n, dev=dev, **bad)), notes
+    return whole.cut_anew(test_n, dev, bad), notes
 
 
 def _sizes(task: Jsonl) -> dict[Split, int]:
@@ -201,11 +196,14 @@ def _with_rationale(task: Jsonl, problems: Sequence[Problem]) -> int:
 
 
 def _check(text: str, task: Jsonl) -> None:
-    """Refuse a recipe that does not load, or means another task than the one it is written of."""
+    """Check that a recipe loads, and means the task that it is written of."""
     options = loading.load(base=yaml.safe_load(text)).task.options
-    places = {"path": task.options.path, "test": task.options.test}
-    again = Jsonl(JsonlOptions(**{**options, **places}))
-    again.problems("train")
+    again = Jsonl(JsonlOptions(**options)).options
+    same = {"path": task.options.path, "hint": task.options.hint}
+    if isinstance(task.options.test, str):
+        same["test"] = task.options.test  # both are relative to the recipe in its text
+    if again.model_copy(update=same) != task.options:
+        raise AssertionError(f"the recipe does not mean the task that it is written of: {text}")
 
 
 def _notes(found: Guess, rows: Sequence[Any]) -> tuple[str, ...]:

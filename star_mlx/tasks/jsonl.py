@@ -45,7 +45,7 @@ class Jsonl(FileSplits):
     Options = JsonlOptions
 
     def __init__(self, options: JsonlOptions) -> None:
-        self.options: JsonlOptions = options
+        super().__init__(options)
         check(options)
         self._reading = Reading(options.read, options.kind)
         self.stop = options.stop
@@ -58,12 +58,12 @@ class Jsonl(FileSplits):
     # ------------------------------------------------------------------ rows
 
     def pose_row(self, row: Mapping[str, Any]) -> Problem:
-        return self._posed(row, "gold" if row.get("gold") is not None else None)
+        asked = asked_of(row, self.options.fields.question)
+        return self._posed(row, asked, "gold" if row.get("gold") is not None else None)
 
     def whole_row(self, row: Mapping[str, Any]) -> Problem:
         """The problem of a row of the data files, which must have all fields of the options."""
-        question_of(row, self.options.fields.question)  # strictly: no part of it may be missing
-        problem = self._posed(row, None)
+        problem = self._posed(row, question_of(row, self.options.fields.question), None)
         if self.options.fields.choices is not None and not problem.question.choices:
             raise TaskError("its choices are missing")
         # Numbers and expressions read back by themselves, and would take minutes on a large file.
@@ -75,7 +75,7 @@ class Jsonl(FileSplits):
                 raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}")
         return problem
 
-    def _posed(self, row: Mapping[str, Any], answer: str | None) -> Problem:
+    def _posed(self, row: Mapping[str, Any], asked: str, answer: str | None) -> Problem:
         fields = self.options.fields
         choices = self._choices(row)
         texts = self._reading.right_answers(row, answer or fields.answer)
@@ -83,7 +83,7 @@ class Jsonl(FileSplits):
             texts = [self._concluded(text, choices) for text in texts]
         return Problem(
             id=_optional(row, fields.id),
-            question=Question(asked_of(row, fields.question), choices),
+            question=Question(asked, choices),
             answer=joined(self._gold(text, choices) for text in texts),
             group=_optional(row, fields.class_),
             rationale=self._rationale(row),

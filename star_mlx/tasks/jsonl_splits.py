@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from star_mlx import data
 from star_mlx.errors import TaskError
@@ -21,6 +21,9 @@ class FileSplits(Written):
     """Base of the task ``jsonl``: train and dev of one file, test of it or of another."""
 
     options: JsonlOptions
+
+    def __init__(self, options: JsonlOptions) -> None:
+        self.options = options
 
     @abstractmethod
     def whole_row(self, row: Mapping[str, Any]) -> Problem:
@@ -43,6 +46,18 @@ class FileSplits(Written):
     def all_problems(self) -> list[Problem]:
         """The problems of the file ``path``, before any are held out."""
         return list(self._path_problems)
+
+    def cut_anew(
+        self, test: int | str | None, dev: int, on_bad_row: Literal["fail", "skip"]
+    ) -> Self:
+        """The same problems of ``path`` with other splits; the file is not read again."""
+        changes = {"test": test, "dev": dev, "on_bad_row": on_bad_row}
+        other = type(self)(self.options.model_copy(update=changes))
+        other._path_problems = self._path_problems
+        other._reader = data.Reader(
+            other.whole_row, on_bad_row, list(self._reader.skipped), dict(self._reader.seen)
+        )
+        return other
 
     @cached_property
     def _path_problems(self) -> list[Problem]:
