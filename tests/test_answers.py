@@ -14,16 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star_mlx.answers import (
+    Notation,
+    YesNo,
     after,
     choice,
     final_number,
+    final_quantity,
+    final_several,
     gold_number,
     last_number,
     normalized,
     number,
     same_math,
     same_number,
+    same_set,
+    same_statement,
     same_text,
+    stated,
     steps,
 )
 from star_mlx.errors import TaskError
@@ -204,7 +211,8 @@ def test_what_was_read_is_read_again_however_it_is_stated():
     "fragment",
     ["1,", "$", "(", "\\boxed{", " ", "#", "<<", "1", "111,", "1/", "1.", "**1", "\n1. ", "=1",
      "1 = 1 * ", "½", "\\frac{", "\\frac{1}{", "answer is ", "#### ", "\nQ:", "<<1=1>>", "</think>",
-     "(A) ", "answer: A or "],
+     "(A) ", "answer: A or ", "yes or ", "not ", "because ", "1.111.", "1 111 ", "6 km/", "{",
+     "- 1\n", "The answer is: ", "Yes. It ", "**"],
 )  # fmt: skip
 def test_reading_takes_time_in_proportion_to_the_length(fragment):
     def seconds(read, text):
@@ -219,6 +227,14 @@ def test_reading_takes_time_in_proportion_to_the_length(fragment):
         number,
         steps.steps,
         lambda t: choice(t, LABELS, TEXTS),
+        YesNo().read,
+        final_quantity,
+        final_several,
+        stated,
+        lambda t: same_statement(t, "18"),
+        lambda t: same_set(t, "18"),
+        Notation(",").standard,
+        Notation(",", " ").standard,
     ):
         took = seconds(read, text)
         if took > 0.5:  # eight times the text: 8 times the time, and 64 where that is its square

@@ -9,7 +9,7 @@ from typing import Literal
 DecimalMark = Literal[".", ","]
 ThousandsMark = Literal[",", ".", "'", " ", "none"]
 
-_WRITTEN = re.compile(r"[0-9]+(?:[.,'’][0-9]+)+")
+_WRITTEN = re.compile(r"(?<![0-9])[0-9]+(?:[.,'’][0-9]+)+")
 _SPACED = re.compile(r"(?<![0-9.,'’])[1-9][0-9]{0,2}(?:[ \u00a0\u2009\u202f][0-9]{3})+(?![0-9])")
 _SPACES = re.compile(r"\s")
 _POINT = re.compile(r"(?<=[0-9])\.(?=[0-9])")

@@ -18,7 +18,7 @@ from star_mlx.answers.statement import MARKER, brief, cleaned, normalized, state
 
 _FAR = 2000  # characters of an answer; a gold answer may be longer
 _MOST = 400  # parts that are compared one by one
-_HASHED = re.compile(r"#{4,}[ \t]{0,4}([^#\n]{1,2000})")
+_HASHED = re.compile(r"(?<!#)#{4,}[ \t]{0,4}([^#\n]{1,2000})")
 _BULLET = re.compile(r"[ \t]{0,4}(?:[-*•+]|\(?[0-9]{1,3}[.)])[ \t]{1,4}(?=\S)")
 _LATEX = re.compile(r"\\(?:left|right|lbrace|rbrace|[{},;!: ])")
 _GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
@@ -105,6 +105,8 @@ def parts(text: str, notation: Notation = USUAL) -> tuple[_Part, ...]:
         return ()
     text = _BOTH.sub("", text, count=1) if _BOTH.match(text) else text
     split = [part for part in (cleaned(part).strip("$ ") for part in _split(text)) if part]
+    if len(split) > _MOST:
+        return tuple(split)
     variables = {match[1] for part in split if (match := _VARIABLE.match(part))}
     if len(variables) == 1:  # x = 2 or x = 3
         split = [

@@ -15,7 +15,7 @@ _YES = ("yes", "true")
 _NO = ("no", "false")
 _FAR = 400  # characters of a statement or line that are looked at
 _AROUND = " \t*_`\"'“”‘’«»:=$([{#>"
-_HASHED = re.compile(r"#{4,}[ \t]{0,4}([^#\n]{1,400})")
+_HASHED = re.compile(r"(?<!#)#{4,}[ \t]{0,4}([^#\n]{1,400})")
 _NOT = re.compile(
     r"(?:\b(?:not|never|nicht|pas|hardly)|n['’]t)(?:\s\w{1,12}){0,1}[\s\"'*_`]{1,4}\Z",
 )
