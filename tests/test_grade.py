@@ -185,3 +185,48 @@ def test_the_command_grades_commonsenseqa(tmp_path):
     )
     counts = json.loads(found.stdout)
     assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
+
+
+# ------------------------------------------------------------------ rows that are shown
+
+
+def test_the_rows_that_say_most_are_shown_first():
+    def shown(most):
+        kept = grade.Shown(most)
+        grade.grade_lines(Capitals(), lines(ROWS), "f", shown=kept)
+        return [(row.place, row.verdict, row.gold) for row in kept.rows]
+
+    every = [
+        ("f, line 3", "not_found", "paris"),
+        ("f, line 4", "not_found", "paris"),
+        ("f, line 2", "wrong", "paris"),
+        ("f, line 1", "correct", "paris"),
+        ("f, line 5", "correct", "paris"),
+    ]
+    assert shown(9) == every and shown(3) == every[:3] and shown(0) == []
+
+
+def test_the_command_shows_rows_beside_the_counts_and_nothing_that_a_terminal_obeys(tmp_path):
+    rows = [
+        {
+            "completion": "x\x1b[2J" + "y" * 3000 + "\nThe answer is 5.",
+            "gold": "7",
+            "correct": True,
+        },
+        {"completion": "I do not know", "gold": "7", "correct": False},
+        {"completion": "#### 7", "gold": "7"},
+    ]
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(rows)))
+    arguments = ["--task", "gsm8k", "--show", "2", str(file)]
+    found = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert json.loads(found.stdout)["rows"] == 3
+    unread, wrong = found.stderr.removesuffix("\n\n").split("\n\n")
+    assert unread == (
+        f"{file}, line 2: not found, labelled wrong\n  completion: I do not know\n"
+        "  read:       nothing\n  right:      7"
+    )
+    assert wrong.startswith(f"{file}, line 1: wrong, labelled correct\n  completion: ... yyy")
+    assert wrong.endswith("y\n    The answer is 5.\n  read:       5\n  right:      7")
+    assert len(wrong) < 1500 and "\x1b" not in found.stderr
+    assert CliRunner().invoke(command, arguments[:2] + arguments[4:]).stderr == ""
