@@ -126,7 +126,7 @@ def test_the_wordings_of_an_answer():
     assert texts[0] == " The answer is 18." and {"18", "**18**", "The answer is: 18"} < {*texts}
     assert "18, because it follows." in texts and len(texts) == 8
     assert all("####" in text for text in wordings(task(marker="####"), "18"))
-    assert [*wordings(task(kind="exact"), "18")] == ["\n18", "18", "**18**"]
+    assert [*wordings(task(kind="exact"), "18")] == [" 18", "18", "**18**"]
 
 
 def test_a_reader_that_loses_answers_is_refused_with_an_example_and_what_to_give_instead():
