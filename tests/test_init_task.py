@@ -217,6 +217,14 @@ def test_a_test_split_is_cut_unless_there_are_too_few(tmp_path, n, splits):
     assert said.lstrip("# ") in made.recipe.read_text(encoding="utf-8")
 
 
+def test_the_examples_to_fill_in_have_different_answers(tmp_path):
+    rows = [{"question": f"Is {i} even?", "answer": "yes" if i < 20 else "no"} for i in range(25)]
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
+    shots = yaml.safe_load(made.prompts.read_text(encoding="utf-8"))
+    assert len(shots) == 3 and {shot["answer"] for shot in shots} == {"yes", "no"}
+    assert len({shot["question"] for shot in shots}) == 3
+
+
 def test_repeated_questions_are_counted_once(tmp_path):
     rows = [*sums(20), *sums(20)]
     made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")

@@ -114,7 +114,7 @@ def init_task(
     distinct = len({problem.question for problem in problems})
     task, notes = _split(whole, where.tests, distinct)
     train = task.problems("train")
-    shots = None if _with_rationale(task, train) == SHOTS else train[:SHOTS]
+    shots = None if _with_rationale(task, train) == SHOTS else _varied(train)
     made = Contents(file, where, found, task, len(problems), len(train), skipped)
     text = recipe_text(made, out, model, prompts if shots else None)
     _check(text, task)
@@ -193,6 +193,16 @@ def _with_rationale(task: Jsonl, problems: Sequence[Problem]) -> int:
             read = task.read(task.worked(p.rationale, p.answer), p.question)
             count += read is not None and task.equal(read, p.answer)
     return count
+
+
+def _varied(problems: Sequence[Problem]) -> list[Problem]:
+    """The first problems, with different answers if there are any: a model copies one that is
+    always the same."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.answer, problem)
+    others = [problem for problem in problems if first[problem.answer] is not problem]
+    return [*first.values(), *others][:SHOTS]
 
 
 def _check(text: str, task: Jsonl) -> None:
