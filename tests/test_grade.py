@@ -192,7 +192,7 @@ def test_the_command_grades_commonsenseqa(tmp_path):
 
 def test_the_rows_that_say_most_are_shown_first():
     def shown(most):
-        kept = grade.Shown(most)
+        kept = grade.RowsToShow(most)
         grade.grade_lines(Capitals(), lines(ROWS), "f", shown=kept)
         return [(row.place, row.verdict, row.gold) for row in kept.rows]
 

@@ -47,9 +47,9 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None, s
     import sys
 
     from star_mlx.api import load_task
-    from star_mlx.measure.grade import Shown, grade_file, grade_lines
+    from star_mlx.measure.grade import RowsToShow, grade_file, grade_lines
 
-    task, shown = load_task(name, data=data), Shown(show)
+    task, shown = load_task(name, data=data), RowsToShow(show)
     if str(file) == "-":
         found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements, shown)
     else:

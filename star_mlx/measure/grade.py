@@ -125,7 +125,7 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
     return row
 
 
-class Shown:
+class RowsToShow:
     """The graded rows that say most about a reader: without an answer, then wrong, then right ones.
 
     Args:
@@ -156,7 +156,7 @@ def grade_lines(
     lines: Iterable[bytes],
     name: str,
     disagreements: Path | None = None,
-    shown: Shown | None = None,
+    shown: RowsToShow | None = None,
 ) -> dict[str, Any]:
     """Grade JSON lines, and write the rows whose own label differs to ``disagreements``.
 
@@ -185,7 +185,7 @@ def grade_lines(
 
 
 def grade_file(
-    task: Task, path: Path, disagreements: Path | None = None, shown: Shown | None = None
+    task: Task, path: Path, disagreements: Path | None = None, shown: RowsToShow | None = None
 ) -> dict[str, Any]:
     """Grade the lines of a file; see ``grade_lines``.
 
