@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
+from star_mlx import prompts
 from star_mlx.errors import TaskError
 from star_mlx.tasks import make
 from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
@@ -88,6 +90,14 @@ def test_of_several_right_answers_hint_and_example_show_the_first():
     assert mine.ask_hinted(problem.question, problem.answer) == "Q: ? (Paris)\nA:"
     assert mine.worked("So.", problem.answer) == " So. The answer is Paris."
     assert mine.pose_row({"gold": ["x", "y"]}).answer.replace("\u200a", " ") == "x ¦ y"
+
+
+def test_several_right_answers_are_the_same_again_in_a_file_of_examples(tmp_path):
+    mine = task(read={"kind": "last-number", "accept": "|"})
+    problem = mine.whole_row({"q": "How many?", "a": "7|8"})
+    file = tmp_path / "prompts.yaml"
+    file.write_text(prompts.dump([replace(problem, rationale="It follows.")]))
+    assert prompts.load(file, mine).examples[0].answer == problem.answer
 
 
 def test_right_answers_keep_the_marks_and_units_of_the_data():

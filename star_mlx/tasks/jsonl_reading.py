@@ -77,7 +77,7 @@ class Reading:
             nested = any(isinstance(part, list) for part in value)
             texts = [_parts(one, name) for one in (value if nested else [value])]
         else:
-            texts = data.texts(row, name)
+            texts = [one for text in data.texts(row, name) for one in answers.accepted(text)]
         if self.options.accept is None:
             return texts
         split = [part.strip() for text in texts for part in text.split(self.options.accept)]
