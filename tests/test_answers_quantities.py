@@ -154,6 +154,10 @@ def test_values_in_the_units_of_their_kind():
         (".", " ", "12 345.6", "12345.6"),
         (".", "'", "1'234.50", "1234.50"),
         (".", "none", "1,234.5", "1, 234.5"),
+        (".", "none", "1.5.2", "1.5.2"),
+        (".", "'", "1,234", "1,234"),
+        (",", "none", "1,2,3", "1,2,3"),
+        (",", None, "1234.567", "1234.567"),
         (".", None, "1,234.5", "1,234.5"),
         (".", ",", "1.234,5", "1.234,5"),
     ],
@@ -169,6 +173,7 @@ def test_a_number_is_read_as_it_was_written(whole, places, thousands):
     assert number(written.standard(f"{grouped},{places:03d}")) == whole + Fraction(places, 1000)
     assert number(written.standard(grouped)) == whole
     assert written.local(f"{whole}.{places}") == f"{whole},{places}"
+    assert Notation(".", " ").local(f"{whole}.{places}") == f"{whole}.{places}"
 
 
 @pytest.mark.parametrize("text", ["1'234.50", "1’234.50", "$1'234.50"])

@@ -48,13 +48,13 @@ class Notation:
         return _POINT.sub(",", text) if self.decimal == "," else text
 
     def _standard(self, written: str) -> str:
-        decimal, mark = self.decimal, self.thousands or ("." if self.decimal == "," else ",")
-        whole, found, places = written.rpartition(decimal)
-        if found and places.isdecimal() and decimal not in whole and _grouped(whole, mark):
+        mark = self.thousands or "."  # of the usual marks nothing is changed
+        whole, _, places = written.partition(self.decimal)
+        if places.isdecimal() and _grouped(whole, mark):
             return f"{_joined(whole, mark)}.{places}"
         if _grouped(written, mark):
             return _joined(written, mark)
-        if mark == "none" and "," in written and decimal == ".":
+        if mark == "none" and "," in written and self.decimal == ".":
             return written.replace(",", ", ")
         return written
 
