@@ -146,6 +146,15 @@ def test_a_reader_that_loses_answers_is_refused_with_an_example_and_what_to_give
         )
 
 
+def test_of_very_many_answers_some_are_tried(monkeypatch):
+    monkeypatch.setattr("star_mlx.init_task.wordings._MOST_TRIED", 10)
+    lost = [Problem(f"{i}", Question("?"), f"one {i}\ntwo") for i in range(95)]
+    with pytest.raises(TaskError, match="of 10, 10 are lost, such as 'one 0"):
+        refuse_unread(task(), lost)
+    with pytest.raises(TaskError, match="of 9, 9 are lost"):
+        refuse_unread(task(), lost[:9])
+
+
 def test_the_command_refuses_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [json.dumps(row) for row in rows(["**kwargs", "**args", "*"] * 4)]

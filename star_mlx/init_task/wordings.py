@@ -14,6 +14,7 @@ from star_mlx.types import Problem, Question
 _STATED = ("{marker} {answer}.", "{marker}: {answer}", "{marker} **{answer}**.",
            "{marker} {answer}, because it follows.")  # fmt: skip
 _BARE = ("{answer}", "**{answer}**", "{answer}, because it follows.")
+_MOST_TRIED = 5000  # different answers; of more, as many in equal distances
 _MOST_UNREAD = 0.05  # of the answers; an odd one among many is no reason to refuse a reader
 
 
@@ -64,19 +65,18 @@ def refuse_unread(task: Jsonl, problems: Iterable[Problem]) -> None:
     Raises:
         TaskError: naming an answer, how it was worded and what was read.
     """
-    tried, found = 0, []
-    seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
-    for problem in problems:
-        for answer in answers.accepted(problem.answer):
-            key = answer, problem.question.choices
-            if key not in seen:
-                seen.add(key)
-                tried += 1
-                found += [one] if (one := unread(task, answer, problem.question)) else []
-    if len(found) > _MOST_UNREAD * tried:
+    given = dict.fromkeys(
+        (answer, problem.question.choices)
+        for problem in problems
+        for answer in answers.accepted(problem.answer)
+    )
+    tried = [*given][:: 1 + len(given) // _MOST_TRIED]
+    lost = (unread(task, answer, Question("", choices)) for answer, choices in tried)
+    found = [one for one in lost if one is not None]
+    if len(found) > _MOST_UNREAD * len(tried):
         first = found[0]
         raise TaskError(
-            f"answers are not read back by --read {task.options.kind}: of {tried}, {len(found)} "
+            f"answers are not read back by --read {task.options.kind}: of {len(tried)}, {len(found)} "
             f"are lost, such as {first.answer[:60]!r}, since {first.text[:100]!r} is read as "
             f"{first.read!r}: give another kind, such as --read {_instead(task)}"
         )
