@@ -76,9 +76,9 @@ def refuse_unread(task: Jsonl, problems: Iterable[Problem]) -> None:
     if len(found) > _MOST_UNREAD * len(tried):
         first = found[0]
         raise TaskError(
-            f"answers are not read back by --read {task.options.kind}: of {len(tried)}, {len(found)} "
-            f"are lost, such as {first.answer[:60]!r}, since {first.text[:100]!r} is read as "
-            f"{first.read!r}: give another kind, such as --read {_instead(task)}"
+            f"answers are not read back by --read {task.options.kind}: of {len(tried)}, "
+            f"{len(found)} are lost, such as {first.answer[:60]!r}, since {first.text[:100]!r} is "
+            f"read as {first.read!r}: give another kind, such as --read {_instead(task)}"
         )
 
 
