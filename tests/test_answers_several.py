@@ -80,6 +80,24 @@ def test_units_and_marks():
     assert len(parts("100,200,300")) == 1 and len(parts("100,200,300", Notation(".", "none"))) == 3
 
 
+def test_parts_as_they_are_compared():
+    assert parts("X, XY; $x$ and $y_1$") == ("x", "xy", "x", "y_1")
+    assert parts("\\left\\lbrace a,\\, b \\right\\rbrace") == ("a", "b")
+    assert parts("( 1 , b ) , [c]") == ("(1,b)", "[c]")
+    assert (
+        parts("(1) and (a, b)") == parts("{(1) and (a, b)}") and len(parts("(1) and (a, b)")) == 2
+    )
+    assert parts("the list: a, both b") == ("a", "both b")
+    assert parts("x = y = z, x = 3")[0] == "y = z" and parts("x = 2, 3") == parts("2, 3")
+    assert parts("a) b, c") == ("a)b", "c") and parts("{a, b} or {c}") == ("{a,b}", "{c}")
+
+
+def test_a_marker_of_ones_own_and_more_than_one_statement():
+    assert final_several("Roots = 2, 3\nThis is it. x\ny", "Roots =") == "2, 3"
+    assert final_several("The answer is 5.\n- 2\n- 3") == "5"
+    assert final_several("#### \n#### 2") == "2" and final_several("x\n####2, 3") == "2, 3"
+
+
 def test_very_many_parts_are_compared_as_a_text():
     many = ", ".join(map(str, range(1000)))
     assert same_set(many, many) and not same_set(many, many + ", 7")

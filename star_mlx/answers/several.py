@@ -19,14 +19,14 @@ from star_mlx.answers.statement import MARKER, brief, cleaned, normalized, state
 _FAR = 2000  # characters of an answer; a gold answer may be longer
 _MOST = 400  # parts that are compared one by one
 _HASHED = re.compile(r"(?<!#)#{4,}[ \t]{0,4}([^#\n]{1,2000})")
-_BULLET = re.compile(r"[ \t]{0,4}(?:[-*•+]|\(?[0-9]{1,3}[.)])[ \t]{1,4}(?=\S)")
+_BULLET = re.compile(r"\A[ \t]{0,4}(?:[-*•+]|\(?[0-9]{1,3}[.)])[ \t]{1,4}(?=\S)")
 _LATEX = re.compile(r"\\(?:left|right|lbrace|rbrace|[{},;!: ])")
 _GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _OPEN, _CLOSE = "([{⟨", ")]}⟩"
 _BETWEEN = re.compile(r"[;,|&\n、，；]|(?<!\w)(?:and|or|und|oder|et|ou)(?!\w)", re.IGNORECASE)
 _BRACKET = re.compile(rf"[{re.escape(_OPEN + _CLOSE)}]")
-_BOTH = re.compile(r"(?:both|either|the set|the list)\b[:\s]{0,3}", re.IGNORECASE)
-_VARIABLE = re.compile(r"([^\W\d_](?:_?[0-9])?) ?= ?(?=\S)")
+_BOTH = re.compile(r"\A(?:both|either|the set|the list)\b[:\s]{0,3}", re.IGNORECASE)
+_VARIABLE = re.compile(r"\A([^\W\d_](?:_?[0-9])?) ?= ?(?=\S)")
 _EMPTY = {"∅", "ø", "{}", "[]", "()", "\\emptyset", "\\varnothing", "none", "no solution",
           "no solutions", "empty set", "the empty set", "empty list", "the empty list"}  # fmt: skip
 
@@ -46,7 +46,7 @@ def final_several(completion: str, marker: str = MARKER) -> str | None:
             return cleaned(found)
     lines = _lines(text.rstrip())
     for statement in statements(text, marker):
-        first = cleaned(_BULLET.sub("", statement, count=1)) if lines else statement
+        first = cleaned(_BULLET.sub("", statement))
         return "; ".join(lines) if lines and first == cleaned(lines[0]) else statement
     if lines:
         return "; ".join(lines)
@@ -98,20 +98,17 @@ def _compared(
 def parts(text: str, notation: Notation = USUAL) -> tuple[_Part, ...]:
     """The parts of an answer: quantities, and texts in a form to be compared."""
     text = notation.standard(_LATEX.sub(_bare, text))
-    if notation.thousands != "none":
-        text = _GROUPED.sub(lambda m: m[0].replace(",", ""), text)
+    text = _GROUPED.sub(lambda m: m[0].replace(",", ""), text)
     text = _inside(cleaned(text).strip("$ "))
     if normalized(text) in _EMPTY or not text:
         return ()
-    text = _BOTH.sub("", text, count=1) if _BOTH.match(text) else text
-    split = [part for part in (cleaned(part).strip("$ ") for part in _split(text)) if part]
+    split = [cleaned(part).strip("$ ") for part in _split(_BOTH.sub("", text))]
+    split = [part for part in split if part]
     if len(split) > _MOST:
         return tuple(split)
     variables = {match[1] for part in split if (match := _VARIABLE.match(part))}
     if len(variables) == 1:  # x = 2 or x = 3
-        split = [
-            _VARIABLE.sub("", part, count=1) if _VARIABLE.match(part) else part for part in split
-        ]
+        split = [_VARIABLE.sub("", part) for part in split]
     return tuple(_part(part) for part in split)
 
 
@@ -135,7 +132,7 @@ def _bare(match: re.Match[str]) -> str:
 
 def _inside(text: str) -> str:
     """A text without the pair of brackets around all of it."""
-    if text[:1] in _OPEN and text[:1]:
+    if text.startswith(tuple(_OPEN)):
         depth = 0
         for found in _BRACKET.finditer(text):
             depth += 1 if found[0] in _OPEN else -1
