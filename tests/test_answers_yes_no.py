@@ -75,6 +75,35 @@ def test_the_words_of_the_data(yes, no, text, read):
     assert YesNo([yes], [no]).read(text) == read
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("</think>x\nThe answer is yes.</think>no", "no"),
+        ("yes.\n</think>\n", "yes"),
+        ("It flies. So yes.\n**", "yes"),
+        ("The answer is (no birds fly\nx y", "no"),
+        ("The answer is definitely no birds\nx y", "no"),
+        ("The answer is clearly **no bird\nx y", "no"),
+        ("The answer is: it is true\nx y", "true"),
+        ("The answer is: it is true that\nx y", "true"),
+        ("The answer is: it is not true that\nx y", "false"),
+        ("The answer is: there are no birds\nx y", None),
+        ("It flies. So yes. ", "yes"),
+        ("no because it flies", "no"),
+        ("- yes, it does", "yes"),
+    ],
+)
+def test_where_a_word_stands(text, read):
+    assert YesNo().read(text) == read
+
+
+def test_words_of_several_words_and_words_without_blanks_between():
+    assert YesNo(["ja"], ["ja nicht"]).read("The answer is ja nicht.") == "ja nicht"
+    assert YesNo(["yes  sir"], ["no sir"]).value("Yes sir") is True
+    assert YesNo(["right", "good"], ["bad"]).read("The answer is not good.") == "bad"
+    assert YesNo(["はい"], ["いいえ"]).read("だからはい。") == "はい"
+
+
 def test_a_marker_in_another_language():
     words = YesNo(["oui"], ["non"])
     assert words.read("La réponse est : non. Mais oui", "La réponse est") == "non"

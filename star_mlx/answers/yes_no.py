@@ -26,8 +26,8 @@ _REASON = re.compile(
 )
 _OR = re.compile(r"[\s\"'*_`]{0,4}(?:/|\bor\b|\band\b|\boder\b|\bou\b|\bo\b)\s?\W{0,3}")
 _SENTENCES = re.compile(r"(?<=[.!?])\*{0,2}\s")
-_ADVERB = re.compile(
-    r"(?:(?:definitely|clearly|certainly|probably|therefore|simply|that)\b[\s,:]{0,2}){0,3}"
+_ADVERBS = re.compile(
+    r"\A(?:(?:definitely|clearly|certainly|probably|therefore|simply|that)\b[\s,:]{0,2}){0,3}"
 )
 
 _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
@@ -90,9 +90,7 @@ class YesNo:
 
     def _statement(self, text: str) -> str | None:
         """The answer of what follows "the answer is"; "" if it says both."""
-        text = text.lstrip(_AROUND)
-        adverb = _ADVERB.match(text)
-        begin = text[adverb.end() :].lstrip(_AROUND) if adverb else text
+        begin = _ADVERBS.sub("", text.lstrip(_AROUND)).lstrip(_AROUND)
         first = self._word.match(begin)
         if first is not None:
             other = _OR.match(begin, first.end())
