@@ -8,7 +8,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from star_mlx.cli.grade import grade as command
+from star_mlx.cli import cli
 from star_mlx.errors import TaskError
 from star_mlx.measure import grade
 from star_mlx.measure.accuracy import wilson
@@ -159,11 +159,11 @@ GSM8K = [
 def test_the_command_grades_gsm8k_from_a_file_and_from_standard_input(tmp_path):
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"".join(lines(GSM8K)))
-    found = CliRunner().invoke(command, ["--task", "gsm8k", str(file)], catch_exceptions=False)
+    found = CliRunner().invoke(cli, ["grade", "--task", "gsm8k", str(file)], catch_exceptions=False)
     counts = json.loads(found.stdout)
     assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
     assert (counts["labelled"], counts["agreement"]) == (4, 1.0)
-    piped = CliRunner().invoke(command, ["--task", "gsm8k", "-"], input=file.read_bytes())
+    piped = CliRunner().invoke(cli, ["grade", "--task", "gsm8k", "-"], input=file.read_bytes())
     assert piped.stdout == found.stdout
 
 
@@ -181,7 +181,7 @@ def test_the_command_grades_commonsenseqa(tmp_path):
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"".join(lines(rows)))
     found = CliRunner().invoke(
-        command, ["--task", "commonsenseqa", str(file)], catch_exceptions=False
+        cli, ["grade", "--task", "commonsenseqa", str(file)], catch_exceptions=False
     )
     counts = json.loads(found.stdout)
     assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
@@ -218,8 +218,8 @@ def test_the_command_shows_rows_beside_the_counts_and_nothing_that_a_terminal_ob
     ]
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"".join(lines(rows)))
-    arguments = ["--task", "gsm8k", "--show", "2", str(file)]
-    found = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    arguments = ["grade", "--task", "gsm8k", "--show", "2", str(file)]
+    found = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert json.loads(found.stdout)["rows"] == 3
     unread, wrong = found.stderr.removesuffix("\n\n").split("\n\n")
     assert unread == (
@@ -229,4 +229,4 @@ def test_the_command_shows_rows_beside_the_counts_and_nothing_that_a_terminal_ob
     assert wrong.startswith(f"{file}, line 1: wrong, labelled correct\n  completion: ... yyy")
     assert wrong.endswith("y\n    The answer is 5.\n  read:       5\n  right:      7")
     assert len(wrong) < 1500 and "\x1b" not in found.stderr
-    assert CliRunner().invoke(command, arguments[:2] + arguments[4:]).stderr == ""
+    assert CliRunner().invoke(cli, arguments[:3] + arguments[5:]).stderr == ""

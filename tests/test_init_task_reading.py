@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from star_mlx.cli.init_task import init_task as command
+from star_mlx.cli import cli
 from star_mlx.errors import TaskError
 from star_mlx.init_task import init_task
 from star_mlx.init_task.guess import guess
@@ -168,7 +168,9 @@ def test_the_kind_is_written_into_the_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [json.dumps(row) for row in rows(["2,50", "3", "4,5"] * 4)]
     (tmp_path / "d.jsonl").write_text("\n".join(lines))
-    done = CliRunner().invoke(command, ["d.jsonl", "--read", "number"], catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli, ["init-task", "d.jsonl", "--read", "number"], catch_exceptions=False
+    )
     assert done.exit_code == 0
     options = yaml.safe_load((tmp_path / "task.yaml").read_text())["task"]["options"]
     assert options["read"] == {"kind": "number", "decimal": ","}
