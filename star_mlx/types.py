@@ -45,6 +45,7 @@ class Question:
 class Problem:
     """A question with its known answer: ``(x_i, y_i)`` of the paper.
 
+    ``answer`` may be several right ones, see ``answers.accepted``;
     ``group`` is the class by which accuracy is reported (for sums, the number of digits);
     ``rationale`` is a human or reference rationale, if the data has one.
 

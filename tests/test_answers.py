@@ -14,16 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star_mlx.answers import (
+    Notation,
+    YesNo,
     after,
     choice,
     final_number,
+    final_quantity,
+    final_several,
     gold_number,
     last_number,
     normalized,
     number,
     same_math,
     same_number,
+    same_set,
+    same_statement,
     same_text,
+    stated,
     steps,
 )
 from star_mlx.errors import TaskError
@@ -199,19 +206,27 @@ def test_what_was_read_is_read_again_however_it_is_stated():
             assert final_number(form.format(read)) == read, (text, form)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fragment",
-    ["1,", "$", "(", "\\boxed{", " ", "#", "<<", "1", "111,", "1/", "1.", "**1", "\n1. ", "=1",
-     "1 = 1 * ", "½", "\\frac{", "\\frac{1}{", "answer is ", "#### ", "\nQ:", "<<1=1>>", "</think>",
-     "(A) ", "answer: A or "],
-)  # fmt: skip
-def test_reading_takes_time_in_proportion_to_the_length(fragment):
-    def seconds(read, text):
+def takes_time_in_proportion(read, text):
+    def seconds(text):
         start = time.process_time()
         read(text)
         return time.process_time() - start
 
+    took = seconds(text)
+    if took > 0.5:  # eight times the text: 8 times the time, and 64 where that is its square
+        assert took < 24 * seconds(text[: len(text) // 8])
+
+
+REPEATED = [
+    "1,", "$", "(", "\\boxed{", " ", "#", "<<", "1", "111,", "1/", "1.", "**1", "\n1. ", "=1",
+    "1 = 1 * ", "½", "\\frac{", "\\frac{1}{", "answer is ", "#### ", "\nQ:", "<<1=1>>", "</think>",
+    "(A) ", "answer: A or ",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fragment", REPEATED)
+def test_reading_takes_time_in_proportion_to_the_length(fragment):
     text = fragment * (1_000_000 // len(fragment))
     for read in (
         final_number,
@@ -220,9 +235,28 @@ def test_reading_takes_time_in_proportion_to_the_length(fragment):
         steps.steps,
         lambda t: choice(t, LABELS, TEXTS),
     ):
-        took = seconds(read, text)
-        if took > 0.5:  # eight times the text: 8 times the time, and 64 where that is its square
-            assert took < 24 * seconds(read, text[: len(text) // 8])
+        takes_time_in_proportion(read, text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fragment",
+    [*REPEATED, "yes or ", "not ", "because ", "1.111.", "1 111 ", "6 km/", "{", "- 1\n",
+     "The answer is: ", "Yes. It ", "**"],
+)  # fmt: skip
+def test_words_units_and_parts_take_time_in_proportion_to_the_length(fragment):
+    text = fragment * (80_000 // len(fragment))
+    for read in (
+        YesNo().read,
+        final_quantity,
+        final_several,
+        stated,
+        lambda t: same_statement(t, "18"),
+        lambda t: same_set(t, "18"),
+        Notation(",").standard,
+        Notation(",", " ").standard,
+    ):
+        takes_time_in_proportion(read, text)
 
 
 def test_the_answer_of_a_very_long_completion_is_read_at_either_end():

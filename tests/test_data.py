@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_mlx import data
+from star_mlx.data.encoding import mend
 from star_mlx.errors import TaskError
 from star_mlx.types import Problem, Question
 
@@ -62,7 +63,11 @@ def test_jsonl_names_the_line_of_each_row_and_of_what_is_wrong(write):
     assert "is not JSON" in values[1]
     assert values[2] == "is not an object with fields but list"
     assert values[3] == "is not an object with fields but null"
-    assert values[4] == "is not UTF-8 text (byte 11; save the file as UTF-8)"
+    assert values[4] == (
+        'is not UTF-8 text (byte 11) but seems to be cp1252: save it as UTF-8 ("CSV UTF-8" in '
+        "Excel), or read it as it is with task.options.encoding=cp1252 (in init-task: --encoding "
+        "cp1252)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,12 +105,15 @@ def test_the_ending_may_be_upper_case_and_json_is_a_list(write):
         ("a.json", '{"q": 1}\n{"q": 2}', "one object a line is .jsonl"),
         ("a.json", "[" * 100_000, "is not JSON"),
         ("a.json", b'[\n{"q": "caf\xe9"}]', "a.json, line 2 is not UTF-8 text"),
-        ("a.jsonl", '{"q": 1}'.encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        (
+            "a.jsonl",
+            '{"q": 1}'.encode("utf-16"),
+            'is UTF-16 text: save it as UTF-8 ("CSV UTF-8" in Excel), or read',
+        ),
         ("a.csv", "q,a\n1,2\n".encode("utf-16"), "is UTF-16 text"),
         ("a.csv", "", "holds no rows"),
         ("a.csv", "q,a\n", "holds no rows"),
         ("a.csv", "q,q\n1,2\n", "two columns are named 'q'"),
-        ("a.csv", "q;a\n1;2\n", "has ';' between the names"),
         ("a.csv", b"q,caf\xe9\n1,2\n", "first line is not UTF-8 text"),
         ("a.csv", 'q,a\n1,2\n"open,3\n4,5\n', "a.csv, line 3 is no CSV"),
         ("a.csv", 'q,a\n"x"y,3\n', "a.csv, line 2 is no CSV"),
@@ -120,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(write, name, content, wro
 
 def test_a_file_that_is_not_there_or_is_a_folder(tmp_path):
     assert "does not exist" in refused(tmp_path / "none.jsonl")
-    assert "is a folder" in refused(tmp_path)
+    assert "holds no data files: give a file that ends in .jsonl" in refused(tmp_path)
     assert "name too long" in refused(tmp_path / ("n" * 300 + ".jsonl")).lower()
 
 
@@ -147,7 +155,7 @@ def test_csv_lines_are_those_of_the_file_also_after_quoted_newlines(write):
 def test_csv_with_a_latin_1_line_and_with_an_unnamed_column(write):
     found = read(write("a.csv", b",q, a\r\n0,caf\xe9,1\r\n1,\xc3\xa9,2\r\n"))
     assert found == [
-        ("a.csv, line 2", "is not UTF-8 text (save the file as UTF-8)"),
+        ("a.csv, line 2", f"is not UTF-8 text but seems to be cp1252: {mend('cp1252')}"),
         ("a.csv, line 3", {"q": "é", "a": "2"}),
     ]
 

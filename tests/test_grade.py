@@ -8,7 +8,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from star_mlx.cli.grade import grade as command
+from star_mlx.cli import cli
 from star_mlx.errors import TaskError
 from star_mlx.measure import grade
 from star_mlx.measure.accuracy import wilson
@@ -159,11 +159,11 @@ GSM8K = [
 def test_the_command_grades_gsm8k_from_a_file_and_from_standard_input(tmp_path):
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"".join(lines(GSM8K)))
-    found = CliRunner().invoke(command, ["--task", "gsm8k", str(file)], catch_exceptions=False)
+    found = CliRunner().invoke(cli, ["grade", "--task", "gsm8k", str(file)], catch_exceptions=False)
     counts = json.loads(found.stdout)
     assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
     assert (counts["labelled"], counts["agreement"]) == (4, 1.0)
-    piped = CliRunner().invoke(command, ["--task", "gsm8k", "-"], input=file.read_bytes())
+    piped = CliRunner().invoke(cli, ["grade", "--task", "gsm8k", "-"], input=file.read_bytes())
     assert piped.stdout == found.stdout
 
 
@@ -181,7 +181,52 @@ def test_the_command_grades_commonsenseqa(tmp_path):
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"".join(lines(rows)))
     found = CliRunner().invoke(
-        command, ["--task", "commonsenseqa", str(file)], catch_exceptions=False
+        cli, ["grade", "--task", "commonsenseqa", str(file)], catch_exceptions=False
     )
     counts = json.loads(found.stdout)
     assert (counts["correct"], counts["wrong"], counts["not_found"]) == (2, 1, 1)
+
+
+# ------------------------------------------------------------------ rows that are shown
+
+
+def test_the_rows_that_say_most_are_shown_first():
+    def shown(most):
+        kept = grade.RowsToShow(most)
+        grade.grade_lines(Capitals(), lines(ROWS), "f", shown=kept)
+        return [(row.place, row.verdict, row.gold) for row in kept.rows]
+
+    every = [
+        ("f, line 3", "not_found", "paris"),
+        ("f, line 4", "not_found", "paris"),
+        ("f, line 2", "wrong", "paris"),
+        ("f, line 1", "correct", "paris"),
+        ("f, line 5", "correct", "paris"),
+    ]
+    assert shown(9) == every and shown(3) == every[:3] and shown(0) == []
+
+
+def test_the_command_shows_rows_beside_the_counts_and_nothing_that_a_terminal_obeys(tmp_path):
+    rows = [
+        {
+            "completion": "x\x1b[2J" + "y" * 3000 + "\nThe answer is 5.",
+            "gold": "7",
+            "correct": True,
+        },
+        {"completion": "I do not know", "gold": "7", "correct": False},
+        {"completion": "#### 7", "gold": "7"},
+    ]
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(rows)))
+    arguments = ["grade", "--task", "gsm8k", "--show", "2", str(file)]
+    found = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert json.loads(found.stdout)["rows"] == 3
+    unread, wrong = found.stderr.removesuffix("\n\n").split("\n\n")
+    assert unread == (
+        f"{file}, line 2: not found, labelled wrong\n  completion: I do not know\n"
+        "  read:       nothing\n  right:      7"
+    )
+    assert wrong.startswith(f"{file}, line 1: wrong, labelled correct\n  completion: ... yyy")
+    assert wrong.endswith("y\n    The answer is 5.\n  read:       5\n  right:      7")
+    assert len(wrong) < 1500 and "\x1b" not in found.stderr
+    assert CliRunner().invoke(cli, arguments[:3] + arguments[5:]).stderr == ""

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from star_mlx import prompts
-from star_mlx.cli.init_task import init_task as command
+from star_mlx.cli import cli
 from star_mlx.errors import PromptError, TaskError
 from star_mlx.init_task import init_task
 from star_mlx.init_task.guess import guess
@@ -33,6 +33,10 @@ def write(path, rows):
     return path
 
 
+def sums(n):
+    return [{"question": f"{i}+1?", "answer": i + 1} for i in range(n)]
+
+
 # --------------------------------------------------------------------------- guesses
 
 
@@ -50,7 +54,7 @@ def write(path, rows):
         ({"input": "q{}", "output": "a city {}"}, {"question": "input", "answer": "output"},
          "marker"),
         ({"question": "q{}", "answer": True}, {"question": "question", "answer": "answer"},
-         "marker"),
+         "yes-no"),
         ({"question": "q{}", "options": ["x", "y"], "answer_idx": "B", "answer": "y"},
          {"question": "question", "choices": "options", "answer": "answer"}, "choice"),
         ({"question": "q{}", "A": "x", "B": "y", "C": "z", "answer": "C"},
@@ -129,7 +133,7 @@ def test_with_rationales_the_recipe_runs_as_it_is(tmp_path):
     assert made.prompts is None and made.problems == 30
     settings, task = loaded("task.yaml")
     assert (settings.model.path, settings.prompts.k) == ("tiny", 3)
-    assert [len(task.problems(s)) for s in ("train", "dev")] == [24, 6]
+    assert [len(task.problems(s)) for s in ("train", "dev", "test")] == [20, 4, 6]
     assert len(prompts.drawn(task, 3, 0).examples) == 3
 
 
@@ -199,6 +203,110 @@ def test_data_too_small_or_unreadable_is_an_error(tmp_path, content):
     assert [p.name for p in tmp_path.iterdir()] == ["d.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("n", "splits"),
+    [(2, {"train": 1, "dev": 1}), (4, {"train": 3, "dev": 1}),
+     (5, {"train": 3, "dev": 1, "test": 1}), (10, {"train": 7, "dev": 1, "test": 2})],
+)  # fmt: skip
+def test_a_test_split_is_cut_unless_there_are_too_few(tmp_path, n, splits):
+    made = init_task(write(tmp_path / "d.jsonl", sums(n)), tmp_path / "task.yaml", model="tiny")
+    assert made.splits == splits
+    options = yaml.safe_load(made.recipe.read_text(encoding="utf-8"))["task"]["options"]
+    assert options.get("test") == splits.get("test")
+    said = "# held out of path" if "test" in splits else "here are too few to hold some out"
+    assert said.lstrip("# ") in made.recipe.read_text(encoding="utf-8")
+
+
+def test_the_examples_to_fill_in_have_different_answers(tmp_path):
+    rows = [{"question": f"Is {i} even?", "answer": "yes" if i < 20 else "no"} for i in range(25)]
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
+    shots = yaml.safe_load(made.prompts.read_text(encoding="utf-8"))
+    assert len(shots) == 3 and {shot["answer"] for shot in shots} == {"yes", "no"}
+    assert len({shot["question"] for shot in shots}) == 3
+
+
+def test_repeated_questions_are_counted_once(tmp_path):
+    rows = [*sums(20), *sums(20)]
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
+    assert (made.problems, made.distinct) == (40, 20)
+    done = CliRunner().invoke(cli, ["init-task", "d.jsonl", "--out", "b.yaml", "--model", "tiny"])
+    assert "40 problems (20 questions are distinct)" in done.output
+    assert (
+        "questions repeat: if a part of them is in another field, give it with --que" in done.output
+    )
+
+
+def test_a_test_file_of_a_folder_is_used_if_it_has_answers(tmp_path):
+    (tmp_path / "d").mkdir()
+    write(tmp_path / "d/train.jsonl", sums(20))
+    write(tmp_path / "d/test.jsonl", [{"question": "99+1?", "answer": None}])
+    write(tmp_path / "d/validation.jsonl", [{"question": "98+1?", "answer": 99}])
+    done = CliRunner().invoke(cli, ["init-task", "d", "--model", "tiny"], catch_exceptions=False)
+    assert "read: d/train.jsonl\ntest split: d/validation.jsonl\n" in done.output
+    assert "note: d/test.jsonl is not used: d/test.jsonl, line 1: its answer is" in done.output
+    assert len(loaded("task.yaml")[1].problems("test")) == 1
+
+
+def test_a_test_file_beside_the_data_is_named(tmp_path):
+    write(tmp_path / "train.jsonl", sums(20))
+    write(tmp_path / "test.jsonl", sums(3))
+    made = init_task(tmp_path / "train.jsonl", tmp_path / "task.yaml", model="tiny")
+    assert made.notes == (
+        f"{tmp_path}/test.jsonl lies beside it: to measure on it, give it as task.options.test",
+    )
+
+
+def test_a_system_turn_that_is_always_the_same_is_said_not_to_be_asked(tmp_path):
+    def turns(i):
+        said = {"system": "Be kind.", "user": f"{i}+1?", "assistant": f"{i + 1}"}
+        return [{"role": role, "content": text} for role, text in said.items()]
+
+    data = write(tmp_path / "d.jsonl", [{"messages": turns(i)} for i in range(20)])
+    made = init_task(data, tmp_path / "task.yaml", model="tiny")
+    assert made.unused == ("messages.system",)
+    [note] = made.notes
+    assert "the system turn ('Be kind.')" in note and "prompts.system with prompts.chat" in note
+
+
+def test_conversations_of_several_turns_are_refused_by_their_line(tmp_path):
+    turns = [{"role": role, "content": "7"} for role in ("user", "assistant") * 2]
+    data = write(tmp_path / "d.jsonl", [{"messages": turns}] * 9)
+    with pytest.raises(TaskError, match=r"line 1: its messages have 2 turns of user"):
+        init_task(data, tmp_path / "task.yaml")
+    assert not (tmp_path / "task.yaml").exists()
+
+
+def test_tokens_are_counted_only_if_the_model_is_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    data = write(tmp_path / "d.jsonl", sums(20))
+    tiny = init_task(data, tmp_path / "a.yaml", model="tiny")
+    away = init_task(data, tmp_path / "b.yaml", model="nobody/no-such-model")
+    assert [one.which for one in tiny.shown] == ["shortest", "median", "longest"]
+    assert all(one.tokens for one in tiny.shown) and not any(one.tokens for one in away.shown)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["--delimiter", "||"], "give one sign, or tab"),
+        (["--encoding", "nope"], "--encoding 'nope' is no encoding of text"),
+    ],
+)
+def test_a_wrong_form_is_refused(tmp_path, options, wrong):
+    write(tmp_path / "d.jsonl", sums(20))
+    done = CliRunner().invoke(cli, ["init-task", "d.jsonl", *options])
+    assert done.exit_code != 0 and wrong in done.output + str(done.exception)
+    assert not (tmp_path / "task.yaml").exists()
+
+
+def test_a_given_delimiter_is_in_the_recipe(tmp_path):
+    text = "".join(f"{i} plus 1?~{i + 1}\n" for i in range(20))
+    (tmp_path / "d.csv").write_text("question~answer\n" + text, encoding="utf-8")
+    done = CliRunner().invoke(cli, ["init-task", "d.csv", "--delimiter", "~", "--model", "tiny"])
+    assert done.exit_code == 0, done.output
+    assert loaded("task.yaml")[1].options.delimiter == "~"
+
+
 # --------------------------------------------------------------------------- the command
 
 
@@ -206,19 +314,19 @@ def test_the_command_shows_the_first_problem_harmlessly_and_the_next_command(tmp
     path = tmp_path / "mine.csv"
     lines = [f'"\x1b[2J{i}+1?",{i + 1}' for i in range(9)]
     path.write_text("question,answer\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    done = CliRunner().invoke(command, ["mine.csv", "--out", "my task.yaml"])
+    done = CliRunner().invoke(cli, ["init-task", "mine.csv", "--out", "my task.yaml"])
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.output and "Q: ␛[2J" in done.output
     assert "wrote my task.yaml: 9 problems" in done.output
     assert "write the rationales in it first" in done.output
-    assert done.output.endswith("next: star-mlx loop --recipe 'my task.yaml' --dry-run\n")
+    assert done.output.endswith("next: star-mlx loop --recipe 'my task.yaml' --smoke\n")
 
 
 def test_choices_may_be_given_as_columns(tmp_path):
     rows = many({"ask": "q{}", "left": "x", "right": "y", "is": "y"})
     write(tmp_path / "d.jsonl", rows)
     given = ["--question", "ask", "--answer", "is", "--choices", "left,right"]
-    done = CliRunner().invoke(command, ["d.jsonl", *given])
+    done = CliRunner().invoke(cli, ["init-task", "d.jsonl", *given])
     assert done.exit_code == 0, done.output
     assert loaded("task.yaml")[0].task.options["fields"]["choices"] == ["left", "right"]
 

@@ -158,7 +158,7 @@ def test_files_that_are_not_there_are_named():
 
 
 def problem(row, **options):
-    return task(**options)._whole(row)
+    return task(**options).whole_row(row)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +240,190 @@ def test_a_solution_is_both_rationale_and_answer():
 def test_a_graded_row_takes_its_gold_and_a_training_row_its_own_field():
     assert task().pose_row({"gold": "x"}).answer == "x"
     assert problem({"q": "?", "a": "y", "gold": "x"}).answer == "y"
+
+
+# --------------------------------------------------------------------------- several fields
+
+TWO = {"question": "{Body} {Question}", "answer": "a"}
+SUM = {"Body": "Tom has 3.", "Question": "How many?", "a": 3}
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("{Body} {Question}", "Tom has 3. How many?"),
+        (["Body", "Question"], "Tom has 3.\nHow many?"),
+        (["Question"], "How many?"),
+        ("{Body} {more?}", "Tom has 3."),
+    ],
+)
+def test_a_question_is_made_of_several_fields(question, text):
+    mine = task(fields={"question": question, "answer": "a"})
+    assert mine.whole_row(SUM).question.text == text
+    again = make("jsonl", json.loads(json.dumps(mine.settings())))
+    assert again.whole_row(SUM).question.text == text
+
+
+def test_a_field_named_like_a_template_is_that_field():
+    row = {"{Body} {Question}": "6 * 7?", "a": 42}
+    assert problem(row, fields=TWO).question.text == "6 * 7?"
+
+
+@pytest.mark.parametrize("lacks", ["Body", "Question"])
+def test_a_row_that_lacks_a_part_of_its_question_is_a_bad_row(lacks):
+    for value in (None, " "):
+        with pytest.raises(TaskError, match=f"its {lacks} is (missing|blank)"):
+            problem({**SUM, lacks: value}, fields=TWO)
+
+
+def test_a_graded_row_needs_no_question():
+    assert task(fields=TWO).pose_row({"gold": "x"}).question.text == ""
+
+
+@pytest.mark.parametrize(
+    ("question", "wrong"),
+    [
+        ("{Body", "task.options.fields.question '{Body' has a '{' without its partner"),
+        ("{Body} {}", "has '{}' without the name of a field in it"),
+        ("{{Body}}", "names no field: give a field, or a text with {FIELD}"),
+    ],
+)
+def test_a_template_of_fields_that_cannot_be_filled_is_refused(question, wrong):
+    with pytest.raises(TaskError) as error:
+        task(fields={"question": question, "answer": "a"})
+    assert wrong in str(error.value)
+
+
+ROWS = [
+    {"Body": f"Tom has {i}.", "Question": "How many?", "a": i, "two words": 1} for i in range(9)
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"question": "{Boddy} {Question}"}, "question: no row of mine.jsonl has a field 'Boddy': "
+         "did you mean 'Body'? The fields are 'Body', 'Question', 'a', 'two words'"),
+        ({"question": ["Body", "question"]}, "question: no row of mine.jsonl has a field "
+         "'question': did you mean 'Question'?"),
+        ({"question": "{Body} {hint?}"}, "question: no row of mine.jsonl has a field 'hint'"),
+        ({"answer": "b"}, "answer: no row of mine.jsonl has a field 'b'"),
+        ({"choices": "zzz"}, "choices: no row of mine.jsonl has a field 'zzz'"),
+        ({"id": "zzz"}, "id: no row of mine.jsonl has a field 'zzz': the fields are 'Body'"),
+        ({"class": "zzz"}, "class: no row"),
+        ({"rationale": "Body.x"}, "rationale: no row"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("on_bad_row", ["fail", "skip"])
+def test_a_field_that_no_row_has_is_a_wrong_name_and_no_bad_row(write, fields, wrong, on_bad_row):
+    write(ROWS)
+    mine = task(fields={**TWO, **fields}, dev=1, on_bad_row=on_bad_row)
+    with pytest.raises(TaskError) as error:
+        mine.problems("train")
+    assert str(error.value).startswith(f"task.options.fields.{wrong}")
+
+
+def test_a_field_that_some_rows_have_makes_bad_rows(write):
+    write([{"Body": "x", "a": 1}, *ROWS])
+    with pytest.raises(TaskError, match=r"mine\.jsonl, line 1: its Question is missing"):
+        task(fields=TWO, dev=1).problems("train")
+    mine = task(fields=TWO, dev=1, on_bad_row="skip", read={"kind": "last-number"})
+    assert len(mine.problems("train")) == 8 and len(mine.skipped()) == 1
+    nulls = [{**row, "kind": None} for row in ROWS]
+    write(nulls)
+    assert len(task(fields={**TWO, "class": "kind"}, dev=1).problems("train")) == 8
+
+
+def test_a_test_file_needs_no_rationales_or_classes(write):
+    write([{**row, "k": "x"} for row in ROWS])
+    other = write([{"Body": "Ann has 1.", "Question": "How many?", "a": 1}], "test.jsonl")
+    mine = task(fields={**TWO, "class": "k"}, dev=1, test=other)
+    assert len(mine.problems("test")) == 1
+    lacks = write([{"Body": "Ann has 1.", "a": 1}], "lacks.jsonl")
+    with pytest.raises(TaskError, match=r"no row of lacks\.jsonl has a field 'Question'"):
+        task(fields=TWO, dev=1, test=lacks).problems("test")
+
+
+def test_an_unreadable_file_is_that_and_no_wrong_name(write):
+    write("nonsense\n")
+    with pytest.raises(TaskError, match="line 1: the row is not JSON"):
+        task(fields=TWO).problems("train")
+
+
+@pytest.mark.parametrize("option", ["ask", "hint", "worked"])
+def test_placeholders_that_are_not_filled_are_refused_with_how_to_write_braces(option):
+    good = {
+        "ask": "{question}",
+        "hint": "{question} {answer}",
+        "worked": "{rationale} The answer is {answer}.",
+    }
+    with pytest.raises(TaskError) as error:
+        task(**{option: "{Body} " + good[option]})
+    assert f"task.options.{option} has {{Body}}, but only " in str(error.value)
+    assert "that are part of the text write {{Body}}" in str(error.value)
+    text = task(**{option: "{{Body}} " + good[option]})
+    shown = {
+        "ask": text.ask(Question("6?")), "hint": text.ask_hinted(Question("6?"), "6"),
+        "worked": text.worked("So.", "6"),
+    }  # fmt: skip
+    assert "{Body} " in shown[option] and "{{Body}}" not in shown[option]
+
+
+@pytest.mark.parametrize(
+    "literal",
+    ["\\boxed{}", "{x}", "x^{ab}", "\\text{cm}", "\\frac{ab}{cd}", "\\sqrt[3]{abc}", "{1, 2}",
+     '{"answer": 1}', "{0.__class__}", "{ }", "\\text{{cm}}"],
+)  # fmt: skip
+def test_mathematics_and_json_in_a_prompt_are_left_as_they_are(literal):
+    assert task(ask=literal + " {question}").ask(Question("6?")) == literal + " 6?"
+
+
+def test_an_answer_in_doubled_braces_is_filled_as_ever():
+    mine = task(read={"kind": "math"}, worked="{rationale} \\boxed{{answer}}")
+    assert mine.worked("So.", "7") == "So. \\boxed{7}"
+
+
+def test_a_field_of_the_data_in_a_prompt_is_refused_whatever_its_name(write):
+    write(ROWS)
+    with pytest.raises(TaskError, match=r"task\.options\.ask has \{two words\}, but only"):
+        task(fields=TWO, dev=1, ask="{two words} {question}").problems("train")
+    mine = task(fields=TWO, dev=1, ask="{{two words}} {question}")
+    assert mine.ask(mine.problems("train")[0].question).startswith("{two words} Tom has")
+
+
+# --------------------------------------------------------------------------- solutions as answers
+
+
+@pytest.mark.parametrize(
+    ("solution", "read", "rationale", "gold"),
+    [
+        ("3 and 4 make 7. The answer is 7.", {"kind": "last-number"}, "3 and 4 make 7.", "7"),
+        ("They mix to green. So the answer is Green.", {}, "They mix to green.", "Green"),
+        ("Blau und gelb. Die Antwort ist Grün.", {"marker": "Die Antwort ist"}, "Blau und gelb.",
+         "Grün"),
+        ("green", {}, None, "green"),
+    ],
+)  # fmt: skip
+def test_a_solution_that_ends_in_its_answer_is_rationale_and_answer(
+    solution, read, rationale, gold
+):
+    found = problem({"q": "?", "a": solution}, fields={**FIELDS, "rationale": "a"}, read=read)
+    assert (found.rationale, found.answer) == (rationale, gold)
+
+
+def test_options_that_came_later_are_recorded_only_if_they_are_given(write):
+    assert not {"delimiter", "encoding"} & set(task().settings())
+    assert task(delimiter=";", encoding="cp1252").settings()["delimiter"] == ";"
+    with pytest.raises(TaskError, match=r"task\.options\.encoding 'nope' is no encoding of text"):
+        task(encoding="nope")
+
+
+def test_a_folder_can_have_files_of_both_splits(write, tmp_path):
+    (tmp_path / "d").mkdir()
+    write(sums(0, 9), "d/train.jsonl")
+    write(sums(9, 12), "d/test.jsonl")
+    mine = task(path="d", test="d", dev=2)
+    assert [len(mine.problems(split)) for split in ("train", "dev", "test")] == [7, 2, 3]
 
 
 # --------------------------------------------------------------------------- text

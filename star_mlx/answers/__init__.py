@@ -1,62 +1,65 @@
 """Read the answer from a completion, and compare answers.
 
 Every function here is pure and takes any text. "No answer" is None, which is not a wrong answer.
-The reading is in ``numerals``, ``completion`` and ``choices``; ``steps`` checks GSM8K's
-calculations.
+The reading is in ``numerals`` and ``completion`` (a number), ``quantities`` and ``units``,
+``choices``, ``yes_no``, ``several`` (sets and lists) and ``statement`` (texts); ``steps`` checks
+GSM8K's calculations.
 
 May import ``types``.
 """
 
 from __future__ import annotations
 
-import re
 import threading
-import unicodedata
 
+from star_mlx.answers.accepted import accepted, joined
 from star_mlx.answers.choices import choice
 from star_mlx.answers.completion import final_number
+from star_mlx.answers.notation import Notation
 from star_mlx.answers.numerals import SCALE, last_number, number
+from star_mlx.answers.quantities import final_quantity, quantity, same_quantity
+from star_mlx.answers.several import final_several, parts, same_list, same_set
+from star_mlx.answers.statement import (
+    after,
+    brief,
+    forms,
+    normalized,
+    same_statement,
+    same_text,
+    stated,
+)
+from star_mlx.answers.yes_no import YesNo
 from star_mlx.errors import TaskError
 
 __all__ = [
+    "Notation",
+    "YesNo",
+    "accepted",
     "after",
+    "brief",
     "choice",
     "final_number",
+    "final_quantity",
+    "final_several",
+    "forms",
     "gold_number",
+    "joined",
     "last_number",
     "normalized",
     "number",
+    "parts",
+    "quantity",
+    "same_list",
     "same_math",
     "same_number",
+    "same_quantity",
+    "same_set",
+    "same_statement",
     "same_text",
+    "stated",
 ]
 
 MATH_SECONDS = 5  # how long math-verify may think about one comparison
-
-
-def after(text: str, marker: str) -> str | None:
-    """The text after the last occurrence of a marker, to the end of its line.
-
-    Case does not matter; a final full stop is removed. None without the marker or with nothing
-    after it.
-    """
-    ends = [found.end() for found in re.finditer(re.escape(marker), text, re.IGNORECASE)]
-    if not ends:
-        return None
-    line = text[ends[-1] :].split("\n", 1)[0].strip()
-    return line.removesuffix(".").rstrip() or None
-
-
-def normalized(text: str) -> str:
-    """A text without differences that do not matter: case, width, spaces, quotes, a final stop."""
-    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    text = text.strip("\"'`“”‘’«» ")
-    return text.removesuffix(".").strip("\"'`“”‘’«» ")
-
-
-def same_text(a: str, b: str) -> bool:
-    """Whether two texts are the same after ``normalized``."""
-    return normalized(a) == normalized(b)
 
 
 def same_number(answer: str, gold: str) -> bool:

@@ -30,6 +30,8 @@ _MARKUP = " \t\n*_`\"'“”‘’:~$"
 _NEXT_SENTENCES = re.compile(r"[.!?](?=\s|$).*", re.DOTALL)
 _BECAUSE = re.compile(r"[ ,;]{0,2}(?:because|since|as|for|due|which|and|given)\b", re.I)
 
+_REASONED = re.compile(r",? (?:because|since)\b", re.IGNORECASE)
+
 
 def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str | None:
     """The label a completion ends in, as it stands in ``labels``; None for none or more than one.
@@ -48,7 +50,7 @@ def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str |
     reader = _Reader(labels, texts)
     text = unicodedata.normalize("NFKC", ends(text))
     text = _BOX.sub(r" answer: \1 ", _BOXES.sub(r" \1 ", _FONT.sub(r" (\1) ", text)))
-    text = _own_part(text)
+    text = own_part(text)
     for place in reversed([m.end() for m in _ANSWER.finditer(text)][-_MOST:]):
         states = _STATES.match(text, place)
         if states is not None:
@@ -62,7 +64,7 @@ def choice(text: str, labels: Sequence[str], texts: Sequence[str] = ()) -> str |
     return (reader.marked(lines[-_MOST:]) if found is None else found) or None
 
 
-def _own_part(text: str) -> str:
+def own_part(text: str) -> str:
     """The text up to another question, after it has said something of its own."""
     begin = re.search(r"\S", text)
     end = _NEXT.search(text, begin.end()) if begin else None
@@ -117,6 +119,8 @@ class _Reader:
                     return self._one([bare[1], other[1]])
             if rest.startswith((")", "]", ".", ":")):
                 return None if self.bracketed.search(rest) else self._one([bare[1]])
+            if _REASONED.match(rest):
+                return self._one([bare[1]])
         same = [label for t, label in self.texts if t == _folded(line)]
         return same[0] if len(same) == 1 else None
 

@@ -9,8 +9,17 @@ from __future__ import annotations
 
 import re
 from itertools import islice
+from typing import NamedTuple
 
-from star_mlx.answers.numerals import NUMBER_WORDS, ends, last_numeral, numerals, plain, ungrouped
+from star_mlx.answers.numerals import (
+    NUMBER_WORDS,
+    Numeral,
+    ends,
+    last_numeral,
+    numerals,
+    plain,
+    ungrouped,
+)
 
 _MOST = 64  # candidates of one kind to examine: a repetition loop has thousands of equal ones
 _FAR = 400  # characters that a statement of the answer may take
@@ -60,6 +69,7 @@ _FILLER = re.compile(
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-z])")
+_FONT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\b ?")
 _STOP = re.compile(
     r"(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bMs)(?<!approx)[.!?](?=[\s*$\"')]|$|[A-Z])|[\n;]"
 )
@@ -83,18 +93,38 @@ _WORD = re.compile(
 )
 
 
+class FinalNumber(NamedTuple):
+    """The number that a completion ends in, and the text from where it is written."""
+
+    number: str
+    shown: str
+
+
+_UNKNOWN = FinalNumber("", "")  # the answer is said not to be known
+
+
 def final_number(completion: str) -> str | None:
     """The number a completion gives as its answer, without currency, grouping or units.
 
     Text after the answer, such as another invented problem, is not read. None if there is no
     number, or if the answer is said to be unknown.
     """
+    found = final(completion)
+    return None if found is None else found.number
+
+
+def final(completion: str) -> FinalNumber | None:
+    """As ``final_number``, with the text from the number on, in which its unit can be read."""
     text = _own_part(plain(_worked(completion)))
     for reading in (_hashed, _boxed, _stated, _bold, _last):
         found = reading(text)
         if found is not None:
-            return found or None
+            return None if found is _UNKNOWN else found
     return None
+
+
+def _at(found: Numeral, text: str) -> FinalNumber:
+    return FinalNumber(found.text, text[found.start : found.end + _FAR])
 
 
 def _worked(text: str) -> str:
@@ -117,13 +147,13 @@ def _own_part(text: str) -> str:
     return text[: min(ends)]
 
 
-def _hashed(text: str) -> str | None:
+def _hashed(text: str) -> FinalNumber | None:
     """The first ``####`` line with a number: a model that runs on writes a second one."""
     lines = [m[1] for m in islice(_HASHED.finditer(text), _MOST)]
     lines = [line for line in lines if line.strip() and not _HEADING.match(line)]
     for line in lines:
         if _NOTHING.match(line):
-            return ""
+            return _UNKNOWN
         found = _begins(ungrouped(_MINUS.sub("-", line)))
         if found is not None:
             return found
@@ -134,17 +164,25 @@ def _hashed(text: str) -> str | None:
     return None
 
 
-def _boxed(text: str) -> str | None:
+def _boxed(text: str) -> FinalNumber | None:
     """The number in the last box that has one."""
     for box in reversed([m.end() for m in _BOX.finditer(text)][-3:]):
-        content = _braced(text[box : box + _FAR])
+        rest = text[box : box + _FAR]
+        content = _braced(rest)
+        after = rest[len(content) + 1 :]
         if _NOTHING.match(content):
-            return ""
+            return _UNKNOWN
         content = ungrouped(content)
         found = _begins(content) or _statement(content)
         if found is not None:
-            return found
+            return FinalNumber(found.number, found.shown + after)
     return None
+
+
+def boxes(text: str) -> list[str]:
+    """What is in the last boxes of a text, without the names of fonts."""
+    places = [m.end() for m in _BOX.finditer(text)][-3:]
+    return [_FONT.sub("", _braced(text[place : place + _FAR])[1:]) for place in places]
 
 
 def _braced(text: str) -> str:
@@ -157,7 +195,7 @@ def _braced(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def _stated(text: str) -> str | None:
+def _stated(text: str) -> FinalNumber | None:
     """The number after the last "answer is" or "answer:" that has one."""
     places = [m.end() for m in _ANSWER.finditer(text)][-_MOST:]
     for place in reversed(places):
@@ -167,7 +205,7 @@ def _stated(text: str) -> str | None:
             continue
         rest = rest[states.end() :].lstrip(" \n\t*_:")
         if _NOTHING.match(rest):
-            return ""
+            return _UNKNOWN
         found = _begins(rest)
         if states["colon"] and not _closes(text, place, rest, found is not None):
             continue
@@ -188,7 +226,7 @@ def _closes(text: str, place: int, rest: str, begins: bool) -> bool:
     return alone or not opens or not _DIGIT.search(after)
 
 
-def _bold(text: str) -> str | None:
+def _bold(text: str) -> FinalNumber | None:
     """The last bold number of the last line that has a number."""
     last = last_numeral(text)
     if last is None:
@@ -198,11 +236,11 @@ def _bold(text: str) -> str | None:
     for bold in reversed(list(_BOLD.finditer(line))):
         found = [n for n in numerals(line, bold.start(1)) if n.end <= bold.end(1)]
         if len(found) == 1 and not found[0].doubtful:
-            return found[0].text
+            return _at(found[0], line)
     return None
 
 
-def _last(text: str) -> str | None:
+def _last(text: str) -> FinalNumber | None:
     """The last number, but in a sentence with "=" the one that stands alone after it."""
     last = last_numeral(text)
     if last is None:
@@ -213,15 +251,16 @@ def _last(text: str) -> str | None:
     reason = _REASON.search(sentence)
     if reason and "=" not in sentence and _DIGIT.search(sentence, 0, reason.start()):
         sentence = sentence[: reason.start()]
-    found = [n for n in numerals(sentence) if not n.doubtful] or [last]
+    found = [n for n in numerals(sentence) if not n.doubtful]
+    end = _at(found[-1], sentence) if found else _at(last, text)
     results = [m.end() for m in _RESULT.finditer(sentence, sentence.rfind("=") + 1)]
     if results:
-        return next((n.text for n in found if n.end > results[-1]), found[-1].text)
+        return next((_at(n, sentence) for n in found if n.end > results[-1]), end)
     if "=" in sentence:
-        return _equated(sentence) or found[-1].text
+        return _equated(sentence) or end
     if len(found) > 1 and _CIRCUMSTANCE.search(sentence[: found[-1].start]):
-        return found[-2].text
-    return found[-1].text
+        return _at(found[-2], sentence)
+    return end
 
 
 def _sentence(text: str) -> str:
@@ -230,41 +269,47 @@ def _sentence(text: str) -> str:
     return text[: stop.start()] if stop else text
 
 
-def _begins(text: str) -> str | None:
+def _begins(text: str) -> FinalNumber | None:
     """The number a statement begins with, or what the calculation it begins with comes to."""
     filler = _FILLER.match(text)
     start = filler.end() if filler else 0
     sentence = _sentence(text[start:])
     found = next(numerals(sentence), None)
     if found is not None and found.start == 0:
+        equated = None
         if "=" in sentence and _OPERATOR.match(sentence, found.end):
-            return _equated(sentence) or found.text
-        return found.text
+            equated = _equated(sentence)
+        sign = "$" if text[:start].endswith("$") else ""
+        return equated or FinalNumber(found.text, sign + sentence)
     word = None if found else _WORD.match(sentence)
-    return str(NUMBER_WORDS[word[1].lower()]) if word else None
+    if word is None:
+        return None
+    value = str(NUMBER_WORDS[word[1].lower()])
+    return FinalNumber(value, value + sentence[word.end() :])
 
 
-def _statement(sentence: str) -> str | None:
+def _statement(sentence: str) -> FinalNumber | None:
     """The number of a statement that begins in words: after "=" or "which is", else the first."""
     found = [n for n in numerals(sentence[:_FAR]) if not n.doubtful]
     if not found:
         return None
     if "=" in sentence and _OPERATOR.match(sentence, found[0].end):
-        return _equated(sentence) or found[0].text
+        return _equated(sentence) or _at(found[0], sentence)
     results = list(_RESULT.finditer(sentence))
     if results:
-        return next((n.text for n in found if n.start >= results[-1].end() - 1), found[-1].text)
-    return found[0].text
+        begin = results[-1].end() - 1
+        return _at(next((n for n in found if n.start >= begin), found[-1]), sentence)
+    return _at(found[0], sentence)
 
 
-def _equated(sentence: str) -> str | None:
+def _equated(sentence: str) -> FinalNumber | None:
     """The last side of an equation chain that is a single number: 15 of ``5 * 3 = 15 apples``."""
     *sides, last = sentence.split("=")[-8:]
     if sides and _VARIABLE.fullmatch(last):  # 20 = A
         found = list(numerals(sides[-1]))
-        return found[-1].text if found else None
+        return _at(found[-1], sides[-1]) if found else None
     for side in (last, *reversed(sides)):
         first = next(numerals(side), None)
         if first is not None and not _GOES_ON.match(side, first.end):
-            return first.text
+            return _at(first, side)
     return None

@@ -27,7 +27,7 @@ _ALIKE: dict[str, str] = {
     **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060", ""),
 }
 _SAME = str.maketrans(_ALIKE)
-_GROUPS = re.compile(r"(?<=[0-9])(?:\{,\}|\\[,!;: ]|[\u00a0\u2009\u202f])(?=[0-9]{3}(?![0-9]))")
+_GROUPS = re.compile(r"(?<=[0-9])(?:\{,\}|\\[,!;: ]|[\u00a0\u2009\u202f'’])(?=[0-9]{3}(?![0-9]))")
 _LATEX = [
     (re.compile(r"\\[dtc]?frac *\{([^{}]{1,80})\} *\{([^{}]{1,80})\}"), r" \1/\2"),
     (re.compile(r"\\[dtc]?frac *([0-9]) *([0-9])"), r" \1/\2"),
@@ -57,7 +57,7 @@ NUMERAL = re.compile(
 )
 SCALE = re.compile(r" (thousand|million|billion)\b", re.IGNORECASE)
 _SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9}
-_CENTS = re.compile(r" dollars?,?(?: and)? ([0-9]{1,2}) cents?\b", re.IGNORECASE)
+CENTS = re.compile(r" dollars?,?(?: and)? ([0-9]{1,2}) cents?\b", re.IGNORECASE)
 _TIME = re.compile(r"(?<![0-9:])([0-9]{1,2}):([0-9]{2})(?![0-9:])")
 
 _WORDS = (
@@ -161,14 +161,19 @@ def number(text: str) -> Fraction | None:
     """
     if len(text) > 4 * LONGEST:
         return None
-    text = plain(text).strip("\"'`*_~≈=:([{ \t\n“”‘’")
-    text = _BEFORE.sub("", text, count=1) if _BEFORE.match(text) else text
-    text = ungrouped(text.lstrip(" $"))
+    text = alone(text).lstrip(" $")
     match = NUMERAL.match(text)
     if match is None:
         return None
     found, end = _normalized(match, text)
     return _value(found) if _UNITS.fullmatch(text, end) else None
+
+
+def alone(text: str) -> str:
+    """A text that may be one number, through ``plain`` and from the number on."""
+    text = plain(text).strip("\"'`*_~≈=:([{ \t\n“”‘’")
+    text = _BEFORE.sub("", text, count=1) if _BEFORE.match(text) else text
+    return ungrouped(text.lstrip(" "))
 
 
 def written(value: Fraction) -> str:
@@ -201,7 +206,7 @@ def _normalized(match: re.Match[str], text: str) -> tuple[str, int]:
         return (body if value is None else written(value)), match.end()
     if scale := SCALE.match(text, match.end()):
         return f"{body} {scale[1].lower()}", scale.end()
-    cents, value = _CENTS.match(text, match.end()), _value(body)
+    cents, value = CENTS.match(text, match.end()), _value(body)
     if cents and value is not None and value.denominator == 1:
         return written(value + Fraction(int(cents[1]), 100)), cents.end()
     return body, match.end()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from star_mlx.measure.grade import Graded
+
+LONGEST = 1200  # characters of a completion that are shown, at its end
 
 
 @click.command(short_help="Grade completions that another program generated.")
@@ -23,7 +29,15 @@ import click
     help="Write the rows whose own 'correct' differs from the verdict to this file.",
 )
 @click.option("--data", metavar="PATH", help="The task's data, if it needs any.")
-def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -> None:
+@click.option(
+    "--show",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Also print N graded rows to standard error: completion, what was read, right answer and "
+    "verdict. Rows in which no answer was found come first, then wrong ones, then right ones.",
+)
+def grade(file: Path, name: str, disagreements: Path | None, data: str | None, show: int) -> None:
     """Grade the completions of a JSONL file and print the counts as one JSON object.
 
     A row has a 'completion', and a 'gold' answer or the fields of the task's own data. If it has
@@ -33,11 +47,29 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None) -
     import sys
 
     from star_mlx.api import load_task
-    from star_mlx.measure.grade import grade_file, grade_lines
+    from star_mlx.measure.grade import RowsToShow, grade_file, grade_lines
 
-    task = load_task(name, data=data)
+    task, shown = load_task(name, data=data), RowsToShow(show)
     if str(file) == "-":
-        found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements)
+        found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements, shown)
     else:
-        found = grade_file(task, file, disagreements)
+        found = grade_file(task, file, disagreements, shown)
+    for result in shown.rows:
+        click.echo(_as_text(result), err=True)
     click.echo(json.dumps(found))
+
+
+def _as_text(result: Graded) -> str:
+    """A graded row for people, with nothing in it that a terminal would obey."""
+    from star_mlx.formatting import harmless
+
+    said = str(result.row["completion"]).strip()
+    said = said if len(said) <= LONGEST else "... " + said[-LONGEST:]
+    labelled = {None: "", True: ", labelled correct", False: ", labelled wrong"}[result.labelled]
+    parts = [
+        f"{result.place}: {result.verdict.replace('_', ' ')}{labelled}",
+        "  completion: " + said.replace("\n", "\n    "),
+        f"  read:       {'nothing' if result.read is None else result.read}",
+        f"  right:      {result.gold}",
+    ]
+    return harmless("\n".join(parts)) + "\n"

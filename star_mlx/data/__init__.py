@@ -1,7 +1,7 @@
 """Turn rows of data into problems, and name every unusable row by its place.
 
-``rows`` reads the files; this module turns a row's fields into text and choices, and rows into
-problems.
+``rows`` reads the files and ``fields`` the fields of a row. This module makes choices of a field
+and problems of rows.
 
 May import ``types``, ``errors`` and ``formatting``; also fetches data files from the Hub.
 """
@@ -10,92 +10,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from star_mlx.data.rows import Row, rows
+from star_mlx.data import encoding, fields
+from star_mlx.data.fields import no_text, text, texts, value_of, written
+from star_mlx.data.row import Row
+from star_mlx.data.rows import rows
 from star_mlx.errors import TaskError
 from star_mlx.types import Problem
 
-__all__ = ["LABELS", "OnBadRow", "Reader", "Row", "choices", "cut", "official", "rows", "text"]
+__all__ = [
+    "LABELS",
+    "OnBadRow",
+    "Reader",
+    "Row",
+    "choices",
+    "cut",
+    "encoding",
+    "fields",
+    "official",
+    "rows",
+    "text",
+    "texts",
+    "value_of",
+]
 
 OnBadRow = Literal["fail", "skip"]
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LISTED = re.compile(r"\(?([A-Za-z])[).:]\s*(?=\S)")  # "A) 21", a text with its label
-
-
-# --------------------------------------------------------------------------- fields of a row
-
-
-def text(row: Mapping[str, Any], name: str) -> str:
-    """A field as text; ``a.b`` is the field ``b`` inside ``a``. Numbers are written out.
-
-    Raises:
-        TaskError: it is missing, blank, or not text.
-    """
-    value = value_of(row, name)
-    if value is None:
-        has = "" if name.split(".")[0] in row else f" (the row has {_listed(row)})"
-        raise TaskError(f"its {name} is missing{has}")
-    written = _written(value)
-    if written is None:
-        raise TaskError(f"its {name} should be text, not {_kind(value)}")
-    if not written:
-        raise TaskError(f"its {name} is blank")
-    if wrong := _no_text(written):
-        raise TaskError(f"its {name} {wrong}")
-    return written
-
-
-def value_of(row: Mapping[str, Any], name: str) -> Any:
-    """A field, or None: by its whole name, else by its path of names."""
-    if name in row:
-        return row[name]
-    here: Any = row
-    for part in name.split("."):
-        here = here.get(part) if isinstance(here, Mapping) else None
-    return here
-
-
-def _written(value: Any) -> str | None:
-    """Text, a number or a boolean as text; None for anything else. 72.0 is "72"."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float) and math.isfinite(value):
-        value = Decimal(repr(value))
-    if isinstance(value, Decimal) and value.is_finite():
-        plain = format(value, "f")
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    return None
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, (float, Decimal)):
-        return str(value)  # nan or an infinity
-    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-
-
-def _no_text(text: str) -> str | None:
-    """The reason why a text cannot be given to a model, or None."""
-    if "\0" in text:
-        return "holds a NUL character"
-    if not text.isascii() and re.search("[\ud800-\udfff]", text):
-        return "holds half a surrogate pair, which is no character"
-    return None
-
-
-def _listed(row: Mapping[str, Any]) -> str:
-    names = [str(name)[:40] for name in row]
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "no fields"
 
 
 # --------------------------------------------------------------------------- choices
@@ -120,7 +66,7 @@ def choices(value: Any) -> tuple[tuple[str, str], ...]:
             ) from None
     if isinstance(value, list) and len(value) > len(LABELS):
         raise TaskError(f"it has {len(value)} choices: {len(LABELS)} are the most")
-    pairs = [(_written(label), _written(text)) for label, text in _pairs(value) or ()]
+    pairs = [(written(label), written(text)) for label, text in _pairs(value) or ()]
     if not pairs and not (isinstance(value, (list, Mapping)) and len(value) < 2):
         raise TaskError("its choices should be a list of texts, or of labels with their texts")
     if len(pairs) < 2:
@@ -128,7 +74,7 @@ def choices(value: Any) -> tuple[tuple[str, str], ...]:
     found = [(label, text) for label, text in pairs if label and text]
     if len(found) < len(pairs):
         raise TaskError("a choice of it is blank or no text")
-    if wrong := _no_text("".join(label + text for label, text in found)):
+    if wrong := no_text("".join(label + text for label, text in found)):
         raise TaskError(f"a choice of it {wrong}")
     if len({label.casefold() for label, _ in found}) < len(found):
         raise TaskError("a label occurs twice among its choices")

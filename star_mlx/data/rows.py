@@ -1,61 +1,78 @@
 """Read the rows of data files one at a time, with the place of every row that cannot be read.
 
 JSONL, JSON (a list of objects), CSV and TSV with a header line, and Parquet (needs the extra
-``data``). Text is UTF-8, with or without a byte order mark.
+``data``). Text is UTF-8, with or without a byte order mark, unless an encoding is given.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from star_mlx.data import csv_rows
+from star_mlx.data import encoding as encodings
+from star_mlx.data.files_of import KINDS, SplitName, files_of
+from star_mlx.data.row import Row
 from star_mlx.errors import TaskError
 
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's marks begin with the first
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a file: its place ("FILE, line 3"), and its fields or the error in it."""
-
-    place: str
-    values: Mapping[str, Any] | str
-
-
-def rows(path: Path) -> Iterator[Row]:
+def rows(
+    path: Path,
+    *,
+    split: SplitName = "train",
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Iterator[Row]:
     """The rows of a file, by its extension; a row that cannot be read comes with its error.
 
     Empty lines are skipped.
+
+    Args:
+        path: a file, a folder (then its files of the split are read in order) or a pattern of
+            names such as ``data/train-*.parquet``.
+        split: the files to take of a folder.
+        delimiter: between the cells of a CSV file; by default it is found in the file.
+        encoding: of the text, if it is not UTF-8.
 
     Raises:
         TaskError: there is no such file, its kind is unknown, it is damaged as a whole, or it has
             no rows.
     """
-    kinds = {
-        ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet,
-    }  # fmt: skip
-    read = kinds.get(path.suffix.lower())
+    here = path
     any_row = False
     try:
-        if not path.is_file():
-            what = "is a folder: give a file in it" if path.is_dir() else "does not exist"
-            raise TaskError(f"data file {path} {what}")
-        if read is None:
-            raise TaskError(f"data file {path}: give a file that ends in {', '.join(kinds)}")
-        if read is not _parquet:
-            _refuse_wide(path)
-        for row in read(path):
-            any_row = True
-            yield row
+        for here in files_of(path, split):
+            for row in _rows(here, delimiter, encoding):
+                any_row = True
+                yield row
+    except UnicodeError as error:
+        raise TaskError(
+            f"data file {here} is not {encoding} text ({one_line(error)}): give another encoding"
+        ) from None
     except OSError as error:
-        raise TaskError(f"data file {path}: {error.strerror or one_line(error)}") from None
+        raise TaskError(f"data file {here}: {error.strerror or one_line(error)}") from None
     if not any_row:
         raise TaskError(f"data file {path} holds no rows")
+
+
+def _rows(path: Path, delimiter: str | None, encoding: str | None) -> Iterator[Row]:
+    kind = path.suffix.lower()
+    if not path.is_file():
+        raise TaskError(f"data file {path} does not exist")
+    if kind not in KINDS:
+        raise TaskError(f"data file {path}: give a file that ends in {', '.join(KINDS)}")
+    if kind == ".parquet":
+        return _parquet(path)
+    name = codecs.lookup(encoding).name if encoding else "utf-8"
+    if not name.startswith(("utf-16", "utf-32")):
+        encodings.refuse_wide(path)
+    own = None if name == "utf-8" else encoding
+    if kind in (".csv", ".tsv"):
+        return csv_rows.read(path, delimiter, own)
+    return _json(path, own) if kind == ".json" else _jsonl(path, own)
 
 
 def one_line(error: Exception) -> str:
@@ -64,38 +81,54 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def _refuse_wide(path: Path) -> None:
-    with open(path, "rb") as file:
-        if file.read(4).startswith(_WIDE):
-            raise TaskError(f"data file {path} is UTF-16 text: save it as UTF-8")
-
-
 # --------------------------------------------------------------------------- JSON
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def _jsonl(path: Path, encoding: str | None) -> Iterator[Row]:
+    if encoding is not None:
+        with open(path, encoding=encoding, newline="\n") as texts:
+            for number, text in enumerate(texts, 1):
+                if text.strip():
+                    yield Row(f"{path}, line {number}", _object(text))
+        return
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield Row(f"{path}, line {number}", _object(line))
+                yield Row(f"{path}, line {number}", _line(line))
 
 
-def _object(line: bytes) -> Mapping[str, Any] | str:
+def _line(line: bytes) -> Mapping[str, Any] | str:
     try:
-        item = _loads(line.decode("utf-8-sig"))
+        return _object(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        return f"is not UTF-8 text (byte {error.start + 1}; save the file as UTF-8)"
+        name = encodings.likely(line)
+        return (
+            f"is not UTF-8 text (byte {error.start + 1}) but seems to be {name}: "
+            f"{encodings.mend(name)}"
+        )
+
+
+def _object(line: str) -> Mapping[str, Any] | str:
+    try:
+        item = _loads(line)
     except (ValueError, RecursionError) as error:
         return f"is not JSON: {one_line(error)}"
     return item if isinstance(item, dict) else _no_object(item)
 
 
-def _json(path: Path) -> Iterator[Row]:
+def _json(path: Path, encoding: str | None) -> Iterator[Row]:
+    content = path.read_bytes()
     try:
-        items = _loads(path.read_bytes().decode("utf-8-sig"))
+        text = content.decode(encoding or "utf-8-sig")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise TaskError(f"{path}, line {line} is not UTF-8 text: save the file as UTF-8") from None
+        if encoding is not None:
+            raise
+        line, name = content[: error.start].count(b"\n") + 1, encodings.likely(content)
+        raise TaskError(
+            f"{path}, line {line} is not UTF-8 text but seems to be {name}: {encodings.mend(name)}"
+        ) from None
+    try:
+        items = _loads(text)
     except (ValueError, RecursionError) as error:
         lines = "; one object a line is .jsonl" if "Extra data" in str(error) else ""
         raise TaskError(f"{path} is not JSON: {one_line(error)}{lines}") from None
@@ -123,70 +156,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_object(item: object) -> str:
     kind = type(item).__name__
     return f"is not an object with fields but {'null' if item is None else kind}"
-
-
-# --------------------------------------------------------------------------- CSV and TSV
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header: Sequence[str] | None = None
-        while True:
-            first = reader.line_num + 1
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:  # the beginning of the next row is unknown
-                raise TaskError(
-                    f"{path}, line {first} is no CSV: {error} (a quotation mark that is not "
-                    'closed, or not doubled inside quotes: "")'
-                ) from None
-            if cells is None:
-                return
-            if not any(cell.strip() for cell in cells):
-                continue
-            if header is None:
-                header = _header(path, cells)
-            else:
-                yield Row(f"{path}, line {first}", _cells(header, cells))
-
-
-def _header(path: Path, cells: Sequence[str]) -> Sequence[str]:
-    """The names in the first line.
-
-    Raises:
-        TaskError: they cannot name the columns.
-    """
-    names = [cell.strip() for cell in cells]
-    named = [name for name in names if name]  # a column of numbers often has no name
-    if not _is_text("".join(names)):
-        raise TaskError(f"{path}: its first line is not UTF-8 text: save the file as UTF-8")
-    if twice := next((name for name in named if named.count(name) > 1), None):
-        raise TaskError(f"{path}: two columns are named {twice!r}: rename one in the first line")
-    if len(names) == 1 and (other := next((c for c in ";\t|" if c in names[0]), None)):
-        raise TaskError(
-            f"{path}: its first line has {other!r} between the names: separate the cells by "
-            "commas, or by tabs in a .tsv file"
-        )
-    return names
-
-
-def _cells(header: Sequence[str], cells: Sequence[str]) -> Mapping[str, Any] | str:
-    if len(cells) != len(header):
-        return f"has {len(cells)} cells where the header has {len(header)}"
-    if not _is_text("".join(cells)):
-        return "is not UTF-8 text (save the file as UTF-8)"
-    return {name: cell for name, cell in zip(header, cells, strict=True) if name}
-
-
-def _is_text(text: str) -> bool:
-    """Whether a text is valid UTF-8: invalid bytes were read as lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # --------------------------------------------------------------------------- Parquet

@@ -7,8 +7,7 @@ May import ``engine``, ``recipe``, ``tasks``, ``data`` and what is below them.
 
 from __future__ import annotations
 
-import json
-import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,31 +18,54 @@ import yaml
 
 from star_mlx import data
 from star_mlx.errors import TaskError
-from star_mlx.init_task import amounts
+from star_mlx.formatting import program
+from star_mlx.init_task.data_files import (
+    DataFiles,
+    beside_notes,
+    data_files,
+    dev_size,
+    held_out_size,
+)
 from star_mlx.init_task.guess import Guess, guess
-from star_mlx.prompts import dump
+from star_mlx.init_task.recipe_text import MODEL, SHOTS, Contents, examples, recipe_text
+from star_mlx.init_task.shown import ShownProblem, shown_problems
+from star_mlx.init_task.wordings import refuse_unread
 from star_mlx.recipe import loading
-from star_mlx.recipe.layers import shown
 from star_mlx.store import files
 from star_mlx.tasks.jsonl import Jsonl
 from star_mlx.tasks.jsonl_options import JsonlOptions
-from star_mlx.types import Problem
+from star_mlx.types import Problem, Split
 
 SAMPLE = 200
-SHOTS = 3
-MODEL = "mlx-community/Qwen2.5-0.5B-4bit"
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecipe:
-    """The written files, the first problem as a model will see it, and the command to run next."""
+    """The written files, what is in them, and the command to run next.
+
+    Args:
+        recipe, prompts: the files; there are no prompts if the data has rationales.
+        path, test: the data files that are taken, and those of the test split if it has its own.
+        problems, distinct: how many problems the data has, and different questions in them.
+        splits: the problems of each split; none are left out for asking the same.
+        shown: problems as the model sees them.
+        unused: the fields that are no part of a problem.
+        skipped: the rows that cannot be used, each with its reason.
+        notes: what to know about the data.
+        command: to run next.
+    """
 
     recipe: Path
     prompts: Path | None
-    prompt: str
-    answer: str
+    path: Path
+    test: Path | None
     problems: int
+    distinct: int
+    splits: dict[Split, int]
+    shown: tuple[ShownProblem, ...]
+    unused: tuple[str, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...]
     command: str
 
 
@@ -55,15 +77,23 @@ def init_task(
     question: str | None = None,
     answer: str | None = None,
     choices: Sequence[str] = (),
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    read: str | None = None,
     force: bool = False,
 ) -> NewRecipe:
     """Write a recipe for a data file, and a file of few-shot examples if it has no rationales.
 
     Args:
-        file: the data.
+        file: the data: a file, a folder, or a pattern of names.
         out: the recipe to write; beside it ``<stem>-prompts.yaml``.
         model: the base; by default a small one on the Hub.
-        question, answer, choices: names of fields, if they should not be guessed.
+        question: its field, several after commas, or a template of fields, if it should not be
+            guessed.
+        answer, choices: names of fields, if they should not be guessed.
+        delimiter: between the cells of a CSV file; by default it is found in the file.
+        encoding: of the text, if it is not UTF-8.
+        read: how answers are read, as ``read.kind``, if it should not be guessed.
         force: overwrite existing files.
 
     Raises:
@@ -71,29 +101,41 @@ def init_task(
     """
     prompts = out.with_name(f"{out.stem}-prompts.yaml")
     _check_out(out, prompts, force)
-    rows = [row.values for row in islice(data.rows(file), SAMPLE)]
+    if encoding is not None and not data.encoding.known(encoding):
+        raise TaskError(f"--encoding {encoding!r} is no encoding of text, such as cp1252 or utf-16")
+    where = data_files(file.expanduser(), delimiter, encoding)
+    rows = [row.values for row in islice(where.rows(), SAMPLE)]
     usable = [row for row in rows if not isinstance(row, str)]
     if not usable:
         raise TaskError(f"{file}: none of the first {len(rows)} rows can be read: it {rows[0]}")
-    found = guess(usable, question=question, answer=answer, choices=choices)
-    task, problems = _read(file, found)
-    train, _ = data.cut(problems, _dev_size(problems), 0, "dev")
-    shots = None if _with_rationale(task, train) == SHOTS else train[:SHOTS]
-    text = _recipe(file, out, found, task, problems, model, prompts if shots else None)
-    _check(text, file)
+    found = guess(usable, question=question, answer=answer, choices=choices, read=read)
+    whole, problems = _read(where, found)
+    refuse_unread(whole, problems)
+    skipped = tuple(whole.skipped())
+    distinct = len({problem.question for problem in problems})
+    task, notes = _split(whole, where.tests, distinct)
+    train = task.problems("train")
+    shots = None if _with_rationale(task, train) == SHOTS else _varied(train)
+    made = Contents(file, where, found, task, len(problems), len(train), skipped)
+    text = recipe_text(made, out, model, prompts if shots else None)
+    _check(text, task)
     out.parent.mkdir(parents=True, exist_ok=True)
     if shots:
-        files.replace(prompts, _examples(shots).encode())
+        files.replace(prompts, examples(shots).encode())
     files.replace(out, text.encode())
-    first = train[0]
     return NewRecipe(
         recipe=out,
         prompts=prompts if shots else None,
-        prompt=task.ask(first.question),
-        answer=first.answer,
+        path=where.path,
+        test=Path(task.options.test) if isinstance(task.options.test, str) else None,
         problems=len(problems),
-        skipped=tuple(task.skipped()),
-        command=f"star-mlx loop --recipe {_quoted(out)} --dry-run",
+        distinct=distinct,
+        splits=_sizes(task),
+        shown=tuple(shown_problems(task, train, model or MODEL)),
+        unused=found.unused,
+        skipped=skipped,
+        notes=(*notes, *_notes(found, usable), *beside_notes(file)),
+        command=f"{program()} loop --recipe {shlex.quote(str(out))} --smoke",
     )
 
 
@@ -106,14 +148,42 @@ def _check_out(out: Path, prompts: Path, force: bool) -> None:
             raise TaskError(f"{path} exists: give another name with --out{how}")
 
 
-def _read(file: Path, found: Guess) -> tuple[Jsonl, list[Problem]]:
+def _read(where: DataFiles, found: Guess) -> tuple[Jsonl, list[Problem]]:
     """The task as guessed and all problems of the file; rows that cannot be used are skipped."""
-    options = {"path": str(file), "fields": found.fields, "read": found.read}
-    task = Jsonl(JsonlOptions.model_validate({**options, "on_bad_row": "skip"}))
+    options = {"path": str(where.path), "fields": found.fields, "read": found.read}
+    form = where.options()
+    task = Jsonl(JsonlOptions.model_validate({**options, **form, "on_bad_row": "skip"}))
     problems = task.all_problems()
     if len(problems) < 2:
-        raise TaskError(f"{file} holds one problem that can be used: two are the least")
+        raise TaskError(f"{where.path} holds one problem that can be used: two are the least")
     return task, problems
+
+
+def _split(whole: Jsonl, tests: Sequence[Path], distinct: int) -> tuple[Jsonl, list[str]]:
+    """The task with its splits: a test file of the data if one can be used, else cut from path.
+
+    The second value says why a test file is not used.
+    """
+    bad: data.OnBadRow = "skip" if whole.skipped() else "fail"
+    notes = []
+    for test in tests:
+        task = whole.cut_anew(str(test), dev_size(distinct), bad)
+        try:
+            task.problems("test")
+            task.problems("train")
+        except TaskError as error:  # the test files of public data sets often lack the answers
+            notes.append(f"{test} is not used: {error}")
+            continue
+        return task, notes
+    test_n = held_out_size(distinct)
+    dev = dev_size(distinct - (test_n or 0))
+    return whole.cut_anew(test_n, dev, bad), notes
+
+
+def _sizes(task: Jsonl) -> dict[Split, int]:
+    splits: tuple[Split, ...] = ("train", "dev", "test")
+    there = splits if task.options.test is not None else splits[:2]
+    return {split: len(task.problems(split)) for split in there}
 
 
 def _with_rationale(task: Jsonl, problems: Sequence[Problem]) -> int:
@@ -126,170 +196,36 @@ def _with_rationale(task: Jsonl, problems: Sequence[Problem]) -> int:
     return count
 
 
-def _check(text: str, file: Path) -> None:
-    """Refuse a recipe that does not load, or whose first problems cannot be read."""
-    values = yaml.safe_load(text)
-    options = loading.load(base=values).task.options
-    task = Jsonl(JsonlOptions(**{**options, "path": str(file)}))
-    task.problems("train")
+def _varied(problems: Sequence[Problem]) -> list[Problem]:
+    """The first problems, with different answers if there are any: a model copies one that is
+    always the same."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.answer, problem)
+    others = [problem for problem in problems if first[problem.answer] is not problem]
+    return [*first.values(), *others][:SHOTS]
 
 
-# --------------------------------------------------------------------------- the recipe's text
+def _check(text: str, task: Jsonl) -> None:
+    """Check that a recipe loads, and means the task that it is written of."""
+    options = loading.load(base=yaml.safe_load(text)).task.options
+    again = Jsonl(JsonlOptions(**options)).options
+    same = {"path": task.options.path, "hint": task.options.hint}
+    if isinstance(task.options.test, str):
+        same["test"] = task.options.test  # both are relative to the recipe in its text
+    if again.model_copy(update=same) != task.options:
+        raise AssertionError(f"the recipe does not mean the task that it is written of: {text}")
 
 
-def _recipe(
-    file: Path,
-    out: Path,
-    found: Guess,
-    task: Jsonl,
-    problems: Sequence[Problem],
-    model: str | None,
-    prompts: Path | None,
-) -> str:
-    train = len(problems) - _dev_size(problems)
-    size = amounts.parameters(model or MODEL)
-    made = amounts.amounts(min(1000, train), size)
-    parts = [
-        f"# star-mlx on your own data, written by star-mlx init-task from {_comment(file.name)}:",
-        f"# {len(problems)} problems. Check the guesses below; docs/your-data.md tells more.",
-        "# Settings that are not here have their default: star-mlx loop --help lists them.",
-        "",
-        *_task_lines(file, out, found, task, problems),
-        "",
-        *_model_lines(model),
-        "",
-        *_prompt_lines(prompts),
-        "",
-        "star:",
-        "  iterations: 3",
-        f"  problems: {min(1000, train)}   # sampled anew each iteration; null: all",
-        "  # rationalize: false    # do not retry failures with the answer as a hint",
-        amounts.schedule_line(made),
-        "",
-        "generate:",
-        "  max_tokens: 256         # a completion that is cut off at this length is not kept",
-        "  # temperature: 0.7      # 0 is greedy",
-        "",
-        *amounts.train_lines(made, size),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _task_lines(
-    file: Path, out: Path, found: Guess, task: Jsonl, problems: Sequence[Problem]
-) -> list[str]:
-    lines = [
-        "task:",
-        "  name: jsonl",
-        "  options:",
-        f"    path: {_yaml(_beside(file, out))}   # relative to this recipe",
-        "    # test: test.jsonl    # held-out problems: a file, or how many to hold out of path",
-        f"    dev: {_dev_size(problems)}   # cut from path, to measure every iteration on",
-        *_bad_row_lines(task.skipped()),
-        "    fields:",
-    ]
-    for name in ("question", "answer", "choices", "id", "rationale", "class"):
-        if name in found.fields:
-            lines.append(
-                f"      {name}: {_yaml(found.fields[name])}   # {_comment(found.why[name])}"
+def _notes(found: Guess, rows: Sequence[Any]) -> tuple[str, ...]:
+    """What is in the data and not in the questions, if it is a part of how they are asked."""
+    for name in found.unused:
+        outer, _, role = name.rpartition(".")
+        if role == "system" and f"{outer}." in str(found.fields["question"]):
+            said = next((v for row in rows if (v := data.value_of(row, name))), "")
+            start = " ".join(str(said).split())[:60]
+            return (
+                f"the system turn ({start!r}) is not part of the questions: give it as "
+                "prompts.system with prompts.chat=true if the model should be asked with it",
             )
-        else:
-            lines.append(f"      # {name}: FIELD")
-    lines += [
-        "    read:                 # how the answer is read from a completion",
-        *(f"      {key}: {_yaml(value)}" for key, value in found.read.items()),
-        *(f"      # kind: {kind}" for kind in _other_kinds(found)),
-    ]
-    hint = "mark-choice" if "choices" in found.fields else "answer-after-question"
-    return [
-        *lines,
-        f"    hint: {hint}   # or a text, such as '{{question}} (Hint: {{answer}})'",
-        f"    # worked: {_yaml(task.options.shown_worked)}   # how an example shows its answer",
-    ]
-
-
-def _bad_row_lines(skipped: Sequence[str]) -> list[str]:
-    if not skipped:
-        return [
-            "    on_bad_row: fail      # or skip: leave a row that cannot be used out, and count it"
-        ]
-    rows = "1 row" if len(skipped) == 1 else f"{len(skipped)} rows"
-    return [
-        f"    # {rows} cannot be used, the first: {_comment(skipped[0])}",
-        "    on_bad_row: skip      # or fail, once they are mended",
-    ]
-
-
-def _other_kinds(found: Guess) -> list[str]:
-    marker = 'marker       # what follows the marker: "The answer is"'
-    kinds = {
-        "last-number": "last-number  # the number a completion ends in",
-        "marker": marker,
-        "math": "math         # equal expressions; needs the extra math",
-        "exact": "exact        # the whole last line",
-        "regex": "regex        # with pattern: 'ANSWER=(\\w+)'",
-    }
-    return [text for kind, text in kinds.items() if kind != found.read["kind"]]
-
-
-def _model_lines(model: str | None) -> list[str]:
-    if model is not None:
-        return [f"model: {_yaml(model)}"]
-    return [
-        f"model: {MODEL}   # any MLX model: a folder, or owner/name on the Hub",
-        "# to try the whole recipe without it: star-mlx loop --recipe THIS_FILE --smoke",
-    ]
-
-
-def _prompt_lines(prompts: Path | None) -> list[str]:
-    if prompts is None:
-        return [
-            "prompts:",
-            f"  k: {SHOTS}                    # few-shot examples drawn from the data's rationales",
-            "  # file: prompts.yaml    # or your own, instead of k",
-        ]
-    return [
-        "prompts:                  # the data has no rationales: write those of a few examples",
-        f"  file: {_yaml(prompts.name)}   # its rationales are blank: a run is refused until then",
-    ]
-
-
-def _examples(problems: Sequence[Problem]) -> str:
-    """A prompt file of problems, with the rationales left blank."""
-    lines = [
-        "# The few-shot examples. Write each rationale: the steps to the answer, without the",
-        "# answer's last sentence, which is added. A blank one is refused when the loop begins.",
-        "# These problems are of the data: put others in their place if you like.",
-    ]
-    return "\n".join([*lines, "", *(dump([problem], blank=True) for problem in problems)])
-
-
-def _dev_size(problems: Sequence[Problem]) -> int:
-    return min(200, max(1, len(problems) // 5))
-
-
-def _beside(file: Path, out: Path) -> str:
-    """The data's path relative to the recipe's folder."""
-    return os.path.relpath(file.expanduser().resolve(), out.expanduser().resolve().parent)
-
-
-def _yaml(value: Any) -> str:
-    """Any value as YAML on one line."""
-    text = shown(value)
-    if len(text.splitlines()) == 1:
-        return text
-    return yaml.safe_dump(
-        value, default_style='"', default_flow_style=True, allow_unicode=False, width=10**7
-    ).strip()
-
-
-def _comment(text: Any) -> str:
-    """A text for a comment: one line, without unprintable characters."""
-    line = json.dumps(" ".join(str(text).split()), ensure_ascii=True)[1:-1]
-    return line.replace('\\"', '"') if len(line) <= 200 else line[:200] + "..."
-
-
-def _quoted(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))
+    return ()

@@ -6,35 +6,45 @@ It looks at a sample of the rows: first at the names of the fields, then at thei
 from __future__ import annotations
 
 import re
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from star_mlx import answers, data
+from star_mlx.data.fields import shown_names, unknown
 from star_mlx.errors import TaskError
+from star_mlx.init_task import guess_question as questions
+from star_mlx.init_task import guess_rationale as rationales
+from star_mlx.init_task.guess_reading import SHORT, guess_reading
+from star_mlx.init_task.names import (
+    ANSWERS,
+    CHOICES,
+    CLASSES,
+    IDS,
+    FieldColumns,
+    columns_of,
+    is_json,
+    is_text,
+    named,
+)
 
-QUESTIONS = ("question", "problem", "query", "prompt", "input", "instruction", "stem", "text",
-             "goal", "sentence")  # fmt: skip
-ANSWERS = ("answer", "answerkey", "finalanswer", "correctanswer", "correct", "gold", "target",
-           "label", "expected", "expectedanswer", "solution", "output", "response")  # fmt: skip
-CHOICES = ("choices", "options", "answerchoices", "endings")
-IDS = ("id", "uid", "idx", "qid", "questionid", "uuid")
-RATIONALES = ("rationale", "explanation", "solution", "reasoning", "cot", "chainofthought", "steps")
-CLASSES = ("class", "category", "subject", "topic", "level", "difficulty", "type")
-
-SHORT = 80  # characters of an answer that a completion can be expected to give word for word
+HOW = (
+    "say which is what with --question FIELD, --answer FIELD and, for multiple choice, "
+    "--choices FIELD (or FIELD,FIELD,...)"
+)
 _COLUMN = re.compile(r"(.*?[^a-z0-9]|option|choice|op)?([a-e]|[0-5])", re.IGNORECASE)
-_MATH = re.compile(r"\\boxed|\\frac|\\sqrt|\\[a-z]+\{|\$|\w\^")
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """The fields and the reading of answers, as in ``task.options``; ``why`` gives reasons."""
+    """The fields and the reading of answers, as in ``task.options``; ``why`` gives reasons.
+
+    ``unused`` are the fields that are no part of a problem.
+    """
 
     fields: Mapping[str, str | list[str]]
     read: Mapping[str, Any]
     why: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
 
 def guess(
@@ -43,89 +53,99 @@ def guess(
     question: str | None = None,
     answer: str | None = None,
     choices: Sequence[str] = (),
+    read: str | None = None,
 ) -> Guess:
     """Guess the fields of a sample of rows, except for given ones.
+
+    Args:
+        rows: the sample.
+        question: a field, several after commas, or a template such as ``"{Body} {Question}"``.
+        answer: a field.
+        choices: a field, or the columns with one choice each.
+        read: how the answers are read, as ``read.kind``.
 
     Raises:
         TaskError: no field looks like a question or an answer, or a given field does not exist.
     """
-    columns = _columns(rows)
-    for name in (question, answer, *choices):
+    columns = columns_of(rows)
+    given = questions.names_in(question, columns) if question else []
+    for name in (*given, answer, *choices):
         if name is not None and name not in columns:
-            raise TaskError(f"no row has a field {name!r}: {_seen(columns)}")
-    asked = question or _question(columns)
-    fields: dict[str, str | list[str]] = {"question": asked}
-    why = {"question": "as given" if question else "by its name"}
-    rest = {name: values for name, values in columns.items() if name not in (asked, answer)}
+            raise TaskError(f"{unknown(name, columns)}; {HOW}")
+    asked = _asked(columns, given, answer, choices, len(rows))
+    fields: dict[str, str | list[str]] = {}
+    why: dict[str, str] = {}
+    rest = {name: values for name, values in columns.items() if name not in (*asked, answer)}
     found = list(choices) or _choices(rest, len(rows))
     if found:
         fields["choices"] = found if len(found) > 1 else found[0]
         why["choices"] = "as given" if choices else "by name and content"
-    best = _answer(columns, rows, fields, {asked, *found}, answer)
+    best = _answer(columns, rows, fields, {*asked, *found}, answer, read)
     if best is None and found and not choices:  # those were no choices
         del fields["choices"], why["choices"]
         found = []
-        best = _answer(columns, rows, fields, {asked}, answer)
-    if best is None and answer:
-        raise TaskError(
-            f"the answers in {answer!r} cannot be graded: they are neither numbers nor labels or "
-            f"texts of the choices, nor texts of at most {SHORT} characters"
-        )
+        best = _answer(columns, rows, fields, set(asked), answer, read)
     if best is None:
-        raise TaskError(f"no field looks like an answer that can be graded: {_seen(columns)}")
-    name, read, reason = best
+        raise TaskError(_no_answer(columns, answer))
+    name, reading, reason, ends = best
     fields["answer"], why["answer"] = name, f"as given; {reason}" if answer else reason
-    _others(columns, fields, why, {asked, *found, name}, read)
-    return Guess(fields, read, why)
+    taken = {*asked, *found, name}
+    if ends:
+        fields["rationale"], why["rationale"] = name, "it ends in the answer"
+    _add_others(columns, rows, fields, why, taken, reading)
+    _add_question(columns, rows, fields, why, asked, question, taken)
+    order = ("question", "answer", "choices", "id", "rationale", "class")
+    fields = {key: fields[key] for key in order if key in fields}
+    return Guess(fields, reading, why, _unused(columns, {*taken, *asked}))
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Dotted field name -> its values, without nulls and blanks; outer fields come first."""
-    found: dict[str, list[Any]] = {}
-
-    def note(values: Mapping[str, Any], above: str) -> None:
-        for name, value in values.items():
-            if isinstance(value, Mapping) and not above:
-                note(value, f"{name}.")
-            if value is not None and str(value).strip():
-                found.setdefault(f"{above}{name}", []).append(value)
-
-    for row in rows:
-        note(row, "")
-    return dict(sorted(found.items(), key=lambda item: "." in item[0]))
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].casefold())
+def _asked(
+    columns: FieldColumns,
+    given: Sequence[str],
+    answer: str | None,
+    choices: Sequence[str],
+    rows: int,
+) -> list[str]:
+    """The fields of the question that are known by their names, the main one at the end."""
+    if given:
+        return list(given)
+    free = {name: v for name, v in columns.items() if name not in (answer, *choices)}
+    main = questions.main_field(free)
+    if main is None:
+        raise TaskError(f"no field looks like a question: {_seen(columns)}")
+    return [*questions.contexts(free, main, rows), main]
 
 
-def _named(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[str]:
-    """The fields with these names, in the names' order, then those whose names contain one."""
-    exact = [c for name in names for c in columns if _bare(c) == name]
-    parts = [c for name in names if len(name) > 4 for c in columns if name in _bare(c)]
-    return list(dict.fromkeys(exact + parts))
+def _add_question(
+    columns: FieldColumns,
+    rows: Sequence[Mapping[str, Any]],
+    fields: dict[str, str | list[str]],
+    why: dict[str, str],
+    asked: list[str],
+    given: str | None,
+    taken: set[str],
+) -> None:
+    """Add the question, with another part of it if questions repeat or are short."""
+    if given is not None:
+        one = asked[0] if len(asked) == 1 and given in columns else None
+        template = questions.fields.is_template(given)
+        fields["question"] = one or (given if template else list(asked))
+        why["question"] = "as given"
+        return
+    *before, main = asked
+    more, reason = questions.other_parts(columns, asked, taken, rows)
+    fields["question"] = questions.combined(columns, [*more, *before], main, len(rows))
+    why["question"] = "by its name" if len(asked) == 1 else "by their names"
+    if more:
+        why["question"] += f"; {more[0]}: {reason}"
+    taken.update(more)
 
 
-def _is_text(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _is_json(values: Sequence[Any]) -> bool:
-    return _is_text(values) and all(v.strip()[:1] in "[{" for v in values)
-
-
-def _question(columns: Mapping[str, list[Any]]) -> str:
-    for name in _named(columns, QUESTIONS):
-        if _is_text(columns[name]) and not _is_json(columns[name]):
-            return name
-    raise TaskError(f"no field looks like a question: {_seen(columns)}")
-
-
-def _choices(columns: Mapping[str, list[Any]], rows: int) -> list[str]:
+def _choices(columns: FieldColumns, rows: int) -> list[str]:
     """The field with the choices, or the columns with one choice each."""
-    for name in _named(columns, CHOICES):
+    for name in named(columns, CHOICES):
         values = columns[name]
-        if 2 * len(values) > rows and (not _is_text(values) or _is_json(values)):
+        if 2 * len(values) > rows and (not is_text(values) or is_json(values)):
             return [name]
     groups: dict[str, list[str]] = {}
     for name in columns:
@@ -139,128 +159,97 @@ def _choices(columns: Mapping[str, list[Any]], rows: int) -> list[str]:
 
 
 def _answer(
-    columns: Mapping[str, list[Any]],
+    columns: FieldColumns,
     rows: Sequence[Mapping[str, Any]],
-    fields: Mapping[str, str | list[str]],
-    taken: set[Any],
+    fields: dict[str, str | list[str]],
+    taken: set[str],
     given: str | None,
-) -> tuple[str, Mapping[str, Any], str] | None:
-    """The first field, by name, whose values can be read from a completion, with how and why."""
-    names = [given] if given else [n for n in _named(columns, ANSWERS) if n not in taken]
+    kind: str | None,
+) -> tuple[str, Mapping[str, Any], str, bool] | None:
+    """The first field, by name, whose values can be read from a completion, with how and why.
+
+    The last value says whether the field is a whole solution, which ends in the answer.
+    """
+    names = [given] if given else [n for n in named(columns, ANSWERS) if n not in taken]
+    choices = fields.get("choices")
     for name in names:
-        values = columns[name]
-        if any(isinstance(v, (Mapping, list)) for v in values) or 2 * len(values) < len(rows):
+        values = _items(columns[name])
+        if any(isinstance(v, Mapping) for v in values) or 2 * len(columns[name]) < len(rows):
             continue
-        texts = _texts(values)
-        found = _by_choice(rows, fields["choices"], name) if "choices" in fields else _kind(texts)
-        if found:
-            return name, *found
+        ends = None if choices else rationales.concluded(values)
+        if ends and (found := guess_reading(rows, ends[1], name, None, kind)):
+            return name, _after(ends[0], found[0]), f"after {ends[0]!r}: {found[1]}", True
+        if found := guess_reading(rows, values, name, choices, kind):
+            whole = found[0]["kind"] in ("last-number", "math") and all(
+                "####" in str(v) or "\\boxed" in str(v) for v in values
+            )
+            return name, *found, whole
     return None
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
-    """The values that can be text; a row whose answer cannot be is noticed when it is read."""
-    found = []
-    for value in values:
-        try:
-            found.append(data.text({"answer": value}, "answer"))
-        except TaskError:
-            continue
-    return found
+def _after(marker: str, read: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How answers after a marker are read, if they are read like this without it."""
+    if read["kind"] == "marker":
+        return {**read, "marker": marker}
+    if read["kind"] == "last-number" and marker.casefold() != "the answer is":
+        return {**read, "kind": "marker", "marker": marker, "compare": "number"}
+    return read
 
 
-def _kind(texts: Sequence[str]) -> tuple[Mapping[str, Any], str] | None:
-    """How answers like these are read, and why; None if they are too long to be compared."""
-    if not texts:
-        return None
-    every = f"all {len(texts)}" if len(texts) > 1 else "the only one"
-    tests: list[tuple[str, Callable[[str], bool], str]] = [
-        ("last-number", lambda t: "####" in t and _is_number(t), "ends in #### and a number"),
-        ("last-number", _is_number, "looks like a number"),
-        ("math", lambda t: "\\boxed{" in t, "has a \\boxed answer"),
-    ]
-    for kind, test, what in tests:
-        rest = [text for text in texts if not test(text)]
-        share = 1 - len(rest) / len(texts)
-        if share >= 0.95 or (share >= 0.8 and not any(map(_MATH.search, rest))):
-            much = every if share == 1 else f"{share:.0%} of {len(texts)}"
-            return {"kind": kind}, f"{much}: it {what}"
-    if statistics.quantiles([len(t) for t in texts] * 2, n=20)[-1] > SHORT:
-        return None
-    if sum(bool(_MATH.search(t)) or _is_number(t) for t in texts) >= 0.9 * len(texts):
-        return {"kind": "math"}, f"{every}: numbers and formulas"
-    return {"kind": "marker", "marker": "The answer is"}, f"{every}: short texts"
+def _items(values: Sequence[Any]) -> list[Any]:
+    """The values, each of a list for itself: several answers may be accepted."""
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 
-def _is_number(text: str) -> bool:
-    return answers.number(text.rpartition("####")[2]) is not None
-
-
-def _by_choice(
-    rows: Sequence[Mapping[str, Any]], choices: str | list[str], answer: str
-) -> tuple[Mapping[str, Any], str] | None:
-    """Whether the answers are among the choices: by label or text, or by position."""
-    from star_mlx.tasks.jsonl import Jsonl
-    from star_mlx.tasks.jsonl_options import Fields, JsonlOptions, Read
-
-    spec = choices if isinstance(choices, str) else tuple(choices)
-    for first, what in ((None, "labels or texts of the choices"), (0, "0 is the first choice"),
-                        (1, "1 is the first choice")):  # fmt: skip
-        options = JsonlOptions(
-            path="sample.jsonl",
-            fields=Fields(question="?", answer=answer, choices=spec),
-            read=Read(kind="choice", count_from=first),
-        )
-        task, fit = Jsonl(options), 0
-        for row in rows:
-            try:
-                fit += bool(task.pose_row({**row, "gold": None}).question.choices)
-            except TaskError:
-                continue
-        if fit >= 0.95 * len(rows):
-            read = {"kind": "choice"} if first is None else {"kind": "choice", "count_from": first}
-            return read, f"{fit} of {len(rows)}: {what}"
-    return None
-
-
-def _others(
-    columns: Mapping[str, list[Any]],
+def _add_others(
+    columns: FieldColumns,
+    rows: Sequence[Mapping[str, Any]],
     fields: dict[str, str | list[str]],
     why: dict[str, str],
     taken: set[str],
     read: Mapping[str, Any],
 ) -> None:
     """Add the id, the rationale and the class, if there are any."""
-    rows = len(columns[str(fields["question"])])
-    for name in _named(columns, IDS):
+    for name in named(columns, IDS):
         values = [str(value) for value in columns[name]]
-        if name not in taken and len(values) == rows and len(set(values)) == rows:
+        if name not in taken and len(values) == len(rows) and len(set(values)) == len(rows):
             fields["id"], why["id"] = name, "no two are the same"
+            taken.add(name)
             break
-    answer = str(fields["answer"])
-    whole = read["kind"] in ("last-number", "math") and all(
-        "####" in str(v) or "\\boxed" in str(v) for v in columns[answer]
-    )
-    for name in [answer] if whole else _named(columns, RATIONALES):
-        texts = columns[name]
-        if name == answer or (name not in taken and statistics.median(map(_length, texts)) > 20):
-            fields["rationale"] = name
-            why["rationale"] = "it ends in the answer" if name == answer else "by its name"
-            break
-    for name in _named(columns, CLASSES):
+    if "rationale" not in fields:
+        option = {"fields": {"question": "?", **fields}, "read": read}
+        problems = rationales.posed([{**row, "?": "?"} for row in rows], option)
+        if found := rationales.rationale_field(columns, rows, problems, taken):
+            fields["rationale"], why["rationale"] = found
+            taken.add(found[0])
+    for name in named(columns, CLASSES):
         kinds = {str(value) for value in columns[name]}
-        if name not in {*taken, fields.get("rationale")} and 2 <= len(kinds) <= min(20, rows // 2):
+        if name not in taken and 2 <= len(kinds) <= min(20, len(rows) // 2):
             fields["class"], why["class"] = name, f"{len(kinds)} values"
+            taken.add(name)
             break
 
 
-def _length(value: object) -> int:
-    return len(str(value))
-
-
-def _seen(columns: Mapping[str, list[Any]]) -> str:
-    names = ", ".join(repr(name) for name in list(columns)[:20]) or "none"
-    return (
-        f"the fields are {names}; say which is what with --question FIELD, --answer FIELD and, "
-        "for multiple choice, --choices FIELD (or FIELD,FIELD,...)"
+def _unused(columns: FieldColumns, used: set[str]) -> tuple[str, ...]:
+    """The fields that nothing is taken from; of a field that is partly used, the others in it."""
+    outer = {name.rpartition(".")[0] for name in used}
+    return tuple(
+        name
+        for name in columns
+        if name not in used
+        and name not in outer
+        and (name.rpartition(".")[0] in outer or name.rpartition(".")[0] not in columns)
     )
+
+
+def _no_answer(columns: FieldColumns, given: str | None) -> str:
+    if given is None:
+        return f"no field looks like an answer that can be graded: {_seen(columns)}"
+    return (
+        f"the answers in {given!r} cannot be graded: they are neither numbers nor labels or "
+        f"texts of the choices, nor texts of at most {SHORT} characters"
+    )
+
+
+def _seen(columns: FieldColumns) -> str:
+    return f"the fields are {shown_names(list(columns))}; {HOW}"

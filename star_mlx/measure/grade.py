@@ -20,10 +20,13 @@ Grade = Literal["correct", "wrong", "not_found"]
 class Graded:
     """A row with the answer read from its completion, and the verdict.
 
-    ``labelled`` is the row's own boolean ``correct``; None if it has none.
+    ``place`` is such as "FILE, line 3"; ``gold`` has every right answer; ``labelled`` is the row's
+    own boolean ``correct``, None if it has none.
     """
 
+    place: str
     row: Mapping[str, Any]
+    gold: str
     read: str | None
     verdict: Grade
     labelled: bool | None
@@ -49,12 +52,12 @@ def graded(task: Task, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterato
     """
     for place, row in rows:
         try:
-            yield _graded(task, row)
+            yield _graded(task, place, row)
         except TaskError as error:
             raise TaskError(f"{place}: {error}") from None
 
 
-def _graded(task: Task, row: Mapping[str, Any]) -> Graded:
+def _graded(task: Task, place: str, row: Mapping[str, Any]) -> Graded:
     completion, labelled = row.get("completion"), row.get("correct")
     if not isinstance(completion, str):
         what = "its completion is not text" if "completion" in row else "it has no completion"
@@ -66,9 +69,9 @@ def _graded(task: Task, row: Mapping[str, Any]) -> Graded:
         raise TaskError("it has no gold answer")
     answer = task.read(completion, problem.question)
     if answer is None:
-        return Graded(row, None, "not_found", labelled)
+        return Graded(place, row, problem.answer, None, "not_found", labelled)
     verdict: Grade = "correct" if task.equal(answer, problem.answer) else "wrong"
-    return Graded(row, answer, verdict, labelled)
+    return Graded(place, row, problem.answer, answer, verdict, labelled)
 
 
 def counts(task: Task, results: Iterable[Graded]) -> dict[str, Any]:
@@ -122,12 +125,42 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
     return row
 
 
+class RowsToShow:
+    """The graded rows that say most about a reader: without an answer, then wrong, then right ones.
+
+    Args:
+        most: how many to keep.
+    """
+
+    _ORDER: tuple[Grade, ...] = ("not_found", "wrong", "correct")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[Grade, list[Graded]] = {verdict: [] for verdict in self._ORDER}
+
+    def add(self, result: Graded) -> None:
+        """Keep a row, if there is room for its verdict."""
+        kept = self._kept[result.verdict]
+        if len(kept) < self._most:
+            kept.append(result)
+
+    @property
+    def rows(self) -> list[Graded]:
+        """The rows to show, by verdict, each in the order of the file."""
+        found = [result for verdict in self._ORDER for result in self._kept[verdict]]
+        return found[: self._most]
+
+
 def grade_lines(
-    task: Task, lines: Iterable[bytes], name: str, disagreements: Path | None = None
+    task: Task,
+    lines: Iterable[bytes],
+    name: str,
+    disagreements: Path | None = None,
+    shown: RowsToShow | None = None,
 ) -> dict[str, Any]:
     """Grade JSON lines, and write the rows whose own label differs to ``disagreements``.
 
-    That file is written atomically, after every row was graded.
+    That file is written atomically, after every row was graded. ``shown`` is given every row.
 
     Raises:
         TaskError: a row cannot be graded, or the file cannot be written.
@@ -138,6 +171,8 @@ def grade_lines(
         for result in graded(task, json_rows(lines, name)):
             if disagreements is not None and result.disagrees:
                 differing.append(files.json_line(result.as_json()))
+            if shown is not None:
+                shown.add(result)
             yield result
 
     found = counts(task, kept())
@@ -149,7 +184,9 @@ def grade_lines(
     return found
 
 
-def grade_file(task: Task, path: Path, disagreements: Path | None = None) -> dict[str, Any]:
+def grade_file(
+    task: Task, path: Path, disagreements: Path | None = None, shown: RowsToShow | None = None
+) -> dict[str, Any]:
     """Grade the lines of a file; see ``grade_lines``.
 
     Raises:
@@ -159,6 +196,6 @@ def grade_file(task: Task, path: Path, disagreements: Path | None = None) -> dic
         raise TaskError(f"--disagreements {disagreements} is the graded file: give another file")
     try:
         with open(path, "rb") as file:
-            return grade_lines(task, file, str(path), disagreements)
+            return grade_lines(task, file, str(path), disagreements, shown)
     except OSError as error:
         raise TaskError(f"{path} cannot be read: {error.strerror}") from None

@@ -8,30 +8,32 @@ answer ``42``. A completion ends in "The answer is 42.". See docs/your-data.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star_mlx import answers, data
+from star_mlx.answers.accepted import accepted, joined
 from star_mlx.errors import TaskError
-from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check
-from star_mlx.tasks.jsonl_text import boxed, counted, expression, filled
-from star_mlx.tasks.written import MARK, Written, question_text
-from star_mlx.types import Problem, Question, Split
+from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check, recorded
+from star_mlx.tasks.jsonl_question import asked_of, question_of
+from star_mlx.tasks.jsonl_reading import Reading
+from star_mlx.tasks.jsonl_splits import FileSplits
+from star_mlx.tasks.jsonl_text import (
+    counted,
+    filled,
+    without_conclusion,
+)
+from star_mlx.tasks.written import MARK
+from star_mlx.types import Problem, Question
 
-LONGEST = 20_000  # characters at the end of a completion in which a pattern is searched
 _TRIED = ("7", "B", "blue", "yes", "3.5", "x=2")  # answers to try a pattern with
 
-_EQUAL: dict[str, Callable[[str, str], bool]] = {
-    "number": answers.same_number,
-    "text": answers.same_text,
-    "math": answers.same_math,
-    "choice": lambda a, b: a.casefold() == b.casefold(),
-}
+_TRIED_WITH = {
+    "number": ("7",), "quantity": ("7",), "math": ("7",), "choice": ("B",), "yes-no": ("yes",),
+}  # fmt: skip
 
 
-class Jsonl(Written):
+class Jsonl(FileSplits):
     """The task on the user's own data.
 
     Raises:
@@ -43,101 +45,46 @@ class Jsonl(Written):
     Options = JsonlOptions
 
     def __init__(self, options: JsonlOptions) -> None:
-        self.options: JsonlOptions = options
+        super().__init__(options)
         check(options)
+        self._reading = Reading(options.read, options.kind)
         self.stop = options.stop
         self.classes = options.fields.class_ or ""
         self._check_worked()
 
     def settings(self) -> Mapping[str, Any]:
-        return self.options.model_dump(mode="json", by_alias=True)
-
-    # ------------------------------------------------------------------ problems
-
-    def train_rows(self) -> Iterable[data.Row]:
-        return data.rows(Path(self.options.path).expanduser())
-
-    def test_rows(self) -> Iterable[data.Row]:
-        return data.rows(Path(str(self.options.test)).expanduser())
-
-    @cached_property
-    def _reader(self) -> data.Reader:
-        return data.Reader(self._whole, self.options.on_bad_row)
-
-    def all_problems(self) -> list[Problem]:
-        """The problems of the file ``path``, before any are held out."""
-        return list(self._path_problems)
-
-    @cached_property
-    def _path_problems(self) -> list[Problem]:
-        return self._reader.problems(self.train_rows(), "train")
-
-    @cached_property
-    def _pool(self) -> tuple[list[Problem], list[Problem]]:
-        """(train and dev problems, test problems), with no question in both."""
-        problems = self._path_problems
-        test = self.options.test
-        rest: list[Problem] = problems
-        held: list[Problem] = []
-        if isinstance(test, int):
-            rest, held = data.cut(problems, test, self.options.data_seed, "test")
-        elif test is not None:
-            held = self._reader.problems(self.test_rows(), "test")
-            asked = {p.question for p in held}
-            rest = [p for p in problems if p.question not in asked]
-            if not rest:
-                raise TaskError(f"task.options.test: {test} asks all that task.options.path does")
-        self._note(len(problems) - len(rest) - len(held) * isinstance(test, int), "test")
-        return rest, held
-
-    @cached_property
-    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
-        problems, _ = self._pool
-        train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
-        self._note(len(problems) - len(train) - len(dev), "dev")
-        return train, dev
-
-    def _note(self, dropped: int, split: Split) -> None:
-        if dropped:
-            text = f"{dropped} problems of {self.options.path} that ask the same as a"
-            self._reader.skipped.append(f"{text} {split} problem")
-
-    def problems(self, split: Split) -> Sequence[Problem]:
-        """The problems of a split; no question is in two splits."""
-        if split != "test":
-            return self._train_and_dev[split == "dev"]
-        if self.options.test is None:
-            raise TaskError(
-                "this data has no test split: give task.options.test, a file or the number of "
-                "problems to hold out for it"
-            )
-        return self._pool[1]
+        return recorded(self.options)
 
     # ------------------------------------------------------------------ rows
 
     def pose_row(self, row: Mapping[str, Any]) -> Problem:
-        return self._posed(row, "gold" if row.get("gold") is not None else None)
+        asked = asked_of(row, self.options.fields.question)
+        return self._posed(row, asked, "gold" if row.get("gold") is not None else None)
 
-    def _whole(self, row: Mapping[str, Any]) -> Problem:
+    def whole_row(self, row: Mapping[str, Any]) -> Problem:
         """The problem of a row of the data files, which must have all fields of the options."""
-        data.text(row, self.options.fields.question)
-        problem = self._posed(row, None)
+        problem = self._posed(row, question_of(row, self.options.fields.question), None)
         if self.options.fields.choices is not None and not problem.question.choices:
             raise TaskError("its choices are missing")
         # Numbers and expressions read back by themselves, and would take minutes on a large file.
-        if self._compared in ("text", "choice"):
-            found = self.read(self.worked(None, problem.answer), problem.question)
-            if found is None or not self.equal(found, problem.answer):
-                raise TaskError(f"its answer {problem.answer[:60]!r} is read back as {found!r}")
+        if self._reading.compared in ("number", "quantity", "math"):
+            return problem
+        for answer in accepted(problem.answer):
+            found = self.read(self.worked(None, answer), problem.question)
+            if found is None or not self.equal(found, answer):
+                raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}")
         return problem
 
-    def _posed(self, row: Mapping[str, Any], answer: str | None) -> Problem:
+    def _posed(self, row: Mapping[str, Any], asked: str, answer: str | None) -> Problem:
         fields = self.options.fields
         choices = self._choices(row)
+        texts = self._reading.right_answers(row, answer or fields.answer)
+        if answer is None and fields.answer == fields.rationale:
+            texts = [self._concluded(text, choices) for text in texts]
         return Problem(
             id=_optional(row, fields.id),
-            question=Question(question_text(row, fields.question), choices),
-            answer=self._gold(data.text(row, answer or fields.answer), choices),
+            question=Question(asked, choices),
+            answer=joined(self._gold(text, choices) for text in texts),
             group=_optional(row, fields.class_),
             rationale=self._rationale(row),
         )
@@ -161,14 +108,20 @@ class Jsonl(Written):
         Raises:
             TaskError: this task cannot read it as an answer.
         """
-        if self._compared == "number":
-            return answers.gold_number(answer)
+        if self._reading.compared == "number":
+            return self._reading.gold(answer)
         if self.options.read.count_from is not None and choices:
             return counted(answer, self.options.read.count_from, choices)
         label = self._label(answer, choices)
-        if self._compared == "choice":
+        if self._reading.compared == "choice":
             return label
-        return expression(answer) if self._by_math else answer
+        return self._reading.gold(answer)
+
+    def _concluded(self, text: str, choices: tuple[tuple[str, str], ...]) -> str:
+        """The answer of a text that is the rationale too, as a completion of this task is read."""
+        if "####" in text or self._by_math or answers.number(text) is not None:
+            return text
+        return self.read(text, Question("", choices)) or text
 
     def _label(self, answer: str, choices: Sequence[tuple[str, str]]) -> str:
         """The label of the choice that an answer names by its label, its text or its column."""
@@ -196,8 +149,8 @@ class Jsonl(Written):
         text = "\n".join(parts)
         before, mark, _ = text.rpartition("####")
         if name == self.options.fields.answer and not mark and not self._by_math:
-            return None
-        return (before if mark and self._compared == "number" else text).strip() or None
+            return without_conclusion(text, self.options.read.marker)
+        return (before if mark and self._reading.compared == "number" else text).strip() or None
 
     # ------------------------------------------------------------------ text
 
@@ -207,12 +160,14 @@ class Jsonl(Written):
     def ask_hinted(self, question: Question, answer: str) -> str:
         hint = self.options.hint or (MARK_CHOICE if question.choices else AFTER_QUESTION)
         if hint == MARK_CHOICE and question.choices:
-            right = self._label(answer, question.choices)
+            right = self._label(accepted(answer)[0], question.choices)
             marked = [(k, text + MARK * (k == right)) for k, text in question.choices]
             return self._shown(question.text, marked)
         if hint in (MARK_CHOICE, AFTER_QUESTION):
             hint = "{question} ({answer})"
-        return self._shown(filled(hint, question=question.text, answer=answer), question.choices)
+        return self._shown(
+            filled(hint, question=question.text, answer=accepted(answer)[0]), question.choices
+        )
 
     def _shown(self, text: str, choices: Sequence[tuple[str, str]]) -> str:
         if self.options.ask is None:
@@ -221,7 +176,7 @@ class Jsonl(Written):
         return filled(self.options.ask, question=text, choices=listed)
 
     def worked(self, rationale: str | None, answer: str) -> str:
-        template = self.options.shown_worked
+        template, answer = self.options.shown_worked, accepted(answer)[0]
         if rationale is None:
             return filled(re.sub(r"\{rationale\}\s*", "", template), answer=answer)
         return filled(template, rationale=rationale, answer=answer)
@@ -229,43 +184,19 @@ class Jsonl(Written):
     # ------------------------------------------------------------------ answers
 
     def read(self, completion: str, question: Question) -> str | None:
-        read = self.options.read
-        kind = self.options.kind
-        if kind == "last-number":
-            return answers.final_number(completion)
-        if kind == "choice":
-            labels = [label for label, _ in question.choices] or list(data.LABELS[:5])
-            return answers.choice(completion, labels, [text for _, text in question.choices])
-        if kind == "marker":
-            return answers.after(completion, read.marker)
-        if kind == "math":
-            found = boxed(completion) or answers.after(completion, read.marker)
-            return expression(found) or None if found else None
-        if kind == "exact":
-            lines = [line.strip() for line in completion.split("\n")]
-            return next((line for line in reversed(lines) if line), None)
-        matches = re.finditer(read.pattern or "", completion[-LONGEST:])
-        last = [m[1].strip() for m in matches if m[1] and m[1].strip()][-1:]
-        return last[0] if last else None
+        return self._reading.read(completion, question)
 
     def equal(self, answer: str, gold: str) -> bool:
-        return _EQUAL[self._compared](answer, gold)
-
-    @property
-    def _compared(self) -> str:
-        """How two answers are compared: as number, text, math or choice."""
-        own = {"last-number": "number", "choice": "choice", "math": "math"}
-        return own.get(self.options.kind) or self.options.read.compare or "text"
+        return self._reading.equal(answer, gold)
 
     @property
     def _by_math(self) -> bool:
-        return self._compared == "math"
+        return self._reading.compared == "math"
 
     def _check_worked(self) -> None:
         """Refuse a worked example whose own answer cannot be read back, or that is cut short."""
         question = Question("", tuple((k, k * 3) for k in "ABCD"))
-        numbers = self._compared in ("number", "math")
-        tried = ("7",) if numbers else ("B",) if self._compared == "choice" else _TRIED
+        tried = _TRIED_WITH.get(self._reading.compared, _TRIED)
         texts = [self.worked("It follows.", answer) for answer in tried]
         found = [self.read(text, question) for text in texts]
         if not any(f is not None and self.equal(f, a) for f, a in zip(found, tried, strict=True)):

@@ -86,7 +86,7 @@ class SimpleTask(WordTask):
         return answers.after(completion, MARKER)
 
     def equal(self, answer: str, gold: str) -> bool:
-        return answers.same_number(answer, gold) or answers.same_text(answer, gold)
+        return answers.same_number(answer, gold) or answers.same_statement(answer, gold)
 
 
 _LOOKED_UP: tuple[Split, ...] = ("train", "dev")
