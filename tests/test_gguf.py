@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from star_mlx.cli.import_gguf import import_gguf as command
+from star_mlx.cli import cli
 from star_mlx.engine import blas
 from star_mlx.errors import ModelError
 from star_mlx.gguf import config as gguf_config
@@ -593,7 +593,7 @@ def test_where_it_may_not_write(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", mixed)
     arguments = [str(tmp_path / "a.gguf"), "--out", str(tmp_path / "my out")]
-    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["import-gguf", *arguments], catch_exceptions=False)
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[0] == "llama, 78,592 parameters, context 256"
@@ -605,7 +605,7 @@ def test_the_command(tmp_path: Path) -> None:
 def test_the_commands_errors_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as raised:
         CliRunner().invoke(
-            command, [str(tmp_path / "no.gguf"), "--out", "x"], catch_exceptions=False
+            cli, ["import-gguf", str(tmp_path / "no.gguf"), "--out", "x"], catch_exceptions=False
         )
     assert raised.value.exit_code == 2
     assert "\n" not in str(raised.value)

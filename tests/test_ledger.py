@@ -8,7 +8,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from star_mlx.cli.ledger import ledger as command
+from star_mlx.cli import cli
 from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.errors import RunError
 from star_mlx.run import loop
@@ -40,7 +40,7 @@ def run(tmp_path_factory):
 
 
 def call(*arguments):
-    return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    return CliRunner().invoke(cli, ["ledger", *map(str, arguments)], catch_exceptions=False)
 
 
 def row(id, *, correct, hinted=False, finish="stop"):

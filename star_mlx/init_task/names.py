@@ -28,7 +28,7 @@ QUESTIONS = _words("""
 ANSWERS = _words("""
     answer answers answerkey finalanswer correctanswer correct gold target label expected
     expectedanswer solution output response
-    antwort antworten richtigeantwort losung ergebnis endergebnis resultat
+    antwort antworten richtigeantwort losung loesung ergebnis endergebnis resultat
     respuesta respuestacorrecta solucion resultado reponse bonnereponse
     risposta soluzione risultato resposta solucao antwoord oplossing odpowiedz svar
     ответ решение 答え 回答 解答 正解 答案 解 정답 답 답변 대답 جواب उत्तर
@@ -36,13 +36,14 @@ ANSWERS = _words("""
 """)
 CHOICES = _words("""
     choices options answerchoices endings
-    antwortmoglichkeiten auswahl optionen opciones choix opzioni scelte opcoes alternativas opties
+    antwortmoglichkeiten antwortmoeglichkeiten auswahl optionen opciones choix opzioni scelte opcoes alternativas opties
     варианты 選択肢 选项 選項 보기 선택지
 """)
 IDS = ("id", "uid", "idx", "qid", "questionid", "uuid", "nr", "nummer", "номер", "番号", "编号")
 RATIONALES = _words("""
     rationale explanation solution reasoning cot chainofthought steps workings derivation
     begrundung erklarung losungsweg rechenweg erlauterung herleitung losung
+    begruendung erklaerung loesungsweg erlaeuterung loesung
     explicacion razonamiento justificacion solucion explication raisonnement justification
     spiegazione ragionamento soluzione explicacao raciocinio uitleg uitwerking
     объяснение пояснение решение 解説 説明 理由 解释 解析 解題 풀이 해설 설명

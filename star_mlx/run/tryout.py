@@ -146,7 +146,8 @@ def _findings(
         text += ": these are not kept. Give a larger generate.max_tokens, or more examples"
     yield Remark("cut off", not cut, text)
     lost = sum(one.answer is None for one in made)
-    text = f"no answer was found in {lost or 'none'} of {len(made)} completions of the model"
+    found = len(made) - lost
+    text = f"an answer was found in {found or 'none'} of {len(made)} completions of the model"
     yield Remark("unreadable", not lost, text)
     right = sum(one.correct for one in made)
     text = f"{right or 'none'} of {len(made)} completions of the model were right"
