@@ -66,8 +66,7 @@ def take(patch: pytest.MonkeyPatch, way: tuple[int, bool, int, int]) -> None:
     patch.setattr(attention, "WORTH_NUMPY", worth)
     if not cpu:
         patch.setattr(attention, "on_cpu", lambda: False)
-    patch.setattr(attention, "CPU_BLOCK", block)
-    patch.setattr(attention, "GPU_BLOCK", block)
+    patch.setattr(attention, "BLOCK", block)
     patch.setattr(vector, "FEW", few)
 
 
@@ -312,8 +311,7 @@ def test_a_row_that_sees_none_of_its_own_sees_the_prefix_alone() -> None:
 # --- how much is computed at a time ---
 
 
-@pytest.mark.parametrize("cpu", [True, False])
-def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     import mlx.core as mx
 
     from star_mlx.engine import attention
@@ -326,24 +324,21 @@ def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatc
         return part(q, keys, *rest)
 
     monkeypatch.setattr(attention, "_part", measured)
-    monkeypatch.setattr(attention, "on_cpu", lambda: cpu)
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 24_000)
-    monkeypatch.setattr(attention, "GPU_BLOCK" if cpu else "CPU_BLOCK", 0)
-    assert attention.block() == 24_000
+    monkeypatch.setattr(attention, "BLOCK", 24_000)
     q, k, v = map(mx.array, random_arrays(0, 1.0, (2, 4, 50, 8), (2, 2, 60, 8), (2, 2, 60, 8)))
     attention.causal(q, k, v, scale=1.0)
     # 2 * 4 * 60 scores a query make 50 queries a block: all of them
     assert sizes == [(2, 2, 2 * 50, 60)]
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 9_600)
+    monkeypatch.setattr(attention, "BLOCK", 9_600)
     attention.causal(q, k, v, scale=1.0)
     assert sizes == [(2, 2, 40, 30), (2, 2, 40, 50), (2, 2, 20, 60)]  # 20 queries at a time
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 1)
+    monkeypatch.setattr(attention, "BLOCK", 1)
     attention.causal(q, k, v, scale=1.0)
     assert [size[2] for size in sizes] == [32, 32, 32, 4]  # never fewer than 16 but at the end
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 2_400)
+    monkeypatch.setattr(attention, "BLOCK", 2_400)
     attention._shared(q[:, :, 0], k[0], v[0])
     assert sizes == [(2, 4, 60)]
     del sizes[:]
@@ -352,7 +347,7 @@ def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatc
     assert sizes == [(2, 20, 60)] * 5  # 2 * 60 scores a query
     assert (weighted.shape, top.shape, total.shape) == ((2, 100, 8), (2, 100, 1), (2, 100, 1))
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 1)
+    monkeypatch.setattr(attention, "BLOCK", 1)
     attention._shared(rows, k[0], v[0])
     assert [size[1] for size in sizes] == [16] * 6 + [4]
 
@@ -536,7 +531,7 @@ def test_buffers_for_rows_of_half_precision_are_half() -> None:
 def test_caches_behind_a_prefix_share_its_first_row() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, caches
+    from star_mlx.engine.attention import Columns, as_prefix, caches
 
     columns = Columns([0], 3)
     bare = caches(None, 4, columns)
@@ -546,7 +541,7 @@ def test_caches_behind_a_prefix_share_its_first_row() -> None:
         SimpleNamespace(keys_and_values=lambda pair=pair: tuple(map(mx.array, pair)))
         for pair in layers
     ]
-    for made, (keys, values) in zip(caches(read, 9, columns), layers, strict=True):
+    for made, (keys, values) in zip(caches(as_prefix(read), 9, columns), layers, strict=True):
         assert made.columns is columns
         assert made.prefix is not None
         np.testing.assert_array_equal(np.array(made.prefix[0]), keys[0])

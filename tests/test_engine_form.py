@@ -249,7 +249,7 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
     import mlx.core as mx
     from mlx_lm.models.cache import make_prompt_cache
 
-    from star_mlx.engine.attention import Columns, caches
+    from star_mlx.engine.attention import Columns, as_prefix, caches
     from star_mlx.engine.batch import SharedBatch, prefill
 
     model = build(name, SHARED[name])
@@ -264,7 +264,7 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
     longest = max(map(len, PROMPTS))
     columns = Columns([longest - len(p) for p in PROMPTS], len(PREFIX))
     read = prefill(model, PREFIX, 5)  # in two parts
-    cache = caches(read, len(make_prompt_cache(model)), columns)
+    cache = caches(as_prefix(read), len(make_prompt_cache(model)), columns)
     ends = [len(p) for p in PROMPTS]
     tokens = mx.array([[0] * (longest - n) + row[:n] for n, row in zip(ends, rows, strict=True)])
     for i in range(STEPS):

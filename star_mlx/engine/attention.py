@@ -6,6 +6,9 @@ are merged by their log-sum-exp. This is exact, and known as Hydragen (Juravsky 
 arXiv 2402.05099) and cascade inference. Copied into every row, a prefix of 1,300 tokens takes most
 of a batch's memory and most of a decoding step.
 
+This is the way of a CPU, in float32. In half precision and on other devices ``attention_gpu``
+computes the same in few kernels.
+
 Shapes: B rows, H heads of queries, G heads of keys, L new tokens, S tokens of the rows' own so far,
 P tokens of the prefix, D the width of a head.
 """
@@ -18,10 +21,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from star_mlx.engine import vector
+from star_mlx.engine import attention_gpu, vector
 from star_mlx.engine.device import on_cpu
 
-CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26  # scores computed at a time, to fit the CPU's cache
+BLOCK = 1 << 19  # scores computed at a time, to fit the CPU's cache
 WORTH_NUMPY = 1 << 16  # scores from which it is faster to compute their exponential outside mlx
 GROW = 64  # columns by which the rows' buffers grow
 _LOW = -1e30  # a masked score; finite, so that a row of masked scores does not become NaN
@@ -48,12 +51,15 @@ class Columns:
         self.start = self.stop = 0
         self.pads = list(pads)
         self.offset: mx.array | None = None
+        self._nothing = mx.zeros((prefix,))
+        self._added: dict[int, tuple[mx.array | None, mx.array]] = {}
 
     def advance(self, tokens: int) -> None:
         """Begin a pass that reads ``tokens`` tokens of every row."""
         self.start, self.stop = self.stop, self.stop + tokens
         self._pads = mx.array(self.pads)
         self.offset = self.prefix + self.start - self._pads  # (B,) positions of the first tokens
+        self._added.clear()
 
     def mask(self) -> mx.array | None:
         """The columns, (1, S) or (L, S), that new tokens of each row see, (B, 1, L, S); or None."""
@@ -61,7 +67,27 @@ class Columns:
         if self.stop - self.start == 1 and not any(self.pads):
             return None
         inside = old[None, None, None, :] >= self._pads[:, None, None, None]
+        if not on_cpu():  # a GPU's kernels make NaN of a row that sees nothing
+            inside = inside | (old[None, :] == new[:, None])[None, None]
         return inside & (old[None, :] <= new[:, None])[None, None]
+
+    def added(self, mask: mx.array | None, heads: int) -> tuple[mx.array, mx.array]:
+        """What is added to the scores of the prefix, (P,), and of the rows' own tokens.
+
+        The latter is the mask as numbers, (B, 1, heads * L, S), or (S,) zeros without a mask, where
+        ``heads`` is the number of heads that share keys. All layers of a pass get the same arrays.
+        """
+        known = self._added.get(heads)
+        if known is None or known[0] is not mask:
+            made = mx.zeros((self.stop,)) if mask is None else _repeated(mask, heads)
+            known = self._added[heads] = mask, made
+        return self._nothing, known[1]
+
+
+def _repeated(mask: mx.array, heads: int) -> mx.array:
+    b, _, length, s = mask.shape
+    added = mx.where(mask[:, :, None], 0.0, _LOW)  # (B, 1, 1, L, S)
+    return mx.broadcast_to(added, (b, 1, heads, length, s)).reshape(b, 1, heads * length, s)
 
 
 class SharedCache:
@@ -95,6 +121,8 @@ class SharedCache:
         """Add new tokens' keys and values (B, G, L, D); return all of the rows' own so far."""
         start, stop = self.columns.start, self.columns.stop
         self.attended = False
+        if self.prefix is not None:
+            keys = keys.astype(self.prefix[0].dtype)
         if self.keys is None or self.values is None:
             self.keys, self.values = keys, values
             return keys, values
@@ -126,7 +154,8 @@ class SharedCache:
         if self.keys is None or self.values is None:
             rows, (g, d) = len(self.columns.pads), other.keys.shape[1::2]
             self.keys = mx.zeros((rows, g, stop + GROW, d), other.keys.dtype)
-            self.values = mx.zeros((rows, g, stop + GROW, other.values.shape[3]), other.keys.dtype)
+            wide = stop + GROW, other.values.shape[3]
+            self.values = mx.zeros((rows, g, *wide), other.values.dtype)
         self.keys[row, :, stop - (end - begin) : stop] = other.keys[source, :, begin:end]
         self.values[row, :, stop - (end - begin) : stop] = other.values[source, :, begin:end]
 
@@ -164,6 +193,13 @@ def attend(
     cache.attended = True
     b, h, length, d = queries.shape
     g = keys.shape[1]
+    if not on_cpu() or queries.dtype != mx.float32:
+        if cache.prefix is None:
+            return mx.fast.scaled_dot_product_attention(
+                queries, keys, values, scale=scale, mask=mask
+            )
+        added = cache.columns.added(mask, h // g)
+        return attention_gpu.attend(queries, keys, values, *cache.prefix, scale=scale, added=added)
     q = (queries * scale).reshape(b, g, h // g, length, d)
     if mask is not None:
         mask = mask[:, :, None]  # (B, 1, 1, L, S), as the scores below
@@ -190,7 +226,7 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float)
     b, h, length, d = queries.shape
     g, s = keys.shape[1:3]
     q = (queries * scale).reshape(b, g, h // g, length, d)
-    size = max(16, block() // (b * h * s))
+    size = max(16, BLOCK // (b * h * s))
     done: list[mx.array] = []
     for first in range(0, length, size):
         last = min(first + size, length)
@@ -232,11 +268,6 @@ def dense(
     return _heads(weights @ values, queries.shape, values.shape[-1])
 
 
-def block() -> int:
-    """The number of scores to compute at a time."""
-    return CPU_BLOCK if on_cpu() else GPU_BLOCK
-
-
 def _heads(a: mx.array, queries: tuple[int, ...], width: int) -> mx.array:
     b, h, length, _ = queries
     return a.reshape(b, h, length, width)
@@ -251,7 +282,7 @@ def _part(
 ) -> Part:
     """Attention of scaled queries (..., G, M, D), unnormalized; M is heads per group times L."""
     scores = _masked((q @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
-    if scores.size >= WORTH_NUMPY and on_cpu():
+    if scores.size >= WORTH_NUMPY:
         weights, top, total = _weights_in_place(scores)
     else:
         top = mx.max(scores, axis=-1, keepdims=True)
@@ -284,7 +315,7 @@ def _weights_in_place(scores: mx.array) -> Part:
 def _shared(q: mx.array, keys: mx.array, values: mx.array) -> Part:
     """Attention of scaled queries (G, M, D) to the prefix (G, P, D), block by block."""
     g, m = q.shape[:2]
-    size = max(16, block() // (g * keys.shape[1]))
+    size = max(16, BLOCK // (g * keys.shape[1]))
     parts: list[Part] = []
     for first in range(0, m, size):
         rows = q[:, first : first + size]
@@ -305,9 +336,19 @@ def _merge(one: Part, other: Part) -> mx.array:
     return weighted + other[0] * (b / total).astype(other[0].dtype)
 
 
-def caches(prefix: Sequence[Any] | None, layers: int, columns: Columns) -> list[SharedCache]:
-    """Empty caches of all layers after a prefix that was read with mlx-lm's own caches."""
+def as_prefix(read: Sequence[Any]) -> list[tuple[mx.array, mx.array]]:
+    """The prefix of each layer (G, P, D) from mlx-lm's caches of one row.
+
+    It is kept in float32: keys because of ``attention_gpu``, values so that sums are not rounded.
+    """
+    pairs = [cache.keys_and_values() for cache in read]
+    return [(k[0].astype(mx.float32), v[0].astype(mx.float32)) for k, v in pairs]
+
+
+def caches(
+    prefix: Sequence[tuple[mx.array, mx.array]] | None, layers: int, columns: Columns
+) -> list[SharedCache]:
+    """Empty caches of all layers, after a prefix or none."""
     if prefix is None:
         return [SharedCache(columns, None) for _ in range(layers)]
-    pairs = [c.keys_and_values() for c in prefix]
-    return [SharedCache(columns, (k[0], v[0])) for k, v in pairs]
+    return [SharedCache(columns, pair) for pair in prefix]

@@ -15,7 +15,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import make_prompt_cache
 
-from star_mlx.engine.attention import Columns, SharedCache, caches
+from star_mlx.engine.attention import Columns, SharedCache, as_prefix, caches
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.sampling import Draws
@@ -44,7 +44,8 @@ class _Predictor:
         prefix_length: int,
         draws: Draws | None,
     ) -> None:
-        self._model, self._form, self._prefix = model, form, prefix
+        self._model, self._form = model, form
+        self._prefix = None if prefix is None else as_prefix(prefix)
         self._length, self._draws = prefix_length, draws
         self._count = len(make_prompt_cache(model))  # not always one per layer
 

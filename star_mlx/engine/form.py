@@ -14,7 +14,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from star_mlx.engine.attention import Cache, Columns, NotOrdinary, caches
+from star_mlx.engine.attention import Cache, Columns, NotOrdinary, as_prefix, caches
 from star_mlx.engine.sampling import Draws
 
 
@@ -70,7 +70,7 @@ def _unshared(model: nn.Module) -> str:
     whole = mx.concatenate([model(mx.array([row]))[:, -2:] for row in rows])
     model(mx.array([rows[0][:3]]), cache=prefix)
     columns = Columns([0, 1], 3)
-    shared = caches(prefix, len(prefix), columns)
+    shared = caches(as_prefix(prefix), len(prefix), columns)
     try:
         columns.advance(2)
         first = model(mx.array([rows[0][3:5], [0, *rows[1][3:4]]]), cache=shared)[:, -1:]
