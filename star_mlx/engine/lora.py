@@ -163,6 +163,7 @@ def _step(
         def run(report: Callable[[None], None]) -> None:
             for part in parts[lane::n]:
                 with building:
+                    adapter.new_masks(model)
                     made = value_and_grad(model, form, *padded(part))
                     model.update(parameters)
                 total = made if sums[lane] is None else tree_map(mx.add, sums[lane], made)
