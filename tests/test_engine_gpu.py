@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from star_mlx.engine import blas
+from star_mlx.engine import blas, open_engine
+from star_mlx.types import Amount, Decoding
 from tests import gpu_branch, tiny_random
+from tests.test_engine_generate import complete
+from tests.test_engine_train import LORA, examples, train
 
 blas.load()  # before mlx is imported
 
@@ -176,3 +180,118 @@ def test_a_step_of_a_layer_takes_few_kernels(
         ours_more += kernels(fused).total() - 1
         ours_more += 2  # a view that must be copied, and the second copy of joining two arrays
     assert ours_more <= more, counts
+
+
+# --- the whole engine ---
+
+GREEDY = Decoding(max_tokens=12, stop=(), batch_size=4)
+PROMPTS = [f"Input: {'7 ' * (5 * i % 11)}{i}\n" for i in range(7)]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A 4-bit base, which a GPU computes in half precision."""
+    folder = tiny_random.write(tmp_path_factory.mktemp("base"), bits=4, bos=True)
+    return open_engine(str(folder))
+
+
+@pytest.fixture(scope="module")
+def adapter(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter trained on the GPU's branch."""
+    out: Path = tmp_path_factory.mktemp("adapter")
+    train(engine, out, LORA, amount=Amount(steps=4))
+    return out
+
+
+@pytest.mark.slow
+def test_rows_behind_a_prefix_are_rows_alone(engine: Any, adapter: Path) -> None:
+    """But for the rounding of half precision: where another token is chosen, its logit was as
+    large."""
+    import mlx.core as mx
+
+    assert engine.describe()["prefix"] == "shared"
+    for folder in (None, adapter):
+        found = complete(
+            engine, PROMPTS, GREEDY, prefix="Input: 1 2\nTarget: ab\n\n", adapter=folder
+        )
+        for prompt, row in zip(PROMPTS, found, strict=True):
+            start = engine._text.prompt("Input: 1 2\nTarget: ab\n\n" + prompt)
+            logits = engine._base.model(mx.array([[*start, *row.token_ids]]))[
+                0, len(start) - 1 : -1
+            ]
+            logits = double(logits)
+            chosen = logits[np.arange(len(row.token_ids)), list(row.token_ids)]
+            assert (logits.max(axis=-1) - chosen).max() <= 0.02 * np.abs(logits).max()
+
+
+@pytest.mark.slow
+def test_an_adapter_computes_in_the_type_of_its_layers(engine: Any, adapter: Path) -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine.adapter import layers
+
+    stored = mx.load(str(adapter / "adapters.safetensors"))
+    assert {a.dtype for a in stored.values()} == {mx.float32}
+    engine._switch.use(adapter)
+    assert {m.lora_a.dtype for _, m in layers(engine._base.model)} == {mx.float16}
+    hidden = mx.zeros((1, 1, 32), mx.float16)
+    assert "AsType" not in kernels(engine._base.model.layers[0].mlp(hidden))
+    engine._switch.use(None)
+
+
+@pytest.mark.slow
+def test_a_batch_is_trained_in_one_pass_of_a_few_widths(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star_mlx.engine import lora
+
+    passes: list[tuple[int, ...]] = []
+    made = lora.padded
+
+    def padded(part: Any) -> Any:
+        arrays = made(part)
+        passes.append(arrays[0].shape)
+        return arrays
+
+    monkeypatch.setattr(lora, "padded", padded)
+    rows = examples(engine, 10)
+    train(engine, tmp_path / "a", LORA.model_copy(update=dict(batch_size=5)), rows,
+          amount=Amount(epochs=1))  # fmt: skip
+    assert passes == [(5, 32), (5, 32)]
+    passes.clear()
+    monkeypatch.setattr(lora, "GPU_BUDGET", 66)  # two rows of 32 tokens and their first ones
+    found = train(engine, tmp_path / "b", LORA.model_copy(update=dict(batch_size=5)), rows,
+                  amount=Amount(epochs=1))  # fmt: skip
+    assert passes == [(2, 32), (2, 32), (1, 32)] * 2
+    assert found.padding == pytest.approx(1 - found.tokens / (10 * 33))
+
+
+@pytest.mark.slow
+def test_padding_does_not_change_the_loss(engine: Any) -> None:
+    from star_mlx.engine.batches import rows
+    from star_mlx.engine.lora import loss_sum, padded
+
+    made, _ = rows(examples(engine), engine._text, 64)
+    together = loss_sum(engine._base.model, engine._base.form, *padded(made)).item()
+    alone = sum(
+        loss_sum(engine._base.model, engine._base.form, *padded([row])).item() for row in made
+    )
+    assert together == pytest.approx(alone, rel=2e-3)
+
+
+@pytest.mark.slow
+def test_training_on_the_branch_is_training_on_a_cpu(
+    engine: Any, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same adapter, but for rounding: widened weights are the same values."""
+    import mlx.core as mx
+
+    with gpu_branch.left():
+        cpu = open_engine(str(engine._base.found.folder))
+        train(cpu, tmp_path, LORA, amount=Amount(steps=4))
+    ours, theirs = (mx.load(str(f / "adapters.safetensors")) for f in (adapter, tmp_path))
+    assert ours.keys() == theirs.keys()
+    for name, a in theirs.items():
+        if name.endswith("lora_b"):
+            cosine = (a * ours[name]).sum() / mx.sqrt((a * a).sum() * (ours[name] ** 2).sum())
+            assert cosine.item() > 0.95, name

@@ -52,6 +52,7 @@ class Switch:
             if folder is not None:
                 _load(self._model, folder)
                 self._own = fold(self._model, self._fold)
+                narrow(self._model)
             self._on = wanted
         return wanted
 
@@ -208,6 +209,20 @@ def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.
     model.eval()
     mx.eval(model.parameters())
     return own
+
+
+def narrow(model: nn.Module) -> None:
+    """Give the matrices of the adapter on a model the type in which its layers compute.
+
+    They are trained in float32. In that type they would make every product with them float32, with
+    two conversions each.
+    """
+    for _, layer in layers(model):
+        linear = layer["linear"] if "linear" in layer else layer["embedding"]
+        dtype = (linear.scales if "scales" in linear else linear.weight).dtype
+        if mx.issubdtype(dtype, mx.floating):
+            layer.lora_a, layer.lora_b = layer.lora_a.astype(dtype), layer.lora_b.astype(dtype)
+    mx.eval(model.parameters())
 
 
 def parameters(settings: Train) -> dict[str, object]:
