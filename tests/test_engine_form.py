@@ -272,8 +272,8 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
     import mlx.core as mx
     from mlx_lm.models.cache import make_prompt_cache
 
-    from star_mlx.engine.attention import Columns, as_prefix, caches
     from star_mlx.engine.batch import SharedBatch, prefill
+    from star_mlx.engine.shared_cache import Columns, as_prefix, caches
 
     model = build(name, SHARED[name])
     follow, exact = greedy(model, PREFIX)

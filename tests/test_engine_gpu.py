@@ -72,7 +72,8 @@ def test_half_precision_is_as_exact_as_its_rounding(
     """The error is at most twice that of the exact result rounded, the least of a fused kernel."""
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache, as_prefix, attend
+    from star_mlx.engine.attention import attend
+    from star_mlx.engine.shared_cache import Columns, SharedCache, as_prefix
 
     (d, scale), b, g, h = width, 2, 2, 4
     own = max(own, length)
@@ -150,7 +151,7 @@ def test_a_step_of_a_layer_takes_few_kernels(
     import mlx.core as mx
     from mlx_lm.models.cache import BatchKVCache
 
-    from star_mlx.engine.attention import Columns, SharedCache
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     layer, heads = model.layers[0], 2
     tokens = mx.zeros((3, 4, 32), mx.bfloat16)

@@ -214,10 +214,12 @@ def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.
 def narrow(model: nn.Module) -> None:
     """Give the matrices of the adapter on a model the type in which its layers compute.
 
-    They are trained in float32. In that type they would make every product with them float32, with
-    two conversions each.
+    They are trained in float32, and would make every product with them float32, with two
+    conversions each. DoRA's stay as they are: they determine the norms of its weights.
     """
     for _, layer in layers(model):
+        if "m" in layer:
+            continue
         linear = layer["linear"] if "linear" in layer else layer["embedding"]
         dtype = (linear.scales if "scales" in linear else linear.weight).dtype
         if mx.issubdtype(dtype, mx.floating):

@@ -15,10 +15,10 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import make_prompt_cache
 
-from star_mlx.engine.attention import Columns, SharedCache, as_prefix, caches
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.sampling import Draws
+from star_mlx.engine.shared_cache import Columns, SharedCache, as_prefix, caches
 
 PASS = 512  # padded tokens to read at a time: an interruption waits for them
 LINGER = 8  # an eighth of the slots may be empty before they are removed, which copies caches

@@ -13,8 +13,8 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import BatchGenerator
 
-from star_mlx.engine.attention import Cache
 from star_mlx.engine.sampling import Draws
+from star_mlx.engine.shared_cache import Cache
 
 PREFILL_STEP = 512  # tokens per row in one evaluation, so that an interrupt is noticed
 NEVER = 1 << 30

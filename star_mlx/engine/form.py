@@ -14,9 +14,9 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from star_mlx.engine.attention import Cache, Columns, NotOrdinary, as_prefix, caches
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.sampling import Draws
+from star_mlx.engine.shared_cache import Cache, Columns, NotOrdinary, as_prefix, caches
 
 
 @dataclass(frozen=True, slots=True)
