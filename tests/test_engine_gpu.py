@@ -183,6 +183,31 @@ def test_a_step_of_a_layer_takes_few_kernels(
     assert ours_more <= more, counts
 
 
+@pytest.mark.parametrize("prefix", [0, 3])
+def test_what_a_pad_computes_reaches_no_row(model: Any, prefix: int) -> None:
+    """A pad's result may be NaN: it sees nothing, and its position may be negative."""
+    import mlx.core as mx
+
+    from star_mlx.engine.attention import attend
+    from star_mlx.engine.shared_cache import Columns, SharedCache
+
+    found = []
+    for pad in (1.0, float("nan")):
+        columns = Columns([0, 2], prefix)
+        cache = SharedCache(columns, (mx.ones((2, prefix, 8)),) * 2 if prefix else None)
+        for length in (4, 1):
+            columns.advance(length)
+            q, new = mx.ones((2, 4, length, 8)), mx.ones((2, 2, length, 8))
+            if length > 1:
+                q[1, :, :2], new[1, :, :2] = pad, pad
+            keys, values = cache.update_and_fetch(new, new * 2)
+            mask = cache.make_mask(length)
+            out = attend(q, keys, values, cache, scale=0.25, mask=mask)
+            found.append(np.array(out)[:, :, -1])
+        assert np.isfinite(found[-1]).all() and np.isfinite(found[-2]).all()
+    np.testing.assert_array_equal(found[:2], found[2:])
+
+
 # --- the whole engine ---
 
 GREEDY = Decoding(max_tokens=12, stop=(), batch_size=4)
@@ -223,6 +248,28 @@ def test_rows_behind_a_prefix_are_rows_alone(engine: Any, adapter: Path) -> None
             logits = double(logits)
             chosen = logits[np.arange(len(row.token_ids)), list(row.token_ids)]
             assert (logits.max(axis=-1) - chosen).max() <= 0.02 * np.abs(logits).max()
+
+
+@pytest.mark.slow
+def test_prompts_are_read_when_an_eighth_of_the_slots_is_free(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from star_mlx.engine.batch import SharedBatch
+
+    free: list[int] = []
+    admit = SharedBatch._admit
+
+    def counted(self: SharedBatch) -> None:
+        free.append(self._slots.count(None))
+        admit(self)
+
+    monkeypatch.setattr(SharedBatch, "_admit", counted)
+    prompts = [f"Input: {i}\n" for i in range(40)]
+    sampled = Decoding(max_tokens=9, stop=("a", "b"), batch_size=16, temperature=1.0)
+    found = complete(engine, prompts, sampled, prefix="Input: 1 2\n")
+    assert len({len(row.token_ids) for row in found}) > 3  # they end at different steps
+    assert free[0] == 0 and len(free) > 2 and min(free[1:]) > 2
+    assert sum(free[1:]) >= 40 - 16
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ class Columns:
         self.start = self.stop = 0
         self.pads = list(pads)
         self.offset: mx.array | None = None
+        self._real: mx.array | None = None
         self._nothing = mx.zeros((prefix,))
         self._added: dict[int, tuple[mx.array | None, mx.array]] = {}
 
@@ -46,6 +47,7 @@ class Columns:
         self.start, self.stop = self.stop, self.stop + tokens
         self._pads = mx.array(self.pads)
         self.offset = self.prefix + self.start - self._pads  # (B,) positions of the first tokens
+        self._real = None
         self._added.clear()
 
     def mask(self) -> mx.array | None:
@@ -54,9 +56,20 @@ class Columns:
         if self.stop - self.start == 1 and not any(self.pads):
             return None
         inside = old[None, None, None, :] >= self._pads[:, None, None, None]
-        if not on_cpu():  # a GPU's kernels make NaN of a row that sees nothing
-            inside = inside | (old[None, :] == new[:, None])[None, None]
         return inside & (old[None, :] <= new[:, None])[None, None]
+
+    def blank(self, a: mx.array) -> mx.array:
+        """New tokens' keys or values (B, G, L, D), with zeros for pads.
+
+        A GPU's kernels may make NaN of a pad, which sees nothing, and so may a model, of its
+        position, which may be negative. NaN would reach all rows, as zero times NaN is NaN.
+        """
+        if self.stop - self.start == 1 or not any(self.pads):
+            return a
+        if self._real is None:
+            new = mx.arange(self.start, self.stop)
+            self._real = (new >= self._pads[:, None])[:, None, :, None]
+        return mx.where(self._real, a, 0)
 
     def added(self, mask: mx.array | None, heads: int) -> tuple[mx.array, mx.array]:
         """What is added to the scores of the prefix, (P,), and of the rows' own tokens.
@@ -105,6 +118,8 @@ class SharedCache:
         """Add new tokens' keys and values (B, G, L, D); return all of the rows' own so far."""
         start, stop = self.columns.start, self.columns.stop
         self.attended = False
+        if not on_cpu():
+            keys, values = self.columns.blank(keys), self.columns.blank(values)
         if self.prefix is not None:
             keys = keys.astype(self.prefix[0].dtype)
         if self.keys is None or self.values is None:
