@@ -61,8 +61,8 @@ class Columns:
     def blank(self, a: mx.array) -> mx.array:
         """New tokens' keys or values (B, G, L, D), with zeros for pads.
 
-        A GPU's kernels may make NaN of a pad, which sees nothing, and so may a model, of its
-        position, which may be negative. NaN would reach all rows, as zero times NaN is NaN.
+        A model may make NaN of the position of a pad, which can be negative, and a kernel of a
+        token that sees nothing. NaN would reach the real tokens, as zero times NaN is NaN.
         """
         if self.stop - self.start == 1 or not any(self.pads):
             return a
