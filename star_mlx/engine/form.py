@@ -67,7 +67,7 @@ def _head(text: Any, hidden: mx.array) -> mx.array:
     logits: mx.array = head(hidden)
     name = "final_logit_softcapping"
     cap = getattr(text, name, None) or getattr(getattr(text, "args", None), name, None)
-    return logits if cap is None else mx.tanh(logits / cap) * cap
+    return mx.tanh(logits / cap) * cap if cap else logits
 
 
 def _has_head(model: nn.Module) -> bool:
