@@ -50,6 +50,7 @@ FAR = {"spread": 30.0, "offset": 300.0, "prefix": 4096, "own": 40, "level": 20.0
        "width": (64, 0.125), "seed": 0}  # fmt: skip
 
 
+@pytest.mark.slow
 @example(kind="bfloat16", **FAR)
 @example(kind="float16", **FAR)
 @example(kind="float16", **{**FAR, "spread": 0.0})  # unnormalized sums would be infinite
@@ -181,6 +182,26 @@ def test_a_step_of_a_layer_takes_few_kernels(
         ours_more += kernels(fused).total() - 1
         ours_more += 2  # a view that must be copied, and the second copy of joining two arrays
     assert ours_more <= more, counts
+
+
+def test_the_layers_of_a_pass_add_the_same_mask() -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine.shared_cache import Columns
+
+    columns = Columns([0, 1], 3)
+    columns.advance(2)
+    mask = columns.mask()
+    prefix, own = columns.added(mask, 2)
+    assert columns.added(mask, 2)[1] is own
+    assert prefix.tolist() == [0, 0, 0]
+    seen, unseen = 0.0, float(np.float32(-1e30))
+    one, other = [[seen, unseen], [seen, seen]], [[unseen, unseen], [unseen, seen]]
+    assert own.tolist() == [[one * 2], [other * 2]]  # for both heads that share keys
+    assert columns.added(mask, 1)[1].tolist() == [[one], [other]]
+    assert columns.added(mx.ones((2, 1, 2, 2), mx.bool_), 2)[1].tolist() == [[[[seen] * 2] * 4]] * 2
+    columns.advance(1)
+    assert columns.added(None, 2)[1].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("prefix", [0, 3])
