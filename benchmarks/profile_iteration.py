@@ -43,13 +43,13 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
     from star_mlx import prompts
     from star_mlx.engine import (
         adapter,
-        attention,
         batches,
         decode,
         form,
         lanes,
         lora,
         sampling,
+        shared_cache,
         text,
     )
     from star_mlx.run import learner, metrics
@@ -64,7 +64,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
                        (mx.array, "tolist"), (mx.array, "item")],
         "building": [(form.Form, "logits"), (decode, "prefill"), (optim.Optimizer, "update"),
                      (optim, "clip_grad_norm"), (lora, "tree_map"), (adapter.Switch, "use"),
-                     (attention.SharedCache, "put"), (attention.SharedCache, "select")],
+                     (shared_cache.SharedCache, "put"), (shared_cache.SharedCache, "select")],
         "sampling": [(sampling.Draws, "nucleus"), (sampling.Draws, "draw")],
         "disk": [(writing.Store, name) for name in
                  ("chunk", "save_chunk", "save_examples", "save_trained", "finish")]

@@ -83,14 +83,14 @@ class Prompts:
     def training(self, question: Question, *, few_shot: bool) -> str:
         """The prompt of a training example.
 
-        It gets the question alone, so it cannot contain a hint.
-        ``few_shot`` puts the (unhinted) few-shot prompt in front, as in generation.
+        It gets the question alone, so it cannot contain a hint. Otherwise it is the prompt of
+        generation: ``few_shot`` puts the (unhinted) few-shot prompt in front.
         """
-        return self._prompt(self.task.ask(question), hinted=False, few_shot=few_shot)
+        return self._prompt(self._plain(question), hinted=False, few_shot=few_shot)
 
     def training_turns(self, question: Question, *, few_shot: bool) -> list[Turn]:
         """The prompt of a training example as the turns of a chat, before any template."""
-        return self._turns(self.task.ask(question), hinted=False, few_shot=few_shot)
+        return self._turns(self._plain(question), hinted=False, few_shot=few_shot)
 
     def completion(self, rationale: str | None, answer: str) -> str:
         """The completion to train on for a rationale and answer from the data."""
@@ -110,9 +110,16 @@ class Prompts:
         return (self.few_shot(hinted=hinted) if few_shot else "") + asked
 
     def _asked(self, problem: Problem, hinted: bool) -> str:
-        if hinted:
-            return self.task.ask_hinted(problem.question, problem.answer)
-        return (self.task.zero_shot if self.zero_shot else self.task.ask)(problem.question)
+        if not hinted:
+            return self._plain(problem.question)
+        asked = self.task.ask_hinted(problem.question, problem.answer)
+        if self.zero_shot:  # in the same words, if they are added to the question
+            plain, words = self.task.ask(problem.question), self._plain(problem.question)
+            asked += words.removeprefix(plain) if words.startswith(plain) else ""
+        return asked
+
+    def _plain(self, question: Question) -> str:
+        return (self.task.zero_shot if self.zero_shot else self.task.ask)(question)
 
     def _shots(self, hinted: bool) -> list[tuple[str, str]]:
         """The prompt and the completion of each example."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from star_mlx import engine as engines
+from star_mlx import tasks
 from star_mlx.engine import resolve
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import ModelError
@@ -139,6 +141,33 @@ def test_without_examples_there_is_no_few_shot_prompt():
     _, prompts = opening.open_task(none)
     assert asking.measuring(none, prompts, 1) == asking.zero_shot(none, prompts)
     assert not asking.generating(none, prompts, few_shot=True).few_shot
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_without_examples_generated_hinted_and_trained_prompts_have_the_same_words(chat):
+    task = tasks.make("gsm8k", {})
+    prompts = Prompts(task, (), zero_shot=True, chat=(lambda t, _: repr(t)) if chat else None)
+    words = " Let's think step by step."
+    plain = prompts.generation(SUM, hinted=False)
+    assert plain.count(words) == 1
+    assert prompts.training(SUM.question, few_shot=True) == plain
+    assert prompts.generation(SUM, hinted=True) == plain.replace("3 + 4", "3 + 4 (7)")
+    assert prompts.training_turns(SUM.question, few_shot=False) == [
+        ("user", task.zero_shot(SUM.question))
+    ]
+    shown = dataclasses.replace(prompts, zero_shot=False)  # by example, there are no such words
+    assert words not in shown.training(SUM.question, few_shot=False)
+    assert words not in shown.generation(SUM, hinted=True)
+
+
+def test_words_that_are_not_added_to_the_question_are_left_out_of_the_hinted_prompt():
+    class Own(Arithmetic):
+        def zero_shot(self, question):
+            return f"What is {question.text}?"
+
+    prompts = Prompts(Own(), (), zero_shot=True)
+    assert prompts.training(SUM.question, few_shot=False) == "What is 3 + 4?"
+    assert prompts.generation(SUM, hinted=True) == Own().ask_hinted(SUM.question, "7")
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,7 @@ def take(patch: pytest.MonkeyPatch, way: tuple[int, bool, int, int]) -> None:
     patch.setattr(attention, "WORTH_NUMPY", worth)
     if not cpu:
         patch.setattr(attention, "on_cpu", lambda: False)
-    patch.setattr(attention, "CPU_BLOCK", block)
-    patch.setattr(attention, "GPU_BLOCK", block)
+    patch.setattr(attention, "BLOCK", block)
     patch.setattr(vector, "FEW", few)
 
 
@@ -76,7 +75,8 @@ def take(patch: pytest.MonkeyPatch, way: tuple[int, bool, int, int]) -> None:
 def test_attention_behind_a_prefix(shape: dict[str, Any], way: tuple[int, bool, int, int]) -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache, attend
+    from star_mlx.engine.attention import attend
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     pads, g, p, length = shape["pads"], shape["groups"], shape["prefix"], shape["length"]
     earlier = shape["earlier"] + max(pads) if length == 1 else shape["earlier"]
@@ -205,7 +205,8 @@ def test_merging_with_the_prefix_is_stable(
 ) -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache, attend
+    from star_mlx.engine.attention import attend
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     b, g, h, s, p, d = 2, 2, 4, 3 + length, 20, 8
     q, k, v, pk, pv = shifted(
@@ -247,7 +248,8 @@ def test_causal_and_dense_attention_are_stable(
 ) -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache, attend, causal, dense
+    from star_mlx.engine.attention import attend, causal, dense
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     s, b, g, h, d = len(shifts), 2, 1, 2, 8
     q, k, v = shifted(seed, (b, h, s, d), (b, g, s, d), (b, g, s, d))
@@ -274,7 +276,8 @@ def test_one_token_far_above_or_below_the_prefix(score: float) -> None:
     """Of two keys, the weights are 1 and 0 where the scores are far apart, whichever is which."""
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache, attend
+    from star_mlx.engine.attention import attend
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     one = mx.ones((1, 1, 1, 1))
     columns = Columns([0], 1)
@@ -292,7 +295,8 @@ def test_a_row_that_sees_none_of_its_own_sees_the_prefix_alone() -> None:
     """A pad is such a row: whatever it gets must be a number, for it is multiplied by zeros."""
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache, attend
+    from star_mlx.engine.attention import attend
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     q, k, v, pk, pv = random_arrays(3, 1.0, (1, 2, 4, 8), (1, 1, 4, 8), (1, 1, 4, 8), (1, 5, 8),
                                     (1, 5, 8))  # fmt: skip
@@ -312,8 +316,7 @@ def test_a_row_that_sees_none_of_its_own_sees_the_prefix_alone() -> None:
 # --- how much is computed at a time ---
 
 
-@pytest.mark.parametrize("cpu", [True, False])
-def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     import mlx.core as mx
 
     from star_mlx.engine import attention
@@ -326,24 +329,21 @@ def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatc
         return part(q, keys, *rest)
 
     monkeypatch.setattr(attention, "_part", measured)
-    monkeypatch.setattr(attention, "on_cpu", lambda: cpu)
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 24_000)
-    monkeypatch.setattr(attention, "GPU_BLOCK" if cpu else "CPU_BLOCK", 0)
-    assert attention.block() == 24_000
+    monkeypatch.setattr(attention, "BLOCK", 24_000)
     q, k, v = map(mx.array, random_arrays(0, 1.0, (2, 4, 50, 8), (2, 2, 60, 8), (2, 2, 60, 8)))
     attention.causal(q, k, v, scale=1.0)
     # 2 * 4 * 60 scores a query make 50 queries a block: all of them
     assert sizes == [(2, 2, 2 * 50, 60)]
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 9_600)
+    monkeypatch.setattr(attention, "BLOCK", 9_600)
     attention.causal(q, k, v, scale=1.0)
     assert sizes == [(2, 2, 40, 30), (2, 2, 40, 50), (2, 2, 20, 60)]  # 20 queries at a time
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 1)
+    monkeypatch.setattr(attention, "BLOCK", 1)
     attention.causal(q, k, v, scale=1.0)
     assert [size[2] for size in sizes] == [32, 32, 32, 4]  # never fewer than 16 but at the end
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 2_400)
+    monkeypatch.setattr(attention, "BLOCK", 2_400)
     attention._shared(q[:, :, 0], k[0], v[0])
     assert sizes == [(2, 4, 60)]
     del sizes[:]
@@ -352,7 +352,7 @@ def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatc
     assert sizes == [(2, 20, 60)] * 5  # 2 * 60 scores a query
     assert (weighted.shape, top.shape, total.shape) == ((2, 100, 8), (2, 100, 1), (2, 100, 1))
     del sizes[:]
-    monkeypatch.setattr(attention, "CPU_BLOCK" if cpu else "GPU_BLOCK", 1)
+    monkeypatch.setattr(attention, "BLOCK", 1)
     attention._shared(rows, k[0], v[0])
     assert [size[1] for size in sizes] == [16] * 6 + [4]
 
@@ -361,7 +361,7 @@ def test_scores_are_computed_in_blocks(cpu: bool, monkeypatch: pytest.MonkeyPatc
 
 
 def test_columns_say_where_tokens_stand_and_what_they_see() -> None:
-    from star_mlx.engine.attention import Columns
+    from star_mlx.engine.shared_cache import Columns
 
     columns = Columns([0, 2], 7)
     assert (columns.start, columns.stop, columns.prefix, columns.offset) == (0, 0, 7, None)
@@ -390,7 +390,7 @@ def test_columns_say_where_tokens_stand_and_what_they_see() -> None:
 
 
 def test_a_mask_is_not_needed_where_every_row_sees_everything() -> None:
-    from star_mlx.engine.attention import Columns
+    from star_mlx.engine.shared_cache import Columns
 
     columns = Columns([0, 0], 7)
     columns.advance(2)
@@ -404,7 +404,7 @@ def test_a_mask_is_not_needed_where_every_row_sees_everything() -> None:
 
 
 def test_columns_keep_their_own_pads() -> None:
-    from star_mlx.engine.attention import Columns
+    from star_mlx.engine.shared_cache import Columns
 
     given_pads = [0, 1]
     columns = Columns(given_pads, 0)
@@ -413,7 +413,7 @@ def test_columns_keep_their_own_pads() -> None:
 
 
 def test_a_sliding_window_is_refused() -> None:
-    from star_mlx.engine.attention import Columns, NotOrdinary, SharedCache
+    from star_mlx.engine.shared_cache import Columns, NotOrdinary, SharedCache
 
     columns = Columns([0], 0)
     columns.advance(2)
@@ -426,7 +426,7 @@ def test_a_sliding_window_is_refused() -> None:
 def test_a_cache_holds_what_it_was_given_and_grows() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import GROW, Columns, SharedCache
+    from star_mlx.engine.shared_cache import GROW, Columns, SharedCache
 
     b, g, d, e = 2, 3, 4, 5
     columns = Columns([0] * b, 1)
@@ -456,7 +456,7 @@ def test_a_cache_holds_what_it_was_given_and_grows() -> None:
 def test_a_cache_grows_by_as_much_as_a_pass_needs() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import GROW, Columns, SharedCache
+    from star_mlx.engine.shared_cache import GROW, Columns, SharedCache
 
     columns = Columns([0], 0)
     cache = SharedCache(columns, None)
@@ -473,7 +473,7 @@ def test_a_cache_grows_by_as_much_as_a_pass_needs() -> None:
 def test_rows_and_columns_are_selected() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     columns = Columns([0, 1, 3], 0)
     cache = SharedCache(columns, None)
@@ -493,7 +493,7 @@ def test_rows_and_columns_are_selected() -> None:
 def test_a_row_of_another_batch_is_put_where_all_rows_end(empty: bool) -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import GROW, Columns, SharedCache
+    from star_mlx.engine.shared_cache import GROW, Columns, SharedCache
 
     other_columns = Columns([2, 0], 0)
     other = SharedCache(other_columns, None)
@@ -522,7 +522,7 @@ def test_a_row_of_another_batch_is_put_where_all_rows_end(empty: bool) -> None:
 def test_buffers_for_rows_of_half_precision_are_half() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, SharedCache
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     columns, other_columns = Columns([0], 0), Columns([0], 0)
     cache, other = SharedCache(columns, None), SharedCache(other_columns, None)
@@ -536,7 +536,7 @@ def test_buffers_for_rows_of_half_precision_are_half() -> None:
 def test_caches_behind_a_prefix_share_its_first_row() -> None:
     import mlx.core as mx
 
-    from star_mlx.engine.attention import Columns, caches
+    from star_mlx.engine.shared_cache import Columns, as_prefix, caches
 
     columns = Columns([0], 3)
     bare = caches(None, 4, columns)
@@ -546,7 +546,7 @@ def test_caches_behind_a_prefix_share_its_first_row() -> None:
         SimpleNamespace(keys_and_values=lambda pair=pair: tuple(map(mx.array, pair)))
         for pair in layers
     ]
-    for made, (keys, values) in zip(caches(read, 9, columns), layers, strict=True):
+    for made, (keys, values) in zip(caches(as_prefix(read), 9, columns), layers, strict=True):
         assert made.columns is columns
         assert made.prefix is not None
         np.testing.assert_array_equal(np.array(made.prefix[0]), keys[0])
@@ -558,16 +558,17 @@ def test_half_precision_stays_half(worth: int, monkeypatch: pytest.MonkeyPatch) 
     import mlx.core as mx
 
     from star_mlx.engine import attention
+    from star_mlx.engine.shared_cache import Columns, SharedCache
 
     monkeypatch.setattr(attention, "WORTH_NUMPY", worth)
     q, k, v, pk, pv = random_arrays(
         0, 1.0, (2, 4, 1, 8), (2, 2, 3, 8), (2, 2, 3, 8), (2, 5, 8), (2, 5, 8)
     )
     half = [mx.array(a).astype(mx.float16) for a in (q, k, v, pk, pv)]
-    columns = attention.Columns([0, 0], 5)
+    columns = Columns([0, 0], 5)
     columns.advance(2)
     columns.advance(1)
-    cache = attention.SharedCache(columns, (half[3], half[4]))
+    cache = SharedCache(columns, (half[3], half[4]))
     found = attention.attend(*half[:3], cache, scale=0.25, mask=None)
     assert found.dtype == mx.float16
     keys, values = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 import pytest
@@ -15,7 +16,8 @@ from star_mlx.types import Example
 class Bytes:
     """A stand-in for ``text.Text``: a token a byte after a start token, 0 ends."""
 
-    end = 0
+    def end_after(self, prompt: Sequence[int]) -> int:
+        return 0
 
     def prompt(self, text: str) -> list[int]:
         return [1, *text.encode()]

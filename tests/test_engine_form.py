@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from star_mlx.engine import blas
+from tests import gpu_branch
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +72,22 @@ ERNIE = {
     "moe_num_experts": 4, "moe_k": 2, "moe_layer_start_index": 0, "moe_layer_end_index": 1,
     "moe_layer_interval": 1, "moe_num_shared_experts": 1,
 }  # fmt: skip
+PLAIN_TEXT = {k: v for k, v in SETTINGS.items() if k not in ("rope_theta", "hidden_act")}
+GEMMA3 = {"text_config": {**PLAIN_TEXT, "model_type": "gemma3_text"}}
+GEMMA4 = {
+    "text_config": {
+        **PLAIN_TEXT, "model_type": "gemma4_text", "num_kv_shared_layers": 0, "global_head_dim": 16,
+        "hidden_size_per_layer_input": 0, "num_global_key_value_heads": 2,
+        "final_logit_softcapping": 2.0, "sliding_window_pattern": 2,
+    }
+}  # fmt: skip
+QWEN35 = {
+    "text_config": {
+        **PLAIN_TEXT, "model_type": "qwen3_5_text", "full_attention_interval": 2, "num_experts": 0,
+        "linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 32,
+        "linear_value_head_dim": 32, "linear_conv_kernel_dim": 4,
+    }
+}  # fmt: skip
 
 SHARED: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -123,13 +140,16 @@ COPIED: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_bigcode": (ITS_OWN, {}),
     "llama with dynamic rope": (ITS_OWN, DYNAMIC),
     "internlm2 with dynamic rope": (ITS_OWN, DYNAMIC),
+    "gemma3": ("RotatingKVCache", GEMMA3),
+    "gemma4": ("RotatingKVCache", GEMMA4),
+    "qwen3_5": ("ArraysCache", QWEN35),
     "gemma4_text that shares keys": ("gives other values", SHARES_KEYS),
 }
 # What mlx-lm's own batches of rows of several lengths compute wrongly, or raise at.
 WRONG = ("mamba", "recurrent_gemma", "gemma2", "gpt_bigcode", "llama with dynamic rope",
          "internlm2 with dynamic rope")  # fmt: skip
 HEADLESS = {"cohere", "granite", "granitemoe", "minicpm", "minicpm3", "gpt2", "gpt_neox", "mamba",
-            "gemma2", "recurrent_gemma"}  # fmt: skip
+            "recurrent_gemma"}  # fmt: skip
 HEADED = {
     "llama",
     "llama tied",
@@ -139,7 +159,11 @@ HEADED = {
     "olmo2",
     "gemma",
     "mixtral",
+    "gemma2",
     "gemma3_text",
+    "gemma3",  # the last three wrap the model that has the head
+    "gemma4",
+    "qwen3_5",
 }
 
 PREFIX = [3, 1, 4, 1, 5, 9, 2, 6, 5]
@@ -249,8 +273,8 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
     import mlx.core as mx
     from mlx_lm.models.cache import make_prompt_cache
 
-    from star_mlx.engine.attention import Columns, caches
     from star_mlx.engine.batch import SharedBatch, prefill
+    from star_mlx.engine.shared_cache import Columns, as_prefix, caches
 
     model = build(name, SHARED[name])
     follow, exact = greedy(model, PREFIX)
@@ -264,7 +288,7 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
     longest = max(map(len, PROMPTS))
     columns = Columns([longest - len(p) for p in PROMPTS], len(PREFIX))
     read = prefill(model, PREFIX, 5)  # in two parts
-    cache = caches(read, len(make_prompt_cache(model)), columns)
+    cache = caches(as_prefix(read), len(make_prompt_cache(model)), columns)
     ends = [len(p) for p in PROMPTS]
     tokens = mx.array([[0] * (longest - n) + row[:n] for n, row in zip(ends, rows, strict=True)])
     for i in range(STEPS):
@@ -282,6 +306,12 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
             prefix_length=len(prefix), draws=None, size=3,
         )  # fmt: skip
         assert decoded(batch) == expected
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "ministral3"])  # the last makes NaN of pads
+def test_an_architecture_keeps_its_prefix_once_on_a_gpu(name: str) -> None:
+    with gpu_branch.taken():
+        test_an_architecture_that_keeps_its_prefix_once(name)
 
 
 @pytest.mark.parametrize("name", COPIED)
@@ -338,3 +368,27 @@ def test_functions_are_replaced_once_and_keep_their_names() -> None:
     assert llama.scaled_dot_product_attention is first
     assert first.__wrapped__ is plain
     assert first.__name__ == plain.__name__
+
+
+@pytest.mark.parametrize("name", ["gemma3", "gemma4", "qwen3_5"])
+def test_a_model_inside_another_takes_an_adapter(name: str) -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+    from mlx.utils import tree_flatten
+
+    from star_mlx.engine import adapter
+    from star_mlx.engine.lora import loss_sum
+    from star_mlx.settings import Train
+
+    model = build(name, COPIED[name][1])
+    form = found(model)
+    arrays = mx.array([[*PREFIX[:6]]]), mx.array([3, 4]), mx.array([9, 2])
+    with adapter.fresh(model, Train(layers=1, checkpoint=True), 0):
+        names = [name for name, _ in adapter.layers(model)]
+        assert names and all(n.startswith("language_model.model.layers.1.") for n in names)
+        loss, gradient = nn.value_and_grad(model, loss_sum)(model, form, *arrays)
+        slow = loss_sum(model, replace(form, head=False), *arrays)
+        np.testing.assert_allclose(loss.item(), slow.item(), rtol=1e-5)
+        moved = dict(tree_flatten(gradient))
+        assert any(mx.abs(g).max().item() > 0 for g in moved.values())
+    assert not adapter.layers(model)

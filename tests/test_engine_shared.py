@@ -224,6 +224,22 @@ def test_sliding_windows_decode_by_copies_as_one_by_one(
             assert_alone(sliding, prefix + prompt, found[i], decoding, i)
 
 
+def test_copied_rows_are_drawn_together(sliding: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from star_mlx.engine.sampling import Draws
+
+    draw, drawn = Draws.draw, []
+
+    def counted(self: Draws, rows: Sequence[int | None], logits: Any) -> Any:
+        assert len(rows) == len(logits)
+        drawn.append(tuple(rows))
+        return draw(self, rows, logits)
+
+    monkeypatch.setattr(Draws, "draw", counted)
+    decoding = replace(GREEDY, temperature=0.9, batch_size=5)
+    complete(sliding, PROMPTS[:5], decoding, prefix=PREFIX)
+    assert max(map(len, drawn)) == 5 and {row for rows in drawn for row in rows} == set(range(5))
+
+
 @pytest.fixture(scope="module")
 def sliding(tmp_path_factory: pytest.TempPathFactory) -> Any:
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]

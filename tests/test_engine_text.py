@@ -91,3 +91,58 @@ def test_a_chat_template_and_its_start_token_stands_once(tmp_path: Path) -> None
 def test_a_model_without_a_chat_template_says_so(text: Text) -> None:
     with pytest.raises(ModelError, match=r"has no chat template: give prompts\.chat=false"):
         text.chat([("user", "q")], reply=True)
+
+
+# Turns as the templates of these models write them, with the tokens that end a completion.
+TURNS = {
+    "gemma": ("<start_of_turn>{role}\n{content}<end_of_turn>\n", "<eos>", "<end_of_turn>"),
+    "phi4-mini": ("<|{role}|>{content}<|end|>", "<|endoftext|>", "<|end|>"),
+    "qwen": ("<|im_start|>{role}\n{content}<|im_end|>\n", "<|im_end|>", "<|endoftext|>"),
+    "mistral": ("{role}: {content} </s>", "</s>", None),  # in a user's turn it would not be
+}
+
+
+def chatting(folder: Path, turn: str, eos: str, *others: str) -> Any:
+    """The ``Text`` of a byte-level tokenizer with a chat template; ``others`` end texts too."""
+    from mlx_lm.tokenizer_utils import load
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(sorted(alphabet))}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in (eos, *others, "<other>")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    role, content = "{{ m.role }}", "{{ m.content }}"
+    each = turn.format(role=role, content=content).replace("\n", "\\n")
+    each = "{{ '" + each.replace("{{ ", "' + ").replace(" }}", " + '") + "' }}"
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": eos,
+        "chat_template": "{% for m in messages %}" + each + "{% endfor %}",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    ids = [tokenizer.token_to_id(t) for t in (eos, *others)]
+    return Text(load(folder, eos_token_ids=ids))
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_the_end_trained_on_in_a_chat_is_the_end_of_a_turn(name: str, tmp_path: Path) -> None:
+    turn, eos, other = TURNS[name]
+    text = chatting(tmp_path, turn, eos, *([other] if other else []))
+    ends = {eos: text.encode(eos)[0], **({other: text.encode(other)[0]} if other else {})}
+    assert text.eos == set(ends.values())
+    asked = text.prompt(text.chat([("user", "1 + 1?")], reply=True))
+    [ended] = [t for t in ends if t in turn]
+    assert text.end_after(asked) == ends[ended]
+    assert text.end_after(text.prompt("Q: 1 + 1?\nA:")) == text.end == ends[eos]
+
+
+def test_a_turn_that_generation_does_not_end_at_is_not_its_end(tmp_path: Path) -> None:
+    text = chatting(tmp_path, "{role}{content}<other>", "<eos>")
+    assert text.end_after(text.prompt(text.chat([("user", "q")], reply=True))) == text.end
+
+
+def test_a_template_that_refuses_a_reply_has_no_end_of_a_turn(tmp_path: Path) -> None:
+    text = chatting(tmp_path, "{role}{content}<eos>", "<eos>", "<other2>")
+    text._tokenizer.chat_template = "{{ raise_exception('no') }}"
+    assert text.end_after([text.encode("<other2>")[0]]) == text.end

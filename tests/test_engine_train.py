@@ -271,6 +271,50 @@ def test_checkpointing_computes_the_same_adapter(engine: Any, tmp_path: Path) ->
     assert block.__call__ is call
 
 
+def test_checkpointing_draws_one_mask_for_both_passes(engine: Any, tmp_path: Path) -> None:
+    """The gradient of a checkpointed loss with dropout is that of the same loss without
+    checkpoints, and the next pass has other masks."""
+    import mlx.core as mx
+    import mlx.nn as nn
+    from mlx.utils import tree_flatten
+
+    from star_mlx.engine import adapter
+    from star_mlx.engine.batches import rows
+    from star_mlx.engine.lora import loss_sum, padded
+
+    lora = LORA.model_copy(update=dict(checkpoint=True, dropout=0.4))
+    model, arrays = engine._base.model, padded(rows(examples(engine), engine._text, 64)[0])
+    mx.random.seed(3)
+    with adapter.fresh(model, lora, 5):
+        for _, layer in adapter.layers(model):  # its product is not zero, so that masks count
+            layer["lora_b"] = mx.random.normal(layer["lora_b"].shape)
+        block = type(model.layers[0])
+        checkpointed = block.__call__
+        plain = checkpointed.__closure__[0].cell_contents
+        found = []
+        for call in (checkpointed, plain, None, checkpointed):
+            if call is None:
+                adapter.new_masks(model)
+                continue
+            block.__call__ = call
+            loss, gradient = nn.value_and_grad(model, loss_sum)(model, engine._base.form, *arrays)
+            found.append((loss.item(), dict(tree_flatten(gradient))))
+            mx.eval(found[-1][1])
+        block.__call__ = checkpointed
+    one, other, later = found
+    assert one[0] == pytest.approx(other[0], rel=1e-6) != pytest.approx(later[0], rel=1e-6)
+    for name, g in one[1].items():
+        assert mx.allclose(g, other[1][name], rtol=1e-4, atol=1e-4 * mx.abs(g).max().item()), name
+
+
+def test_checkpointing_with_dropout_repeats(engine: Any, tmp_path: Path) -> None:
+    both = LORA.model_copy(update=dict(checkpoint=True, dropout=0.3))
+    for name, lora in (("a", both), ("b", both), ("plain", LORA)):
+        train(engine, tmp_path / name, lora, amount=Amount(steps=2))
+    read = {p.name: (p / "adapters.safetensors").read_bytes() for p in tmp_path.iterdir()}
+    assert read["a"] == read["b"] != read["plain"]
+
+
 def test_the_norm_told_is_that_of_the_gradient_before_it_is_clipped(
     engine: Any, tmp_path: Path
 ) -> None:

@@ -288,6 +288,25 @@ def test_peft_refuses_by_name_what_it_has_no_place_for(
     assert names(tmp_path) == ["run"]
 
 
+def test_peft_needs_a_proof_for_the_text_part_of_a_larger_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers gives such parts other names, and PEFT ignores names that it does not know."""
+    run = scripted(tmp_path / "run")
+
+    def wrapped(arrays: dict[str, Any]) -> dict[str, Any]:
+        return {f"language_model.{k}": v for k, v in arrays.items()}
+
+    alter(run / "iterations/001/adapter", wrapped)
+    own = weights.tensors
+    monkeypatch.setattr(
+        weights, "tensors", lambda folder: {f"language_model.{name}" for name in own(folder)}
+    )
+    with pytest.raises(ModelError, match=r"language_model\.model\.layers\.0.*: give --verify"):
+        export(run, "1", "peft", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_peft_refuses_an_adapted_embedding(tmp_path: Path) -> None:
     run = scripted(tmp_path / "run", keys=("model.embed_tokens", "self_attn.q_proj"))
     with pytest.raises(ModelError, match=r"changes model.embed_tokens, an embedding or head"):

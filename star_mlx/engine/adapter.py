@@ -52,6 +52,7 @@ class Switch:
             if folder is not None:
                 _load(self._model, folder)
                 self._own = fold(self._model, self._fold)
+                narrow(self._model)
             self._on = wanted
         return wanted
 
@@ -113,6 +114,8 @@ def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
             bound = 1 / math.sqrt(a.shape[-2])
             key = mx.random.key((seed << 32 | zlib.crc32(name.encode())) % (1 << 64))
             layer["lora_a"] = mx.random.uniform(-bound, bound, a.shape, a.dtype, key=key)
+            if settings.checkpoint and settings.dropout > 0:
+                layer.dropout = KeyedDropout(settings.dropout)
         model.train()
         with _checkpointed(model) if settings.checkpoint else nullcontext():
             yield model
@@ -120,6 +123,33 @@ def fresh(model: nn.Module, settings: Train, seed: int) -> Iterator[nn.Module]:
         remove(model)
         model.freeze()
         model.eval()
+
+
+class KeyedDropout(nn.Module):
+    """Dropout whose mask follows from a key, so that a checkpointed layer, which is computed again
+    in the backward pass, gets the same mask then. ``nn.Dropout`` would draw another one.
+
+    Args:
+        p: the probability with which an input is set to zero.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self._keep = 1.0 - p
+        self._key = mx.random.key(0)  # not a parameter, because of the underscore
+
+    def __call__(self, x: mx.array) -> mx.array:
+        if not self.training:
+            return x
+        mask = mx.random.bernoulli(self._keep, x.shape, key=self._key)
+        return mask * x * (1 / self._keep)
+
+
+def new_masks(model: nn.Module) -> None:
+    """Draw the keys of the next pass, if the adapter has a ``KeyedDropout``."""
+    for _, layer in layers(model):
+        if isinstance(dropout := layer.get("dropout"), KeyedDropout):
+            dropout._key = mx.random.randint(0, 1 << 31, (2,)).astype(mx.uint32)
 
 
 def _check_keys(model: nn.Module, settings: Train) -> None:
@@ -179,6 +209,22 @@ def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.
     model.eval()
     mx.eval(model.parameters())
     return own
+
+
+def narrow(model: nn.Module) -> None:
+    """Give the matrices of the adapter on a model the type in which its layers compute.
+
+    They are trained in float32, and would make every product with them float32, with two
+    conversions each. DoRA's stay as they are: they determine the norms of its weights.
+    """
+    for _, layer in layers(model):
+        if "m" in layer:
+            continue
+        linear = layer["linear"] if "linear" in layer else layer["embedding"]
+        dtype = (linear.scales if "scales" in linear else linear.weight).dtype
+        if mx.issubdtype(dtype, mx.floating):
+            layer.lora_a, layer.lora_b = layer.lora_a.astype(dtype), layer.lora_b.astype(dtype)
+    mx.eval(model.parameters())
 
 
 def parameters(settings: Train) -> dict[str, object]:

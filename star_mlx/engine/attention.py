@@ -1,4 +1,4 @@
-"""Attention of many rows with one shared prefix, and caches that keep that prefix once.
+"""Attention of many rows with one shared prefix.
 
 The rows of a batch begin with the same few-shot prompt. Its keys and values are kept as one row;
 all rows attend to them in one matrix product, and each row to its own tokens, and the two results
@@ -6,138 +6,26 @@ are merged by their log-sum-exp. This is exact, and known as Hydragen (Juravsky 
 arXiv 2402.05099) and cascade inference. Copied into every row, a prefix of 1,300 tokens takes most
 of a batch's memory and most of a decoding step.
 
+This is the way of a CPU, in float32. In half precision and on other devices ``attention_gpu``
+computes the same in few kernels.
+
 Shapes: B rows, H heads of queries, G heads of keys, L new tokens, S tokens of the rows' own so far,
 P tokens of the prefix, D the width of a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import mlx.core as mx
 import numpy as np
 
-from star_mlx.engine import vector
+from star_mlx.engine import attention_gpu, vector
 from star_mlx.engine.device import on_cpu
+from star_mlx.engine.shared_cache import LOW, SharedCache
 
-CPU_BLOCK, GPU_BLOCK = 1 << 19, 1 << 26  # scores computed at a time, to fit the CPU's cache
+BLOCK = 1 << 19  # scores computed at a time, to fit the CPU's cache
 WORTH_NUMPY = 1 << 16  # scores from which it is faster to compute their exponential outside mlx
-GROW = 64  # columns by which the rows' buffers grow
-_LOW = -1e30  # a masked score; finite, so that a row of masked scores does not become NaN
 
 Part = tuple[mx.array, mx.array, mx.array]  # weighted values, largest score, sum of the weights
-
-
-Cache = list[Any]  # one cache per layer
-
-
-class NotOrdinary(Exception):
-    """The model's attention is of a kind that these caches do not support."""
-
-
-class Columns:
-    """The columns of the rows' buffers that hold tokens; one object for the caches of all layers.
-
-    Row b owns the columns ``pads[b]`` up to ``stop``: rows end at the same column and begin at
-    different ones. A pass reads tokens into ``start`` up to ``stop``.
-    """
-
-    def __init__(self, pads: Sequence[int], prefix: int) -> None:
-        self.prefix = prefix
-        self.start = self.stop = 0
-        self.pads = list(pads)
-        self.offset: mx.array | None = None
-
-    def advance(self, tokens: int) -> None:
-        """Begin a pass that reads ``tokens`` tokens of every row."""
-        self.start, self.stop = self.stop, self.stop + tokens
-        self._pads = mx.array(self.pads)
-        self.offset = self.prefix + self.start - self._pads  # (B,) positions of the first tokens
-
-    def mask(self) -> mx.array | None:
-        """The columns, (1, S) or (L, S), that new tokens of each row see, (B, 1, L, S); or None."""
-        new, old = mx.arange(self.start, self.stop), mx.arange(self.stop)
-        if self.stop - self.start == 1 and not any(self.pads):
-            return None
-        inside = old[None, None, None, :] >= self._pads[:, None, None, None]
-        return inside & (old[None, :] <= new[:, None])[None, None]
-
-
-class SharedCache:
-    """A layer's keys and values: the prefix as one row, the rows' own tokens (B, G, S, D).
-
-    It is passed to a model in place of mlx-lm's own caches.
-    """
-
-    def __init__(self, columns: Columns, prefix: tuple[mx.array, mx.array] | None) -> None:
-        self.columns = columns
-        self.prefix = prefix  # (G, P, D) each
-        self.keys: mx.array | None = None
-        self.values: mx.array | None = None
-        self.attended = False  # whether ``attend`` was called since the last update
-
-    @property
-    def offset(self) -> mx.array:
-        """The positions (B,) of the tokens being read, for rotary embeddings."""
-        assert self.columns.offset is not None
-        return self.columns.offset
-
-    def make_mask(
-        self, n: int, return_array: bool = False, window_size: int | None = None
-    ) -> mx.array | None:
-        """The mask of the rows' own tokens; see ``Columns.mask``."""
-        if window_size is not None:
-            raise NotOrdinary("it attends through a sliding window")
-        return self.columns.mask()
-
-    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Add new tokens' keys and values (B, G, L, D); return all of the rows' own so far."""
-        start, stop = self.columns.start, self.columns.stop
-        self.attended = False
-        if self.keys is None or self.values is None:
-            self.keys, self.values = keys, values
-            return keys, values
-        if stop > self.keys.shape[2]:
-            more = max(GROW, stop - self.keys.shape[2])
-            self.keys = _widened(self.keys, more)
-            self.values = _widened(self.values, more)
-        self.keys[..., start:stop, :] = keys
-        self.values[..., start:stop, :] = values
-        return self.keys[..., :stop, :], self.values[..., :stop, :]
-
-    @property
-    def full(self) -> bool:
-        """Whether the next token needs wider buffers."""
-        return self.keys is not None and self.columns.stop >= self.keys.shape[2]
-
-    def select(self, rows: Sequence[int], first: int) -> None:
-        """Keep these rows, and the columns from ``first`` on."""
-        assert self.keys is not None and self.values is not None
-        stop, index = self.columns.stop, mx.array(list(rows))
-        self.keys = self.keys[index, :, first:stop]
-        self.values = self.values[index, :, first:stop]
-
-    def put(self, row: int, other: SharedCache, source: int) -> None:
-        """Copy one row of another batch into a row of this one, aligned to end where all end."""
-        assert other.keys is not None and other.values is not None
-        begin, end = other.columns.pads[source], other.columns.stop
-        stop = self.columns.stop
-        if self.keys is None or self.values is None:
-            rows, (g, d) = len(self.columns.pads), other.keys.shape[1::2]
-            self.keys = mx.zeros((rows, g, stop + GROW, d), other.keys.dtype)
-            self.values = mx.zeros((rows, g, stop + GROW, other.values.shape[3]), other.keys.dtype)
-        self.keys[row, :, stop - (end - begin) : stop] = other.keys[source, :, begin:end]
-        self.values[row, :, stop - (end - begin) : stop] = other.values[source, :, begin:end]
-
-    @property
-    def state(self) -> list[mx.array]:
-        """The arrays to evaluate."""
-        return [a for a in (self.keys, self.values) if a is not None]
-
-
-def _widened(a: mx.array, more: int) -> mx.array:
-    return mx.concatenate([a, mx.zeros((*a.shape[:2], more, a.shape[3]), a.dtype)], axis=2)
 
 
 def attend(
@@ -164,6 +52,13 @@ def attend(
     cache.attended = True
     b, h, length, d = queries.shape
     g = keys.shape[1]
+    if not on_cpu() or queries.dtype != mx.float32:
+        if cache.prefix is None:
+            return mx.fast.scaled_dot_product_attention(
+                queries, keys, values, scale=scale, mask=mask
+            )
+        added = cache.columns.added(mask, h // g)
+        return attention_gpu.attend(queries, keys, values, *cache.prefix, scale=scale, added=added)
     q = (queries * scale).reshape(b, g, h // g, length, d)
     if mask is not None:
         mask = mask[:, :, None]  # (B, 1, 1, L, S), as the scores below
@@ -190,7 +85,7 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, *, scale: float)
     b, h, length, d = queries.shape
     g, s = keys.shape[1:3]
     q = (queries * scale).reshape(b, g, h // g, length, d)
-    size = max(16, block() // (b * h * s))
+    size = max(16, BLOCK // (b * h * s))
     done: list[mx.array] = []
     for first in range(0, length, size):
         last = min(first + size, length)
@@ -226,15 +121,10 @@ def dense(
             one = mask.shape[1] == 1
             mask = mask[:, :, None] if one else mask.reshape(-1, g, h // g, length, s)
         if mask.dtype == mx.bool_:
-            mask = mx.where(mask, 0.0, _LOW)
+            mask = mx.where(mask, 0.0, LOW)
         scores = scores + mask
     weights = vector.softmax(scores).reshape(b, g, -1, s)
     return _heads(weights @ values, queries.shape, values.shape[-1])
-
-
-def block() -> int:
-    """The number of scores to compute at a time."""
-    return CPU_BLOCK if on_cpu() else GPU_BLOCK
 
 
 def _heads(a: mx.array, queries: tuple[int, ...], width: int) -> mx.array:
@@ -251,7 +141,7 @@ def _part(
 ) -> Part:
     """Attention of scaled queries (..., G, M, D), unnormalized; M is heads per group times L."""
     scores = _masked((q @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
-    if scores.size >= WORTH_NUMPY and on_cpu():
+    if scores.size >= WORTH_NUMPY:
         weights, top, total = _weights_in_place(scores)
     else:
         top = mx.max(scores, axis=-1, keepdims=True)
@@ -265,7 +155,7 @@ def _masked(scores: mx.array, mask: mx.array | None, length: int) -> mx.array:
         return scores
     shape = scores.shape
     scores = scores.reshape(*shape[:-2], -1, length, shape[-1])
-    return mx.where(mask, scores, _LOW).reshape(shape)
+    return mx.where(mask, scores, LOW).reshape(shape)
 
 
 def _weights_in_place(scores: mx.array) -> Part:
@@ -284,7 +174,7 @@ def _weights_in_place(scores: mx.array) -> Part:
 def _shared(q: mx.array, keys: mx.array, values: mx.array) -> Part:
     """Attention of scaled queries (G, M, D) to the prefix (G, P, D), block by block."""
     g, m = q.shape[:2]
-    size = max(16, block() // (g * keys.shape[1]))
+    size = max(16, BLOCK // (g * keys.shape[1]))
     parts: list[Part] = []
     for first in range(0, m, size):
         rows = q[:, first : first + size]
@@ -303,11 +193,3 @@ def _merge(one: Part, other: Part) -> mx.array:
     total = one[2] * a + other[2] * b
     weighted = one[0] * (a / total).astype(one[0].dtype)
     return weighted + other[0] * (b / total).astype(other[0].dtype)
-
-
-def caches(prefix: Sequence[Any] | None, layers: int, columns: Columns) -> list[SharedCache]:
-    """Empty caches of all layers after a prefix that was read with mlx-lm's own caches."""
-    if prefix is None:
-        return [SharedCache(columns, None) for _ in range(layers)]
-    pairs = [c.keys_and_values() for c in prefix]
-    return [SharedCache(columns, (k[0], v[0])) for k, v in pairs]

@@ -15,13 +15,13 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import make_prompt_cache
 
-from star_mlx.engine.attention import Columns, SharedCache, caches
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Cache, Form
 from star_mlx.engine.sampling import Draws
+from star_mlx.engine.shared_cache import Columns, SharedCache, as_prefix, caches
 
 PASS = 512  # padded tokens to read at a time: an interruption waits for them
-LINGER = 8  # an eighth of the slots may be empty before they are removed, which copies caches
+LINGER = 8  # an eighth of the slots may be empty before they are removed (or, on a GPU, filled)
 
 
 def prefill(model: nn.Module, tokens: Sequence[int], reading: int = PASS) -> Cache:
@@ -44,7 +44,8 @@ class _Predictor:
         prefix_length: int,
         draws: Draws | None,
     ) -> None:
-        self._model, self._form, self._prefix = model, form, prefix
+        self._model, self._form = model, form
+        self._prefix = None if prefix is None else as_prefix(prefix)
         self._length, self._draws = prefix_length, draws
         self._count = len(make_prompt_cache(model))  # not always one per layer
 
@@ -108,12 +109,19 @@ class SharedBatch:
     def steps(self) -> Iterator[list[tuple[int, int]]]:
         """Yield one step's (row, token) pairs at a time, until every row is removed."""
         while self._queue or any(row is not None for row in self._slots):
-            while self._queue and (not self._slots or None in self._slots):
-                self._admit()
-                yield []  # so that an interruption is noticed
+            if self._due():
+                while self._queue and (not self._slots or None in self._slots):
+                    self._admit()
+                    yield []  # so that an interruption is noticed
             if not self._queue:
                 self._shrink()
             yield self._step()
+
+    def _due(self) -> bool:
+        """Whether prompts are read into the free slots now. A GPU reads several as fast as one, and
+        is idle before and after, so that there several slots must be free."""
+        free = self._slots.count(None)
+        return self._cpu or free * LINGER > len(self._slots) or free == len(self._slots)
 
     def remove(self, rows: Sequence[int]) -> None:
         """End rows; waiting ones take their places."""

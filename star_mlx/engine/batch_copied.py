@@ -7,15 +7,14 @@ where a row ends, so mlx-lm gets no stop tokens.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.generate import BatchGenerator
 
-from star_mlx.engine.attention import Cache
 from star_mlx.engine.sampling import Draws
+from star_mlx.engine.shared_cache import Cache
 
 PREFILL_STEP = 512  # tokens per row in one evaluation, so that an interrupt is noticed
 NEVER = 1 << 30
@@ -27,8 +26,30 @@ def greedy(logprobs: mx.array) -> mx.array:
     return mx.argmax(logprobs, axis=-1)
 
 
-def _drawn(draws: Draws, row: int, logprobs: mx.array) -> mx.array:
-    return draws.draw([row], draws.nucleus(logprobs))
+class _Sampler:
+    """Draws the tokens of all rows of a step at once.
+
+    mlx-lm gives a sampler the rows' log-probabilities, but not which rows they are. It calls the
+    logits processors of these rows before, in the same order, so that each can name its own.
+    """
+
+    def __init__(self, draws: Draws) -> None:
+        self._draws = draws
+        self._rows: list[int] = []
+
+    def names(self, row: int) -> list[Callable[[mx.array, mx.array], mx.array]]:
+        """The logits processors of a row."""
+
+        def name(tokens: mx.array, logits: mx.array) -> mx.array:
+            self._rows.append(row)
+            return logits
+
+        return [name]
+
+    def __call__(self, logprobs: mx.array) -> mx.array:
+        rows = self._rows[: len(logprobs)]
+        del self._rows[: len(logprobs)]
+        return self._draws.draw(rows, self._draws.nucleus(logprobs))
 
 
 class CopiedBatch:
@@ -49,21 +70,20 @@ class CopiedBatch:
         draws: Draws | None,
         size: int,
     ) -> None:
+        sampler = None if draws is None else _Sampler(draws)
         self._generator = BatchGenerator(
             model,
-            sampler=greedy,
+            sampler=sampler or greedy,
             completion_batch_size=size,
             prefill_batch_size=size,
             prefill_step_size=PREFILL_STEP,
         )
-        samplers = None
-        if draws is not None:
-            samplers = [functools.partial(_drawn, draws, row) for row in range(len(prompts))]
+        names = None if sampler is None else [sampler.names(row) for row in range(len(prompts))]
         self._uids = self._generator.insert(
             [list(p) for p in prompts],
             max_tokens=[NEVER] * len(prompts),
             caches=[prefix] * len(prompts) if prefix else None,
-            samplers=samplers,
+            logits_processors=names,
         )
         self._row = {uid: i for i, uid in enumerate(self._uids)}
         self._size, self._left = size, len(self._uids)

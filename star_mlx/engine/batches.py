@@ -35,7 +35,9 @@ def rows(
     too_long: list[str] = []
     for example in examples:
         prompt = text.prompt(example.prompt)
-        row = TrainingRow(example.id, (*prompt, *example.token_ids, text.end), len(prompt))
+        row = TrainingRow(
+            example.id, (*prompt, *example.token_ids, text.end_after(prompt)), len(prompt)
+        )
         if len(row.tokens) > max_length:
             too_long.append(row.id)
         else:

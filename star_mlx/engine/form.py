@@ -14,8 +14,9 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from star_mlx.engine.attention import Cache, Columns, NotOrdinary, caches
+from star_mlx.engine.device import on_cpu
 from star_mlx.engine.sampling import Draws
+from star_mlx.engine.shared_cache import Cache, Columns, NotOrdinary, as_prefix, caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Form:
         if not self.head:
             every = model(tokens, cache=cache)
             return mx.take(every.reshape(-1, every.shape[-1]), where, axis=0)
-        hidden = model.model(tokens, cache=cache)
-        return _head(model, mx.take(hidden.reshape(-1, hidden.shape[-1]), where, axis=0))
+        text = _text(model)
+        hidden = text.model(tokens, cache=cache)
+        return _head(text, mx.take(hidden.reshape(-1, hidden.shape[-1]), where, axis=0))
 
 
 def form(model: nn.Module) -> Form:
@@ -45,19 +47,38 @@ def form(model: nn.Module) -> Form:
     return Form(_has_head(model), unshared, not unshared or _batches(model))
 
 
-def _head(model: nn.Module, hidden: mx.array) -> mx.array:
-    head: Any = model.lm_head if "lm_head" in model else model.model.embed_tokens.as_linear
+def tolerance(dtype: mx.Dtype) -> float:
+    """The part of the largest logit by which two ways to compute the same may differ.
+
+    On a GPU float32 products may be computed in TF32, which is little more exact than half
+    precision: CUDA does so unless ``MLX_ENABLE_TF32=0`` is set.
+    """
+    return 1e-3 if dtype == mx.float32 and on_cpu() else 0.05
+
+
+def _text(model: nn.Module) -> Any:
+    """The part of a model that reads text: gemma3, qwen3_5 and others wrap it."""
+    return model.language_model if "language_model" in model else model
+
+
+def _head(text: Any, hidden: mx.array) -> mx.array:
+    """Logits of hidden states, with the soft cap of gemma models (arXiv 2408.00118)."""
+    head: Any = text.lm_head if "lm_head" in text else text.model.embed_tokens.as_linear
     logits: mx.array = head(hidden)
-    return logits
+    name = "final_logit_softcapping"
+    cap = getattr(text, name, None) or getattr(getattr(text, "args", None), name, None)
+    return mx.tanh(logits / cap) * cap if cap else logits
 
 
 def _has_head(model: nn.Module) -> bool:
     tokens = mx.array([[1, 2, 3]])
     try:
-        apart = _head(model, model.model(tokens, cache=None))
+        apart = _head(_text(model), _text(model).model(tokens, cache=None))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, IndexError):
         return False  # no such parts, or other shapes
     whole = model(tokens, cache=None)
+    # both are the same products, so that not even TF32 makes a difference; a tolerance as large as
+    # its own would not notice a soft cap
     return apart.shape == whole.shape and _close(apart, whole, 1e-5)
 
 
@@ -70,7 +91,7 @@ def _unshared(model: nn.Module) -> str:
     whole = mx.concatenate([model(mx.array([row]))[:, -2:] for row in rows])
     model(mx.array([rows[0][:3]]), cache=prefix)
     columns = Columns([0, 1], 3)
-    shared = caches(prefix, len(prefix), columns)
+    shared = caches(as_prefix(prefix), len(prefix), columns)
     try:
         columns.advance(2)
         first = model(mx.array([rows[0][3:5], [0, *rows[1][3:4]]]), cache=shared)[:, -1:]
@@ -82,8 +103,7 @@ def _unshared(model: nn.Module) -> str:
         return f"it uses its caches in a way of its own ({' '.join(str(error).split())})"
     if not all(c.attended for c in shared):
         return "its attention is not mlx-lm's scaled_dot_product_attention"
-    half = whole.dtype != mx.float32
-    if not _close(mx.concatenate([first, second], axis=1), whole, 0.05 if half else 1e-3):
+    if not _close(mx.concatenate([first, second], axis=1), whole, tolerance(whole.dtype)):
         return "its attention gives other values"
     return ""
 
@@ -127,9 +147,9 @@ def _batches(model: nn.Module) -> bool:
         return False
     for i, ids in enumerate(rows):
         for n, found in enumerate(heard.logits[i][:2]):
-            exact = model(mx.array([ids[: len(ids) - 2 + n]]))[:, -1].astype(mx.float32)
+            exact = model(mx.array([ids[: len(ids) - 2 + n]]))[:, -1]
+            dtype, exact = exact.dtype, exact.astype(mx.float32)
             exact = exact - mx.logsumexp(exact, axis=-1, keepdims=True)
-            half = model(mx.array([[1]])).dtype != mx.float32
-            if not _close(found, exact, 0.05 if half else 1e-3):
+            if not _close(found, exact, tolerance(dtype)):
                 return False
     return True

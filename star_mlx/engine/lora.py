@@ -27,6 +27,7 @@ from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
 
 SHARE = 128  # tokens that justify a lane
+WIDTHS = 32  # on a GPU, widths are multiples of this, so that its kernels meet few shapes
 
 
 def train(
@@ -57,8 +58,9 @@ def train(
     start = time.perf_counter()
     steps = amount.steps_for(len(rows), settings.batch_size)
     lengths = [len(row.tokens) for row in rows]
+    widths = [padded_width(length) for length in lengths]
     budget = CPU_BUDGET if on_cpu() else GPU_BUDGET
-    budget = memory.training(budget, max(lengths), lanes.width)
+    budget = memory.training(budget, max(widths), lanes.width)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
     width = lanes.width
@@ -76,12 +78,16 @@ def train(
             batch = next(order)
             optimizer.learning_rate = rate = learning_rate(settings, step, steps)
             batch_tokens = sum(lengths[i] for i in batch)
-            share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
-            parts = [[rows[i] for i in part] for part in micro(lengths, batch, share)]
+            share = budget  # on a GPU a batch is one part, if it fits
+            if on_cpu():
+                share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
+            parts = [[rows[i] for i in part] for part in micro(widths, batch, share)]
             loss, norm = _step(model, form, lanes, width, optimizer, parts, settings.grad_clip)
             losses.append(loss)
             tokens += batch_tokens
-            padded_tokens += sum(len(p) * max(len(row.tokens) for row in p) for p in parts)
+            padded_tokens += sum(
+                len(p) * padded_width(max(len(row.tokens) for row in p)) for p in parts
+            )
             seen += len(batch)
             progress(Step(step + 1, steps, loss, norm, rate, tokens))
         adapter.save(model, settings, out)
@@ -100,12 +106,17 @@ def train(
     )
 
 
+def padded_width(length: int) -> int:
+    """The tokens of a row of ``length`` tokens and its padding, if it is the longest of a batch."""
+    return length if on_cpu() else math.ceil((length - 1) / WIDTHS) * WIDTHS + 1
+
+
 def padded(part: Sequence[TrainingRow]) -> tuple[mx.array, mx.array, mx.array]:
     """Rows as arrays: inputs (B, T), the places in B*T that predict supervised tokens, and those.
 
     Rows are padded at the end, which causal attention never sees from a real token.
     """
-    width = max(len(row.tokens) for row in part) - 1
+    width = padded_width(max(len(row.tokens) for row in part)) - 1
     inputs = [list(row.tokens[:-1]) + [0] * (width + 1 - len(row.tokens)) for row in part]
     where = [
         b * width + t - 1 for b, row in enumerate(part) for t in range(row.start, len(row.tokens))
@@ -150,6 +161,7 @@ def _step(
         def run(report: Callable[[None], None]) -> None:
             for part in parts[lane::n]:
                 with building:
+                    adapter.new_masks(model)
                     made = value_and_grad(model, form, *padded(part))
                     model.update(parameters)
                 total = made if sums[lane] is None else tree_map(mx.add, sums[lane], made)

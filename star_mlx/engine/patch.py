@@ -1,7 +1,7 @@
 """The only functions of mlx-lm that star-mlx replaces: two functions of its model files.
 
 mlx-lm's models call ``scaled_dot_product_attention`` and ``swiglu`` by names in their own modules.
-These are replaced by functions that support ``attention.SharedCache``, and that compute the
+These are replaced by functions that support ``shared_cache.SharedCache``, and that compute the
 exponential in vectorized passes on an x86-64 CPU; all other calls go to mlx-lm's function. Tested
 with mlx-lm 0.31.3 and 0.32.2.
 """
@@ -18,6 +18,7 @@ import mlx.nn as nn
 from mlx_lm.models.cache import KVCache
 
 from star_mlx.engine import attention, vector
+from star_mlx.engine.shared_cache import NotOrdinary, SharedCache
 
 ATTENTION, SWIGLU = "scaled_dot_product_attention", "swiglu"
 
@@ -49,11 +50,11 @@ def _attention(original: Callable[..., mx.array]) -> Callable[..., mx.array]:
         mask: Any,
         sinks: mx.array | None = None,
     ) -> mx.array:
-        if isinstance(cache, attention.SharedCache):
+        if isinstance(cache, SharedCache):
             if sinks is not None:
-                raise attention.NotOrdinary("it attends to sinks")
+                raise NotOrdinary("it attends to sinks")
             if isinstance(mask, mx.array) and mask.dtype != mx.bool_:
-                raise attention.NotOrdinary("it adds a mask to its scores")
+                raise NotOrdinary("it adds a mask to its scores")
             return attention.attend(queries, keys, values, cache, scale=scale, mask=mask)
         ours = sinks is None and queries.dtype == mx.float32 and vector.wanted()
         if ours and type(cache) is KVCache and isinstance(mask, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
@@ -17,7 +18,7 @@ class Text:
         self._tokenizer = tokenizer
         self.eos: frozenset[int] = frozenset(int(i) for i in tokenizer.eos_token_ids)
         first = tokenizer.eos_token_id
-        self.end: int = int(first) if first in self.eos else min(self.eos)  # the one trained on
+        self.end: int = int(first) if first in self.eos else min(self.eos)
         plain = self.encode("a")
         marked = [int(i) for i in tokenizer.encode("a")]
         starts = range(len(marked) - len(plain) + 1)
@@ -55,6 +56,28 @@ class Text:
             )
         except TemplateError as error:
             raise ModelError(f"the model's chat template refuses the prompt: {error}") from None
+
+    def end_after(self, prompt: Sequence[int]) -> int:
+        """The token to train on after a completion of a prompt.
+
+        In a chat it is the token that ends a turn of the template, which need not be the
+        tokenizer's own end token: gemma's turns end in <end_of_turn>, and its texts in <eos>. A
+        prompt is known to be a chat by that token, which ends its earlier turns.
+        """
+        return (
+            self.end if self._turn_end is None or self._turn_end not in prompt else self._turn_end
+        )
+
+    @cached_property
+    def _turn_end(self) -> int | None:
+        """The token that ends an assistant's turn, if generation ends there too."""
+        reply = "reply"
+        try:
+            rendered = self.chat([("user", "question"), ("assistant", reply)], reply=False)
+        except ModelError:
+            return None
+        after = self.encode(rendered.rpartition(reply)[2].lstrip())
+        return after[0] if after and after[0] in self.eos else None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, including special tokens, with spaces unchanged."""

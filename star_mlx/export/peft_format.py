@@ -23,6 +23,7 @@ from star_mlx.export.weights import Adapter, Array, Module
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 BOUND = 5e-3  # largest difference of a logit
+WRAPPED = "language_model."  # the part of gemma3, qwen3_5 and other models that reads text
 
 
 def write(
@@ -34,8 +35,9 @@ def write(
     ``parity.json``.
 
     Raises:
-        ModelError: the adapter changes modules that PEFT does not support, ``verify`` without torch
-            or PEFT, or logits that differ by more than ``BOUND``.
+        ModelError: the adapter changes modules that PEFT does not support, or that PEFT may not
+            find without ``verify``; ``verify`` without torch or PEFT, or logits that differ by more
+            than ``BOUND``.
     """
     if verify:
         from star_mlx.export import torch_model
@@ -47,6 +49,13 @@ def write(
         raise ModelError(
             f"the adapter changes {other}, but no weight of {source.base.name} has that name: "
             "transformers may use another, so PEFT cannot find it; use --format mlx or fused"
+        )
+    wrapped = next((m.name for m in adapter.modules if m.name.startswith(WRAPPED)), None)
+    if wrapped and not verify:
+        raise ModelError(
+            f"the adapter changes {wrapped}, a part of a larger model, and transformers may have "
+            "another name for it, which PEFT would leave out without an error: give --verify, "
+            "which finds that out, or use --format mlx or fused"
         )
     arrays = {key: v for m in adapter.modules for key, v in tensors(m).items()}
     _save(folder / WEIGHTS, arrays)
