@@ -36,7 +36,8 @@ ANSWERS = _words("""
 """)
 CHOICES = _words("""
     choices options answerchoices endings
-    antwortmoglichkeiten antwortmoeglichkeiten auswahl optionen opciones choix opzioni scelte opcoes alternativas opties
+    antwortmoglichkeiten auswahl optionen opciones choix opzioni scelte opcoes alternativas opties
+    antwortmoeglichkeiten
     варианты 選択肢 选项 選項 보기 선택지
 """)
 IDS = ("id", "uid", "idx", "qid", "questionid", "uuid", "nr", "nummer", "номер", "番号", "编号")
