@@ -237,5 +237,5 @@ def test_it_tells_what_dev_can_show_and_that_nothing_is_held_out(capsys, elsewhe
     recipe = {"task": {"name": "jsonl", "options": options}, "model": "tiny", "prompts": {"k": 0}}
     (elsewhere / "own.yaml").write_text(yaml.safe_dump(recipe))
     code, out, _ = called(capsys, "loop", "--recipe", "own.yaml", "--dry-run")
-    assert code == 0 and "\n# dev: With 10 dev problems a difference of " in out
+    assert code == 0 and "\n# dev: With 10 dev problems " in out
     assert ("\n# test: none is held out" in out) is said
