@@ -123,39 +123,43 @@ def test_every_shipped_recipe_names_its_base():
         assert load(name, below=[config.layers.Layer("x", {"model": "other"})]) == load(name)
 
 
-def test_the_base_of_what_names_none_is_the_files(write, model, home):
+def test_the_base_of_what_names_none_is_the_files(star, write, model, home):
     Path("mine.yaml").write_text("task: arithmetic\n")
-    Path("named.yaml").write_text("task: arithmetic\nmodel: named\n")
+    Path("named.yaml").write_text("task: arithmetic\nmodel: org/named\n")
     Path("extends.yaml").write_text("extends: named.yaml\nseed: 3\n")
     assert model("--recipe", "mine.yaml")["path"] == "tiny"
     write("model: owner/name@v1\n")
     mine = model("--recipe", "mine.yaml")
     assert (mine["path"], mine["revision"]) == ("owner/name", "v1")
-    assert model("--recipe", "mine.yaml", "--model", "other") == {
-        "path": "other", "revision": None, "trust_remote_code": False,
+    assert model("--recipe", "mine.yaml", "--model", "org/other") == {
+        "path": "org/other", "revision": None, "trust_remote_code": False,
     }  # fmt: skip
-    assert model("--recipe", "mine.yaml", "--set", "model.path=other")["path"] == "other"
+    by_set = model("--recipe", "mine.yaml", "--set", "model.path=org/other")
+    assert by_set["path"] == "org/other"
     for recipe in ("named.yaml", "extends.yaml"):
-        assert model("--recipe", recipe)["path"] == "named"
+        assert model("--recipe", recipe)["path"] == "org/named"
     assert model("--task", "arithmetic")["path"] == "tiny"
     write("model: ~/models/a\n")
-    assert model("--recipe", "mine.yaml")["path"] == str(home / "models/a")
+    assert str(home / "models/a") in star("loop", "--recipe", "mine.yaml", "--dry-run", code=2)
 
 
-def test_a_run_that_is_resumed_keeps_its_base(star, write, model, monkeypatch):
+def test_a_run_that_is_resumed_keeps_its_base(star, write, monkeypatch):
     monkeypatch.setattr(engines, "open_base", lambda recipe: ScriptedEngine(learner))
     Path("mine.yaml").write_text("task: arithmetic\n")
-    star("loop", "--recipe", "mine.yaml", *SET, "--run", "old", "--plain")
-    write("model: other\n")
-    for again in (["--recipe", "mine.yaml"], ["--task", "arithmetic"], []):
-        assert model(*again, "--run", "old")["path"] == "tiny"
-    assert "resumed after iteration 3" in star(
-        "loop", "--recipe", "mine.yaml", *SET, "--run", "old", "--plain"
-    )
-    assert model("--recipe", "mine.yaml", "--run", "new")["path"] == "other"
-    star("loop", "--recipe", "mine.yaml", *SET, "--run", "new", "--plain")
-    write("model: third\n")
-    assert model("--recipe", "mine.yaml", "--run", "new")["path"] == "other"
+    mine = ["--recipe", "mine.yaml", *SET]
+
+    def base(run):
+        return yaml.safe_load(Path(run, "recipe.yaml").read_text())["model"]["path"]
+
+    star("loop", *mine, "--run", "old", "--plain")
+    write("model: org/other\n")
+    for again in (mine, []):
+        assert "resumed after iteration 3" in star("loop", *again, "--run", "old", "--plain")
+    star("loop", *mine, "--run", "new", "--plain")
+    assert (base("old"), base("new")) == ("tiny", "org/other")
+    write("model: org/third\n")
+    assert "resumed after iteration 3" in star("loop", *mine, "--run", "new", "--plain")
+    assert base("new") == "org/other"
 
 
 def test_python_does_not_read_the_file(write):

@@ -249,7 +249,7 @@ def test_rows_of_every_format_train_the_embedded_model(train, tmp_path):
     assert not (tmp_path / "adapter.partial").exists()
     out, _ = train(rows[:3], "--out", "again", "--epochs", 2, "--batch-size", 2)
     assert out.startswith("iteration 1: 3 examples, 4 steps, 2.00 epochs, loss ")
-    assert "next: star-mlx evaluate --adapter again --task TASK" in out
+    assert "next: star-mlx evaluate --adapter again --set train.batch_size=2 --task TASK" in out
 
 
 def test_messages_need_a_chat_template_which_the_embedded_model_has_not(train, tmp_path):
