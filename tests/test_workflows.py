@@ -1,4 +1,4 @@
-"""What runs on the hosted machines is what a developer runs, on what the package says it supports."""
+"""The hosted machines run what a developer runs, on all that the package says it supports."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,13 @@ def on_cpu() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The memory that mlx may hold, in bytes, and where the number comes from."""
+    """The memory that mlx may hold, in bytes, and in words that say where the number is from."""
 
     size: int
-    source: str
+    words: str
 
     def __str__(self) -> str:
-        return f"{self.source} ({self.size / GIB:.3g} GiB)"
+        return self.words
 
 
 def bound(max_memory: MaxMemory) -> Bound | None:
@@ -41,9 +42,10 @@ def bound(max_memory: MaxMemory) -> Bound | None:
     if max_memory == "none":
         return None
     if max_memory is not None:
-        return Bound(int(max_memory * GIB), f"max_memory={max_memory:g}")
-    size, what = _available()
-    return Bound(int(SHARE * size), f"{SHARE:g} of the {what}") if size else None
+        return Bound(int(max_memory * GIB), f"max_memory={max_memory:g} (GiB)")
+    available, what = _available()
+    size = int(SHARE * available)
+    return Bound(size, f"{SHARE:g} of the {what} ({size / GIB:.3g} GiB)") if size else None
 
 
 def _available() -> tuple[int, str]:
@@ -73,14 +75,20 @@ def physical(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return size
 
 
-def restrict(limit: Bound | None) -> None:
+def restrict(bound: Bound | None) -> None:
     """Set mlx's own limits: of all memory, of what it keeps for reuse, and of what Metal wires.
 
     Wired memory is not paged out between two uses, which decoding would wait for at every token.
     """
-    mx.set_cache_limit(CACHE if limit is None else min(CACHE, limit.size // 4))
-    if limit is not None:
-        mx.set_memory_limit(limit.size)
+    mx.set_cache_limit(CACHE if bound is None else min(CACHE, bound.size // 4))
+    own = _own_limit()
+    mx.set_memory_limit(own if bound is None else bound.size)
     if mx.metal.is_available() and not on_cpu():
         working_set = int(mx.device_info()["max_recommended_working_set_size"])
-        mx.set_wired_limit(working_set if limit is None else min(working_set, limit.size))
+        mx.set_wired_limit(working_set if bound is None else min(working_set, bound.size))
+
+
+@functools.cache
+def _own_limit() -> int:
+    """mlx's own limit of memory, as it was before star-mlx set one."""
+    return int(mx.get_memory_limit())

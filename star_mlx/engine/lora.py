@@ -58,7 +58,8 @@ def train(
     steps = amount.steps_for(len(rows), settings.batch_size)
     lengths = [len(row.tokens) for row in rows]
     budget = CPU_BUDGET if on_cpu() else GPU_BUDGET
-    budget = memory.training(budget, max(lengths), lanes.width)
+    supervised = max(1 - row.start / len(row.tokens) for row in rows)
+    budget = memory.training(budget, max(lengths), lanes.width, settings, supervised)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
     width = lanes.width

@@ -1,0 +1,35 @@
+"""The engine's branches for a GPU, taken on a CPU.
+
+The results are those of the same operations on a GPU, but for the order of sums, so that a test of
+them can run everywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def taken() -> Iterator[None]:
+    """Inside the block, every module of the engine is told that mlx computes on a GPU.
+
+    Engines are opened inside it too, since the weights are widened for a CPU when they are read.
+    """
+    from star_mlx import engine
+    from star_mlx.engine import blas
+
+    blas.load()  # before mlx is imported
+    modules = [
+        importlib.import_module(f"{engine.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(engine.__path__)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            if hasattr(module, "on_cpu"):
+                patch.setattr(module, "on_cpu", lambda: False)
+        yield
