@@ -13,7 +13,6 @@ from star_mlx.settings import Train
 
 MARGIN = 0.95  # of the limit is used, as the estimates are not exact
 FEWEST, MOST = 64, 512  # tokens of a pass of reading
-CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
 
 
 class Memory:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from star_mlx.engine.batches import CPU_BUDGET, GPU_BUDGET
 from star_mlx.engine.device import GIB, Bound, bound, on_cpu
 from star_mlx.engine.lanes import Lanes
-from star_mlx.engine.memory import CPU_BUDGET, GPU_BUDGET, MOST, Memory
+from star_mlx.engine.memory import MOST, Memory
 from star_mlx.engine.resolve import Found
 from star_mlx.engine.shape import Shape, read_config
 from star_mlx.errors import ModelError
@@ -61,12 +62,15 @@ class Needs:
         return f"the memory is bounded by {self.bound}: {', and '.join(parts)}" if parts else ""
 
 
-def estimate(recipe: Recipe, folder: Path, *, prefix: int, prompt: int) -> Needs:
+def estimate(
+    recipe: Recipe, folder: Path, *, prefix: int, prompt: int, row: int | None = None
+) -> Needs:
     """The needs of a recipe on the model in a folder, on this device.
 
     Args:
         prefix: tokens of the few-shot prompt, which all prompts share.
         prompt: tokens of the longest prompt after it.
+        row: tokens of the longest training row; by default as many as the recipe allows.
     """
     config = read_config(folder)
     return work(
@@ -76,16 +80,25 @@ def estimate(recipe: Recipe, folder: Path, *, prefix: int, prompt: int) -> Needs
         bound(recipe.max_memory),
         prefix=prefix,
         prompt=prompt,
+        row=row,
     )
 
 
 def work(
-    recipe: Recipe, shape: Shape, held: int, limit: Bound | None, *, prefix: int, prompt: int
+    recipe: Recipe,
+    shape: Shape,
+    held: int,
+    limit: Bound | None,
+    *,
+    prefix: int,
+    prompt: int,
+    row: int | None = None,
 ) -> Needs:
     """As ``estimate``, for a model of this shape whose weights take ``held`` bytes."""
     lanes = Lanes(shape.hidden)
     generate, train = recipe.generate, recipe.train
-    rows, tokens = generate.batch_size, prompt + generate.max_tokens
+    rows = min(generate.batch_size, generate.chunk * generate.samples)
+    tokens = prompt + generate.max_tokens
     count = lanes.count(rows)
     decoding = (
         prefix * shape.cache_bytes
@@ -93,7 +106,7 @@ def work(
         + count * max(MOST, prompt) * shape.reading_bytes(prefix + prompt)
         + (4 * shape.parameters if on_cpu() else 0)  # copies with the adapter added
     )
-    length = train.max_length
+    length = train.max_length if row is None else min(row, train.max_length)
     batch = math.ceil(train.batch_size * length / lanes.width)
     budget = max(length, min(CPU_BUDGET if on_cpu() else GPU_BUDGET, batch))
     training = shape.adapter_bytes(train) + budget * lanes.width * shape.training_bytes(
