@@ -9,17 +9,26 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 
-@contextmanager
-def taken() -> Iterator[None]:
+def taken() -> AbstractContextManager[None]:
     """Inside the block, every module of the engine is told that mlx computes on a GPU.
 
     Engines are opened inside it too, since the weights are widened for a CPU when they are read.
     """
+    return _told(False)
+
+
+def left() -> AbstractContextManager[None]:
+    """Inside the block, which is in one of ``taken``, it is a CPU again."""
+    return _told(True)
+
+
+@contextmanager
+def _told(cpu: bool) -> Iterator[None]:
     from star_mlx import engine
     from star_mlx.engine import blas
 
@@ -31,5 +40,5 @@ def taken() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
             if hasattr(module, "on_cpu"):
-                patch.setattr(module, "on_cpu", lambda: False)
+                patch.setattr(module, "on_cpu", lambda: cpu)
         yield

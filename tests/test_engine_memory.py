@@ -127,7 +127,7 @@ def test_the_peak_of_training_is_near_its_estimate_and_below(
         stored = {k: v.astype(mx.bfloat16) for k, v in mx.load(str(weights)).items()}
         mx.save_safetensors(str(weights), stored, {"format": "mlx"})
     lora = LORA.model_copy(update={"checkpoint": checkpoint, "rank": 8, "batch_size": 4})
-    long, rows = 120, 4
+    long, rows = 97, 4
 
     def peak() -> tuple[int, Shape]:
         engine = open_engine(str(made), max_memory="none")
@@ -312,3 +312,35 @@ def test_a_recipe_takes_a_limit_none_or_the_default(value: Any) -> None:
 def test_other_limits_are_refused_in_one_line(value: str) -> None:
     with pytest.raises(RecipeError, match=r"max_memory: .* is no limit: give a number of GiB"):
         load(None, task="arithmetic", overrides=[f"max_memory={value}"])
+
+
+def test_a_run_says_what_is_cut_and_only_then(tmp_path: Path) -> None:
+    from star_mlx.engine.device import Bound
+    from star_mlx.engine.needs import Needs
+    from star_mlx.engine.scripted import ScriptedEngine
+    from star_mlx.events import Notice
+    from star_mlx.run import loop
+
+    asked: list[tuple[str, str]] = []
+
+    class Bounded(ScriptedEngine):
+        fitting = 8
+
+        def needs(self, recipe: Any, *, prefix: str, prompt: str) -> Needs:
+            asked.append((prefix, prompt))
+            bound = Bound(1 << 30, "max_memory=1 (GiB)")
+            return Needs(0, 0, 0, bound, (32, self.fitting), (512, 512))
+
+    def notices(name: str) -> list[str]:
+        small = ["task.options.train=100", "star.iterations=1", "star.problems=4", "evaluate.dev=2"]
+        events: list[Any] = []
+        engine = Bounded(lambda asked: asked.prompt.split("Target: ")[-1])
+        recipe = load(None, task="arithmetic", overrides=[*small, "train.max_length=1000"])
+        loop.run(recipe, tmp_path / name, events.append, engine=engine)
+        return [e.text for e in events if isinstance(e, Notice) and "max_memory" in e.text]
+
+    said = "the memory is bounded by max_memory=1 (GiB): 8 of 32 rows are decoded at once"
+    assert notices("cut") == [said]
+    assert "Target:" in asked[0][0] and "Input:" in asked[0][1]
+    Bounded.fitting = 32
+    assert notices("whole") == []
