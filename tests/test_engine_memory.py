@@ -281,9 +281,7 @@ def test_a_cut_is_one_of_few_numbers() -> None:
     assert 200 < tokens < 8192
 
 
-def test_what_is_cut_is_said_before_a_run_begins(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_recipe_needs_and_what_is_cut(folder: str) -> None:
     from star_mlx.engine import needs, resolve
 
     recipe = load(None, task="arithmetic", overrides=["train.max_length=200"])
@@ -292,13 +290,21 @@ def test_what_is_cut_is_said_before_a_run_begins(
     assert free.cut() == "" and free.rows[0] == free.rows[1] == recipe.generate.batch_size
     assert free.peak == free.weights + max(free.decoding, free.training)
     assert free.words().startswith("needs up to ") and "GiB of memory" in free.words()
-    gib = (free.weights + free.training / 3) / 2**30
+    gib = (free.weights + 0.7 * free.training) / 2**30
     cut = needs.estimate(
         recipe.model_copy(update={"max_memory": gib}), found.folder, prefix=50, prompt=20
     )
     assert cut.tokens[1] < cut.tokens[0] == free.tokens[0]
     assert cut.cut().startswith(f"the memory is bounded by max_memory={gib:g} (GiB): ")
     assert f"{cut.tokens[1]:,} instead of {cut.tokens[0]:,} tokens" in cut.cut()
+    least = needs.estimate(
+        recipe.model_copy(update={"max_memory": free.weights / 2**30}),
+        found.folder, prefix=50, prompt=20, row=90,
+    )  # fmt: skip
+    assert least.cut().endswith(
+        "not even one row of the longest prompts can be decoded, and examples of 90 tokens cannot "
+        "be trained on"
+    )
 
 
 @pytest.mark.parametrize("value", [None, "none", 4, 0.5])
@@ -329,7 +335,7 @@ def test_a_run_says_what_is_cut_and_only_then(tmp_path: Path) -> None:
         def needs(self, recipe: Any, *, prefix: str, prompt: str) -> Needs:
             asked.append((prefix, prompt))
             bound = Bound(1 << 30, "max_memory=1 (GiB)")
-            return Needs(0, 0, 0, bound, (32, self.fitting), (512, 512))
+            return Needs(0, 0, 0, bound, (32, self.fitting), (512, 512), 512)
 
     def notices(name: str) -> list[str]:
         small = ["task.options.train=100", "star.iterations=1", "star.problems=4", "evaluate.dev=2"]

@@ -33,6 +33,7 @@ class Needs:
     bound: Bound | None
     rows: tuple[int, int]
     tokens: tuple[int, int]
+    longest: int  # tokens of a training row
 
     @property
     def peak(self) -> int:
@@ -52,9 +53,13 @@ class Needs:
     def cut(self) -> str:
         """What the bound cuts the recipe down to, in a sentence; empty if nothing."""
         parts = []
-        if self.rows[1] < self.rows[0]:
+        if not self.rows[1]:
+            parts.append("not even one row of the longest prompts can be decoded")
+        elif self.rows[1] < self.rows[0]:
             parts.append(f"{self.rows[1]} of {self.rows[0]} rows are decoded at once")
-        if self.tokens[1] < self.tokens[0]:
+        if not self.tokens[1]:
+            parts.append(f"examples of {self.longest:,} tokens cannot be trained on")
+        elif self.tokens[1] < self.tokens[0]:
             parts.append(
                 f"at most {self.tokens[1]:,} instead of {self.tokens[0]:,} tokens are trained on "
                 "in a pass"
@@ -121,8 +126,8 @@ def work(
         passed = memory.training(budget, length, lanes.width, train)
     except ModelError:
         passed = 0
-    width = lanes.width
-    return Needs(held, decoding, training, limit, (rows, fit), (budget * width, passed * width))
+    at_once = (budget * lanes.width, passed * lanes.width)
+    return Needs(held, decoding, training, limit, (rows, fit), at_once, length)
 
 
 def check_weights(found: Found, limit: Bound | None) -> None:
