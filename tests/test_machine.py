@@ -20,7 +20,7 @@ Note: No performance warning level has been recorded
 Note: No CPU power status has been recorded
 """
 HOT = "2026-01-01 10:00:00 +0000 Thermal Warning Level = 2\n"
-SLOWED = "CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Speed_Limit \t= 55\n"
+SLOWED = COOL + "CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Speed_Limit \t= 55\n"
 
 
 @pytest.fixture

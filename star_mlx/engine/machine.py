@@ -80,7 +80,7 @@ def _heat() -> Iterator[Check]:
     said = _said("pmset", "-g", "therm")
     if not said:
         return
-    levels = re.findall(r"(?i)\b(thermal|performance) warning level\D*?(\d+)", said)
+    levels = re.findall(r"(?i)\b(thermal|performance) warning level[ \t]*[=:]?[ \t]*(\d+)", said)
     raised = [f"{kind.lower()} warning level {level}" for kind, level in levels if int(level)]
     speed = re.search(r"CPU_Speed_Limit\s*=\s*(\d+)", said)
     if speed and int(speed[1]) < 100:
