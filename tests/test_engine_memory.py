@@ -289,7 +289,6 @@ def test_what_a_recipe_needs_and_what_is_cut(folder: str) -> None:
     free = needs.estimate(recipe, found.folder, prefix=50, prompt=20)
     assert free.cut() == "" and free.rows[0] == free.rows[1] == recipe.generate.batch_size
     assert free.peak == free.weights + max(free.decoding, free.training)
-    assert free.words().startswith("needs up to ") and "GiB of memory" in free.words()
     gib = (free.weights + 0.7 * free.training) / 2**30
     cut = needs.estimate(
         recipe.model_copy(update={"max_memory": gib}), found.folder, prefix=50, prompt=20

@@ -115,15 +115,10 @@ class MlxEngine:
 
     def needs(self, recipe: Recipe, *, prefix: str, prompt: str) -> Needs:
         """The memory that a recipe needs, with this few-shot prompt and this longest question."""
-        tokens = len(self._text.prompt(prefix)) if prefix else 0
-        return work(
-            recipe,
-            self._shape,
-            int(mx.get_active_memory()),
-            self._bound,
-            prefix=tokens,
-            prompt=len(self._text.prompt(prefix + prompt)) - tokens,
-        )
+        whole = len(self._text.prompt(prefix + prompt))
+        shared = len(self._text.prompt(prefix)) if prefix and not self._base.form.unshared else 0
+        held = int(mx.get_active_memory())
+        return work(recipe, self._shape, held, self._bound, prefix=shared, prompt=whole - shared)
 
     def _fold(self, size: int) -> bool:
         return on_cpu() and self._memory.spare(size)  # elsewhere the base is quantized: no folding

@@ -40,16 +40,6 @@ class Needs:
         """The most that the recipe takes if nothing bounds it."""
         return self.weights + max(self.decoding, self.training)
 
-    def words(self) -> str:
-        """The need in a sentence."""
-        weights, decoding, training = (
-            f"{size / GIB:.2g}" for size in (self.weights, self.decoding, self.training)
-        )
-        return (
-            f"needs up to {self.peak / GIB:.2g} GiB of memory: {weights} for the weights, and "
-            f"{decoding} for decoding or {training} for training"
-        )
-
     def cut(self) -> str:
         """What the bound cuts the recipe down to, in a sentence; empty if nothing."""
         parts = []
