@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
 OnRegression = Literal["warn", "stop", "rollback"]
+MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
 
 
 class _Group(BaseModel):
@@ -283,14 +284,24 @@ class Recipe(_Group):
         None, description="measure this baseline instead of running the loop (star-mlx baseline)"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every random choice")
-    max_memory: float | None = Field(
+    max_memory: MaxMemory = Field(
         None,
-        gt=0,
         description="memory limit of mlx in GiB, including the model; batches are made smaller to "
-        "fit; null: no limit",
+        "fit; none: no limit; null: 0.7 of the device's memory",
     )
     prompts: PromptsSpec = Field(default_factory=PromptsSpec)
     star: Star = Field(default_factory=lambda: Star())
     generate: Generate = Field(default_factory=lambda: Generate())
     train: Train = Field(default_factory=lambda: Train())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
+
+    @field_validator("max_memory", mode="before")
+    @classmethod
+    def _a_limit(cls, value: Any) -> Any:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is None or value == "none" or (number and 0 < value < float("inf")):
+            return value
+        raise ValueError(
+            f"{value!r} is no limit: give a number of GiB above 0, none for no limit, or null for "
+            "0.7 of the device's memory"
+        )

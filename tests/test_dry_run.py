@@ -94,6 +94,18 @@ def test_a_model_that_cannot_be_is_an_error():
         opened(model="./nowhere")
 
 
+def test_memory_is_within_the_bound_and_the_cut_is_said(capsys):
+    free = plan(opened()).sizes
+    bound = free.memory * 0.8 / 2**30
+    cut = plan(opened(f"max_memory={bound}")).sizes
+    assert cut.memory == int(bound * 2**30) < free.memory and free.cut == ""
+    code, out, _ = called(
+        capsys, "loop", "--task", "arithmetic", "--dry-run", "--set", f"max_memory={bound}"
+    )
+    assert code == 0 and f"# {cut.cut}\n" in out
+    assert "rows are decoded at once" in cut.cut or "tokens are trained on" in cut.cut
+
+
 def test_the_sizes_on_disk_are_those_that_are_written(small_run):
     at = at_hand.gather(loading.load(task="arithmetic", overrides=SMALL))
     found = plan(at)

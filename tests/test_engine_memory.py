@@ -1,4 +1,7 @@
-"""What a bound on memory does: smaller batches, the same answers, a refusal in one line."""
+"""What a bound on memory does: smaller batches, the same answers, a refusal in one line.
+
+And what it rests on: the bound by device, and estimates that mlx's own peaks keep to.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from star_mlx.engine import open_engine
-from star_mlx.errors import ModelError
+from star_mlx.engine import blas, open_engine
+from star_mlx.errors import ModelError, RecipeError
+from star_mlx.recipe.loading import from_resolved, load, resolved
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Decoding, Example
-from tests import tiny_random
+from tests import gpu_branch, tiny_random
+
+blas.load()  # before mlx is imported
 
 PREFIX = "Input: 1 2\nTarget: ab\n\n" * 4
 PROMPTS = [f"Input: {i} and {i * i}\n" for i in range(24)]
@@ -86,9 +92,260 @@ def test_training_keeps_to_a_bound(folder: str, tmp_path: Path) -> None:
 
 
 def test_a_bound_that_holds_no_row_is_refused_in_one_line(folder: str, tmp_path: Path) -> None:
-    engine = open_engine(folder, max_memory=1e-6)
-    with pytest.raises(ModelError, match=r"^max_memory=1e-06 \(GiB\) is too small to decode one"):
+    import mlx.core as mx
+
+    held = mx.get_active_memory()
+    with pytest.raises(ModelError, match=r"^\S+ does not fit: its weights alone take .* more than"):
+        open_engine(folder, max_memory=1e-6)
+    engine = open_engine(folder, max_memory=(held + 300_000) / 2**30)
+    with pytest.raises(ModelError, match=r"^max_memory=\S+ \(GiB\) is too little memory to decode"):
         complete(engine)
     row = Example("e", "q\n", "aaa", "direct", tuple(engine.encode("aaa")), 1)
-    with pytest.raises(ModelError, match="is too small to train on a row of"):
+    with pytest.raises(ModelError, match="is too little memory to train on a row of"):
         engine.train([row], LORA, Amount(steps=1), seed=0, out=tmp_path, progress=lambda *a: None)
+
+
+# --- the estimates ---
+
+WIDE = {"hidden_size": 96, "intermediate_size": 288, "num_hidden_layers": 5, "vocab_size": 600}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_the_peak_of_training_is_near_its_estimate_and_below(
+    kind: str, checkpoint: bool, tmp_path: Path
+) -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine.needs import itemsize
+    from star_mlx.engine.shape import Shape, read_config
+
+    made = tiny_random.write(tmp_path / "base", **WIDE)
+    if kind == "bfloat16":
+        weights = made / "model.safetensors"
+        stored = {k: v.astype(mx.bfloat16) for k, v in mx.load(str(weights)).items()}
+        mx.save_safetensors(str(weights), stored, {"format": "mlx"})
+    lora = LORA.model_copy(update={"checkpoint": checkpoint, "rank": 8, "batch_size": 4})
+    long, rows = 97, 4
+
+    def peak() -> tuple[int, Shape]:
+        engine = open_engine(str(made), max_memory="none")
+        ids = tuple(engine.encode("b" * (long - 3)))  # the prompt, and the end token
+        examples = [Example(str(i), "q\n", "b", "direct", ids, 1) for i in range(rows)]
+        gc.collect()
+        mx.clear_cache()
+        engine.peak_memory()
+        held = mx.get_active_memory()
+        engine.train(
+            examples, lora, Amount(steps=1), seed=0, out=tmp_path / "out", progress=lambda s: None
+        )
+        shape = Shape.of(read_config(made), itemsize(made))
+        return engine.peak_memory() - held, shape
+
+    if kind == "float32":
+        found, shape = peak()
+    else:
+        with gpu_branch.taken():
+            found, shape = peak()
+    assert shape.itemsize == (4 if kind == "float32" else 2)
+    estimate = rows * long * shape.training_bytes(long, lora) + shape.adapter_bytes(lora)
+    assert 0.8 <= found / estimate <= 1.0
+
+
+def test_fewer_layers_and_modules_need_less() -> None:
+    from star_mlx.engine.shape import Shape
+
+    shape = Shape(24, 896, 4864, 14, 2, 64, 151_936, 2)  # Qwen2.5-0.5B
+
+    def bytes_of(**changes: Any) -> int:
+        return shape.training_bytes(200, Train(**changes), supervised=0.5)
+
+    assert bytes_of() > bytes_of(keys=("self_attn.q_proj",)) > bytes_of(layers=8)
+    assert bytes_of(layers=8) > bytes_of(checkpoint=True)
+    assert shape.training_bytes(200, Train()) > bytes_of()
+    assert 3 << 20 < bytes_of() < 5 << 20
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_the_weights_are_as_large_as_the_files_say(bits: int | None, tmp_path: Path) -> None:
+    from mlx.utils import tree_flatten
+
+    from star_mlx.engine import needs, resolve
+    from star_mlx.engine.load import load as load_base
+    from star_mlx.engine.shape import read_config
+
+    made = tiny_random.write(tmp_path / "base", bits=bits)
+    weights = tree_flatten(load_base(resolve.find(str(made))).model.parameters())
+    assert needs.weights(made, read_config(made)) == sum(a.nbytes for _, a in weights)
+    with gpu_branch.taken():
+        stored = (made / "model.safetensors").stat().st_size
+        assert needs.weights(made, read_config(made)) == stored
+        assert needs.itemsize(made) == (2 if bits else 4)
+
+
+# --- the bound ---
+
+
+def test_the_bound_is_a_share_of_the_memory_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine import device
+
+    gib = 1 << 30
+    monkeypatch.setattr(device, "physical", lambda: 10 * gib)
+    found = device.bound(None)
+    assert found is not None and found.size == int(0.7 * 10 * gib)
+    assert str(found) == "0.7 of the machine's memory (7 GiB)"
+    assert device.bound("none") is None
+    assert str(device.bound(2.5)) == "max_memory=2.5 (GiB)"
+
+    monkeypatch.setattr(device, "on_cpu", lambda: False)
+    metal = {"memory_size": 16 * gib, "max_recommended_working_set_size": 12 * gib}
+    monkeypatch.setattr(mx, "device_info", lambda: metal)
+    assert str(device.bound(None)) == "0.7 of the GPU's recommended working set (8.4 GiB)"
+    cuda = {"total_memory": 80 * gib, "free_memory": 20 * gib}
+    monkeypatch.setattr(mx, "device_info", lambda: cuda)
+    monkeypatch.setattr(mx, "get_active_memory", lambda: 1 * gib)
+    monkeypatch.setattr(mx, "get_cache_memory", lambda: 0)
+    assert str(device.bound(None)) == "0.7 of the GPU's free memory (14.7 GiB)"
+    monkeypatch.setattr(mx, "device_info", lambda: {"device_name": "unknown"})
+    assert device.bound(None) is None
+
+
+@pytest.mark.parametrize(("limit", "size"), [("1073741824", 1 << 30), ("max", None)])
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_container_has_the_memory_it_is_given(
+    tmp_path: Path, name: str, limit: str, size: int | None
+) -> None:
+    from star_mlx.engine import device
+
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(limit + "\n", encoding="ascii")
+    assert device.physical(tmp_path) == (size or device.physical(tmp_path / "no such folder"))
+
+
+def test_mlx_is_given_its_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine import device
+
+    gib = 1 << 30
+    said: dict[str, int] = {}
+    for name in ("cache", "memory", "wired"):
+        monkeypatch.setattr(
+            mx, f"set_{name}_limit", lambda size, name=name: said.update({name: size})
+        )
+    device.restrict(device.Bound(4 * gib, ""))
+    assert said == {"cache": gib, "memory": 4 * gib}  # nothing is wired for a CPU
+    monkeypatch.setattr(device, "on_cpu", lambda: False)
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    info = {"max_recommended_working_set_size": 12 * gib}
+    monkeypatch.setattr(mx, "device_info", lambda: info)
+    device.restrict(device.Bound(40 * gib, ""))
+    assert said == {"cache": 2 * gib, "memory": 40 * gib, "wired": 12 * gib}
+    said.clear()
+    device.restrict(None)
+    assert said == {"cache": 2 * gib, "memory": device._own_limit(), "wired": 12 * gib}
+
+
+def test_the_default_bound_changes_nothing_that_fits() -> None:
+    """Old runs, whose recipe says null, go on as they began."""
+    from star_mlx.engine.batches import CPU_BUDGET
+    from star_mlx.engine.device import Bound
+    from star_mlx.engine.memory import Memory
+    from star_mlx.engine.shape import Shape
+
+    smollm2 = Shape(30, 576, 1536, 9, 3, 64, 49_152, 4)
+    free, bounded = (
+        Memory(bound, smollm2, lambda: 600 << 20) for bound in (None, Bound(11 << 30, "16 GiB"))
+    )
+    for memory in (free, bounded):
+        assert memory.reading(1400) == 512
+        assert memory.decoding(64, 4, prefix=1400, longest=300, tokens=560) == (64, 4, 512)
+        assert memory.training(CPU_BUDGET, 400, 4, Train(), 0.7) == CPU_BUDGET
+        assert memory.spare(600 << 20)
+
+
+def test_a_cut_is_one_of_few_numbers() -> None:
+    from star_mlx.engine.device import Bound
+    from star_mlx.engine.memory import Memory
+    from star_mlx.engine.shape import Shape
+
+    shape = Shape(24, 896, 4864, 14, 2, 64, 151_936, 2)
+    found = {
+        Memory(Bound(int(8e9), ""), shape, lambda held=held: held).training(8192, 200, 1, Train())
+        for held in range(1_000_000_000, 1_050_000_000, 10_000_000)
+    }
+    [tokens] = found  # a little more or less in use does not change the sums
+    assert 200 < tokens < 8192
+
+
+def test_what_a_recipe_needs_and_what_is_cut(folder: str) -> None:
+    from star_mlx.engine import needs, resolve
+
+    recipe = load(None, task="arithmetic", overrides=["train.max_length=200"])
+    found = resolve.find(folder)
+    free = needs.estimate(recipe, found.folder, prefix=50, prompt=20)
+    assert free.cut() == "" and free.rows[0] == free.rows[1] == recipe.generate.batch_size
+    assert free.peak == free.weights + max(free.decoding, free.training)
+    gib = (free.weights + 0.7 * free.training) / 2**30
+    cut = needs.estimate(
+        recipe.model_copy(update={"max_memory": gib}), found.folder, prefix=50, prompt=20
+    )
+    assert cut.tokens[1] < cut.tokens[0] == free.tokens[0]
+    assert cut.cut().startswith(f"the memory is bounded by max_memory={gib:g} (GiB): ")
+    assert f"{cut.tokens[1]:,} instead of {cut.tokens[0]:,} tokens" in cut.cut()
+    least = needs.estimate(
+        recipe.model_copy(update={"max_memory": free.weights / 2**30}),
+        found.folder, prefix=50, prompt=20, row=90,
+    )  # fmt: skip
+    assert least.cut().endswith(
+        "not even one row of the longest prompts can be decoded, and examples of 90 tokens cannot "
+        "be trained on"
+    )
+
+
+@pytest.mark.parametrize("value", [None, "none", 4, 0.5])
+def test_a_recipe_takes_a_limit_none_or_the_default(value: Any) -> None:
+    recipe = load(None, task="arithmetic", settings={"max_memory": value})
+    assert recipe.max_memory == value
+    assert from_resolved(resolved(recipe)) == recipe
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "lots", "true", ".inf", "[1]"])
+def test_other_limits_are_refused_in_one_line(value: str) -> None:
+    with pytest.raises(RecipeError, match=r"max_memory: .* is no limit: give a number of GiB"):
+        load(None, task="arithmetic", overrides=[f"max_memory={value}"])
+
+
+def test_a_run_says_what_is_cut_and_only_then(tmp_path: Path) -> None:
+    from star_mlx.engine.device import Bound
+    from star_mlx.engine.needs import Needs
+    from star_mlx.engine.scripted import ScriptedEngine
+    from star_mlx.events import Notice
+    from star_mlx.run import loop
+
+    asked: list[tuple[str, str]] = []
+
+    class Bounded(ScriptedEngine):
+        fitting = 8
+
+        def needs(self, recipe: Any, *, prefix: str, prompt: str) -> Needs:
+            asked.append((prefix, prompt))
+            bound = Bound(1 << 30, "max_memory=1 (GiB)")
+            return Needs(0, 0, 0, bound, (32, self.fitting), (512, 512), 512)
+
+    def notices(name: str) -> list[str]:
+        small = ["task.options.train=100", "star.iterations=1", "star.problems=4", "evaluate.dev=2"]
+        events: list[Any] = []
+        engine = Bounded(lambda asked: asked.prompt.split("Target: ")[-1])
+        recipe = load(None, task="arithmetic", overrides=[*small, "train.max_length=1000"])
+        loop.run(recipe, tmp_path / name, events.append, engine=engine)
+        return [e.text for e in events if isinstance(e, Notice) and "max_memory" in e.text]
+
+    said = "the memory is bounded by max_memory=1 (GiB): 8 of 32 rows are decoded at once"
+    assert notices("cut") == [said]
+    assert "Target:" in asked[0][0] and "Input:" in asked[0][1]
+    Bounded.fitting = 32
+    assert notices("whole") == []

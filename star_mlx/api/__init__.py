@@ -25,7 +25,7 @@ from star_mlx.measure import grade as grading
 from star_mlx.recipe import loading, opening
 from star_mlx.recipe.layers import model_values
 from star_mlx.run import loop
-from star_mlx.settings import Recipe
+from star_mlx.settings import MaxMemory, Recipe
 from star_mlx.tasks import own
 from star_mlx.types import Engine, Task
 
@@ -145,7 +145,7 @@ def load_model(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
-    max_memory: float | None = None,
+    max_memory: MaxMemory = None,
 ) -> Engine:
     """Open a base model, for use in several runs (``engine=``).
 
@@ -153,7 +153,8 @@ def load_model(
         path: ``"tiny"`` (embedded), a folder, or ``"owner/name"`` on the Hub.
         revision: branch, tag or commit on the Hub; also ``"owner/name@revision"``.
         trust_remote_code: run Python code that comes with the model.
-        max_memory: memory limit of mlx, in GiB.
+        max_memory: memory limit of mlx, in GiB; None for 0.7 of the device's memory, ``"none"``
+            for no limit.
 
     Raises:
         ModelError: it cannot be found, fetched or opened.

@@ -78,6 +78,8 @@ def _common(at: AtHand, plan: RunPlan) -> Iterator[str]:
             "holds some out, and later it would make this another recipe"
         )
     yield f"model: {at.recipe.model.path}, {_sizes(plan)}"
+    if plan.sizes and plan.sizes.cut:
+        yield plan.sizes.cut
     seen = plan.lengths
     how = "" if plan.counted else "about, from its characters: "
     done = "no example shows one" if seen.completion is None else f"about {seen.completion}"

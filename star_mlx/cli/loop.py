@@ -49,7 +49,8 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
-    cls=RecipeCommand, seldom=("trust_remote_code", "dev_setting", "measure", "plain", "as_json")
+    cls=RecipeCommand,
+    seldom=("trust_remote_code", "dev_setting", "measure", "allow_sleep", "plain", "as_json"),
 )
 @recipe_options(*LOOP)
 @click.option(
@@ -65,6 +66,7 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--measure", is_flag=True, help="With --dry-run: try the model to tell the time.")
 @click.option("--smoke", is_flag=True, help="Rehearse the recipe in seconds; keep nothing.")
+@click.option("--allow-sleep", is_flag=True, help="On macOS, let the machine sleep during the run.")
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @help_all_option
@@ -75,6 +77,7 @@ def loop(
     dry_run: bool,
     measure: bool,
     smoke: bool,
+    allow_sleep: bool,
     plain: bool,
     as_json: bool,
 ) -> None:
@@ -97,24 +100,31 @@ def loop(
 
             rehearse(settled, run, as_json=as_json)
         else:
-            run_on_screen(settled, run, plain, as_json, track)
+            run_on_screen(settled, run, plain, as_json, track, allow_sleep=allow_sleep)
     except KeyboardInterrupt:
         _stopped(run)
 
 
 def run_on_screen(
-    recipe: Recipe, run: Path | None, plain: bool, as_json: bool, track: Sequence[str]
+    recipe: Recipe,
+    run: Path | None,
+    plain: bool,
+    as_json: bool,
+    track: Sequence[str],
+    *,
+    allow_sleep: bool = False,
 ) -> None:
     """Run a recipe in a run folder, a new one by default; its events go to the screen and to the
-    trackers."""
+    trackers. A Mac is kept awake unless it may sleep."""
     from star_mlx import api, tui
     from star_mlx.cli import config
     from star_mlx.recipe import opening
+    from star_mlx.run.awake import awake
 
     task, _ = opening.open_task(recipe)  # reports its errors before anything is loaded
     folder = run or api.new_folder(task, config.read().runs)
     try:
-        with tui.screen(json=as_json, plain=plain) as screen:
+        with awake(not allow_sleep), tui.screen(json=as_json, plain=plain) as screen:
             api.train(recipe, out=folder, on_event=screen, track=track)
     except KeyboardInterrupt:
         _stopped(folder)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from star_mlx.engine.mlx_engine import MlxEngine
     from star_mlx.engine.resolve import Found
     from star_mlx.engine.text import Text
-    from star_mlx.settings import Recipe
+    from star_mlx.settings import MaxMemory, Recipe
 
 __all__ = ["open_base", "open_engine", "open_tokenizer"]
 
@@ -23,23 +23,29 @@ def open_engine(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
-    max_memory: float | None = None,
+    max_memory: MaxMemory = None,
 ) -> MlxEngine:
     """Load a base model; see ``resolve.find`` for ``path``.
 
-    With ``max_memory`` (GiB of mlx's arrays), batches are made small enough to fit.
+    Batches are made small enough to fit into ``max_memory`` (GiB of mlx's arrays); by default into
+    0.7 of the device's memory, and with ``"none"`` they are not.
 
     Raises:
-        ModelError: it cannot be found, fetched or loaded; the text says why and what to do.
+        ModelError: it cannot be found, fetched or loaded, or its weights alone take more memory;
+            the text says why and what to do.
     """
     from star_mlx.engine import blas, resolve
 
     found = resolve.find(path, revision, trust_remote_code=trust_remote_code)
     blas.load()  # before the first import of mlx
+    from star_mlx.engine import device, needs
     from star_mlx.engine.load import load
     from star_mlx.engine.mlx_engine import MlxEngine
 
-    return MlxEngine(load(found, trust_remote_code=trust_remote_code), max_memory)
+    bound = device.bound(max_memory)
+    needs.check_weights(found, bound)
+    device.restrict(bound)
+    return MlxEngine(load(found, trust_remote_code=trust_remote_code), bound)
 
 
 def open_base(recipe: Recipe) -> MlxEngine:

@@ -1,10 +1,94 @@
-"""The device that mlx computes on."""
+"""The device that mlx computes on, and how much of its memory star-mlx may take."""
 
 from __future__ import annotations
 
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
 import mlx.core as mx
+
+from star_mlx.settings import MaxMemory
+
+GIB = 1 << 30
+SHARE = 0.7  # of the device's memory, unless the recipe says otherwise
+CACHE = 2 << 30  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
+CGROUPS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's limit, versions 2 and 1
 
 
 def on_cpu() -> bool:
     """Whether mlx computes on the CPU."""
     return bool(mx.default_device().type == mx.DeviceType.cpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The memory that mlx may hold, in bytes, and in words that say where the number is from."""
+
+    size: int
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def bound(max_memory: MaxMemory) -> Bound | None:
+    """The bound of a recipe's ``max_memory``: GiB, ``"none"``, or None for the device's default.
+
+    A GPU that shares its memory with the rest of the machine (Metal) recommends a working set; of
+    another GPU's memory, what is free now counts; of a CPU's, all that this process may use.
+    """
+    if max_memory == "none":
+        return None
+    if max_memory is not None:
+        return Bound(int(max_memory * GIB), f"max_memory={max_memory:g} (GiB)")
+    available, what = _available()
+    size = int(SHARE * available)
+    return Bound(size, f"{SHARE:g} of the {what} ({size / GIB:.3g} GiB)") if size else None
+
+
+def _available() -> tuple[int, str]:
+    if on_cpu():
+        return physical(), "machine's memory"
+    info = mx.device_info()
+    if working_set := int(info.get("max_recommended_working_set_size", 0)):
+        return working_set, "GPU's recommended working set"
+    if free := int(info.get("free_memory", 0)):  # less what this process holds
+        return free + mx.get_active_memory() + mx.get_cache_memory(), "GPU's free memory"
+    return int(info.get("total_memory", 0) or info.get("memory_size", 0)), "GPU's memory"
+
+
+def physical(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory of this machine, or of the container; 0 if unknown."""
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+    for name in CGROUPS:
+        try:
+            limit = (cgroup / name).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if limit.isdigit():  # "max": no limit
+            size = min(size, int(limit))
+    return size
+
+
+def restrict(bound: Bound | None) -> None:
+    """Set mlx's own limits: of all memory, of what it keeps for reuse, and of what Metal wires.
+
+    Wired memory is not paged out between two uses, which decoding would wait for at every token.
+    """
+    mx.set_cache_limit(CACHE if bound is None else min(CACHE, bound.size // 4))
+    own = _own_limit()
+    mx.set_memory_limit(own if bound is None else bound.size)
+    if mx.metal.is_available() and not on_cpu():
+        working_set = int(mx.device_info()["max_recommended_working_set_size"])
+        mx.set_wired_limit(working_set if bound is None else min(working_set, bound.size))
+
+
+@functools.cache
+def _own_limit() -> int:
+    """mlx's own limit of memory, as it was before star-mlx set one."""
+    return int(mx.get_memory_limit())

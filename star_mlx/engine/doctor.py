@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 
+from star_mlx.engine import machine
+from star_mlx.engine.machine import Check
 from star_mlx.errors import StarError
 from star_mlx.types import Decoding
 
@@ -26,20 +26,10 @@ mx.eval(f(x))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. ``ok`` None: neither good nor bad. ``advice`` is empty if none is needed."""
-
-    name: str
-    ok: bool | None
-    value: str
-    advice: str = ""
-
-
 def examine() -> list[Check]:
     """Run every check, in the order of display; takes a few seconds and raises nothing."""
     checks = [Check("python", sys.version_info >= (3, 10), platform.python_version())]
-    checks += list(_versions())
+    checks += [*_versions(), *machine.checks()]
     if importlib.util.find_spec("mlx") is None:
         return checks
     with _compiling() as compiler:
@@ -116,11 +106,13 @@ def _device() -> Check:
 def _memory() -> Check:
     import mlx.core as mx
 
-    total = int(mx.device_info().get("memory_size", 0))
-    if not total and hasattr(os, "sysconf"):
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    from star_mlx.engine import device
+
+    total = int(mx.device_info().get("memory_size", 0)) or device.physical()
     advice = "" if total >= 4 << 30 else "choose a small base: 4 GiB is little for more than `tiny`"
-    return Check("memory", not advice, f"{total / (1 << 30):.1f} GiB", advice)
+    bound = device.bound(None)
+    taken = f"; a run takes at most {bound}, unless max_memory says otherwise" if bound else ""
+    return Check("memory", not advice, f"{total / (1 << 30):.1f} GiB{taken}", advice)
 
 
 def _tiny() -> Check:

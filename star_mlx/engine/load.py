@@ -17,10 +17,6 @@ from star_mlx.engine.resolve import Found, content_hash
 from star_mlx.engine.shape import read_config
 from star_mlx.errors import ModelError
 
-CACHE_LIMIT = (
-    2 << 30
-)  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
-
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -47,7 +43,6 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         ModelError: mlx-lm does not know the architecture, or the files do not fit it.
     """
     folder = found.folder
-    mx.set_cache_limit(CACHE_LIMIT)
     if on_cpu():
         # As fast as compiled (measured), and the result does not depend on a C++ compiler, whose
         # first use costs half a second per kernel, and which may be broken.

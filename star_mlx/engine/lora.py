@@ -60,7 +60,8 @@ def train(
     lengths = [len(row.tokens) for row in rows]
     widths = [padded_width(length) for length in lengths]
     budget = CPU_BUDGET if on_cpu() else GPU_BUDGET
-    budget = memory.training(budget, max(widths), lanes.width)
+    supervised = max(1 - row.start / len(row.tokens) for row in rows)
+    budget = memory.training(budget, max(widths), lanes.width, settings, supervised)
     losses: list[float] = []
     tokens = seen = padded_tokens = 0
     width = lanes.width

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 
+from star_mlx.engine.device import GIB, Bound
 from star_mlx.engine.shape import Shape
 from star_mlx.errors import ModelError
+from star_mlx.settings import Train
 
-GIB = 1 << 30
 MARGIN = 0.95  # of the limit is used, as the estimates are not exact
-FEWEST, MOST = 64, 512  # tokens of a pass
+FEWEST, MOST = 64, 512  # tokens of a pass of reading
 
 
 class Memory:
-    """A limit on the memory of mlx, or none.
+    """The work that fits into a bound on the memory of mlx, or any work without one.
 
     Args:
-        gib: the limit in GiB (2^30 bytes), weights included; None for no limit.
+        bound: the bound, weights included; None for none.
+        held: the bytes that are in use before the work.
     """
 
-    def __init__(self, gib: float | None, shape: Shape) -> None:
-        self._gib, self._shape = gib, shape
-        if gib is not None:
-            mx.set_memory_limit(int(gib * GIB))
+    def __init__(
+        self, bound: Bound | None, shape: Shape, held: Callable[[], int] = mx.get_active_memory
+    ) -> None:
+        self._bound, self._shape, self._held = bound, shape, held
 
     def reading(self, prefix: int) -> int:
         """The tokens to read in a pass, of a prefix of ``prefix`` tokens."""
-        if self._gib is None:
+        if self._bound is None:
             return MOST
         return min(MOST, max(FEWEST, self._free() // 2 // self._shape.reading_bytes(prefix)))
 
@@ -43,12 +47,9 @@ class Memory:
         Raises:
             ModelError: not even one row fits.
         """
-        if self._gib is None:
+        if self._bound is None:
             return rows, lanes, MOST
-        free, row = (
-            self._free(),
-            int(1.5 * tokens * self._shape.cache_bytes) + 8 * self._shape.vocabulary,
-        )
+        free, row = self._free(), self._shape.row_bytes(tokens)
         read = self._shape.reading_bytes(prefix + longest)
         while True:
             reading = min(MOST, max(longest, free // 2 // (lanes * read)))
@@ -60,31 +61,49 @@ class Memory:
                 raise self._refusal("decode one row", row + working)
             lanes -= 1
 
-    def training(self, budget: int, longest: int, lanes: int) -> int:
+    def training(
+        self, budget: int, longest: int, lanes: int, settings: Train, supervised: float = 1.0
+    ) -> int:
         """The number of padded tokens on which each lane may train in a pass.
+
+        A smaller number than the budget is one of few, so that little more or less memory in use,
+        as after a resumption, gives the same number and so the same sums.
+
+        Args:
+            budget: as many are wanted.
+            longest: tokens of the longest row.
+            supervised: the share of the tokens that count in the loss, at most.
 
         Raises:
             ModelError: the longest row does not fit.
         """
-        if self._gib is None:
+        if self._bound is None:
             return budget
-        fit = self._free() // (lanes * self._shape.training_bytes(longest))
+        fixed = self._shape.adapter_bytes(settings)
+        token = lanes * self._shape.training_bytes(longest, settings, supervised)
+        fit = (self._free() - fixed) // token
         if fit < longest:
-            needed = longest * lanes * self._shape.training_bytes(longest)
-            raise self._refusal(f"train on a row of {longest} tokens", needed)
-        return min(budget, fit)
+            raise self._refusal(f"train on a row of {longest} tokens", fixed + longest * token)
+        return min(budget, max(longest, _rounded(fit)))
 
     def spare(self, size: int) -> bool:
         """Whether ``size`` more bytes would leave at least as many for the work itself."""
-        return self._gib is None or self._free() > 2 * size
+        return self._bound is None or self._free() > 2 * size
 
     def _free(self) -> int:
-        assert self._gib is not None
-        return max(0, int(MARGIN * self._gib * GIB) - int(mx.get_active_memory()))
+        assert self._bound is not None
+        return max(0, int(MARGIN * self._bound.size) - int(self._held()))
 
     def _refusal(self, what: str, needed: int) -> ModelError:
-        held = mx.get_active_memory()
         return ModelError(
-            f"max_memory={self._gib:g} (GiB) is too small to {what}: {held / GIB:.2g} GiB are in "
-            f"use by the model and its prompt, and about {needed / GIB:.2g} more are needed"
+            f"{self._bound} is too little memory to {what}: {self._held() / GIB:.2g} GiB are in "
+            f"use by the model and its prompt, and about {needed / GIB:.2g} more are needed. "
+            "Choose a smaller base, fewer few-shot examples, a smaller train.max_length, or a "
+            "larger max_memory"
         )
+
+
+def _rounded(number: int) -> int:
+    """The number, rounded down to 4, 5, 6 or 7 times a power of 2."""
+    step = 1 << max(0, number.bit_length() - 3)
+    return number // step * step

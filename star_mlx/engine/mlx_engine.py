@@ -10,26 +10,29 @@ import mlx.core as mx
 
 from star_mlx.engine import adapter, batches, decode
 from star_mlx.engine import lora as training
-from star_mlx.engine.device import on_cpu
+from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base
-from star_mlx.engine.memory import Memory, Shape
+from star_mlx.engine.memory import Memory
+from star_mlx.engine.needs import Needs, itemsize, work
+from star_mlx.engine.shape import Shape
 from star_mlx.engine.text import Text
-from star_mlx.settings import Train
+from star_mlx.settings import Recipe, Train
 from star_mlx.types import Amount, Completion, Decoding, Example, Step, Trained
 
 
 class MlxEngine:
-    """A base in memory, limited to ``max_memory`` GiB in all. Not thread-safe."""
+    """A base in memory, with a bound on all the memory that its work takes. Not thread-safe."""
 
-    def __init__(self, base: Base, max_memory: float | None = None) -> None:
+    def __init__(self, base: Base, bound: Bound | None = None) -> None:
         self._base = base
         self._text = Text(base.tokenizer)
         self._prefixes = decode.Prefixes()
         inner = base.config.get("text_config") or base.config
         self._lanes = Lanes(int(inner.get("hidden_size") or NARROW))
         self._switch = adapter.Switch(base.model, self._fold)
-        self._memory = Memory(max_memory, Shape.of(base.config, 4 if on_cpu() else 2))
+        self._bound, self._shape = bound, Shape.of(base.config, itemsize(base.found.folder))
+        self._memory = Memory(bound, self._shape)
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base."""
@@ -109,6 +112,13 @@ class MlxEngine:
             too_long=too_long,
             progress=progress,
         )
+
+    def needs(self, recipe: Recipe, *, prefix: str, prompt: str) -> Needs:
+        """The memory that a recipe needs, with this few-shot prompt and this longest question."""
+        whole = len(self._text.prompt(prefix + prompt))
+        shared = len(self._text.prompt(prefix)) if prefix and not self._base.form.unshared else 0
+        held = int(mx.get_active_memory())
+        return work(recipe, self._shape, held, self._bound, prefix=shared, prompt=whole - shared)
 
     def _fold(self, size: int) -> bool:
         return on_cpu() and self._memory.spare(size)  # elsewhere the base is quantized: no folding

@@ -15,6 +15,7 @@ import mlx.nn as nn  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 from mlx_lm.utils import save_model  # noqa: E402
 
+from star_mlx.engine.device import CACHE  # noqa: E402
 from star_mlx.engine.load import load  # noqa: E402
 from star_mlx.engine.resolve import Found  # noqa: E402
 from star_mlx.errors import ModelError  # noqa: E402
@@ -27,6 +28,7 @@ QUANTIZATION = ("quantization", "quantization_config")  # config.json's keys for
 @contextmanager
 def in_float32(base: Found, trust_remote_code: bool) -> Iterator[nn.Module]:
     """Open a model on the CPU, where it is float32 however it is stored."""
+    mx.set_cache_limit(CACHE)
     with mx.stream(mx.cpu):
         yield load(base, trust_remote_code=trust_remote_code).model
 

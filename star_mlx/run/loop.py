@@ -16,7 +16,7 @@ from star_mlx.measure import accuracy, findings, power, verdict
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening, provenance
-from star_mlx.run import baseline, few_steps, guard, passes
+from star_mlx.run import baseline, few_steps, guard, passes, room
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
@@ -70,6 +70,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
         if (prefix := str(engine.describe().get("prefix", ""))).startswith("copied"):
             emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
+        if cut := room.cut(recipe, task, prompt_set, engine):
+            emit(Notice("info", cut))
         if skipped := task.skipped():
             emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
         if short := _short(recipe, task, prompt_set, folder):

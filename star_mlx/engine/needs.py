@@ -1,0 +1,178 @@
+"""The memory that a recipe needs, and what a bound cuts it down to, before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from star_mlx.engine.batches import CPU_BUDGET, GPU_BUDGET
+from star_mlx.engine.device import GIB, Bound, bound, on_cpu
+from star_mlx.engine.lanes import Lanes
+from star_mlx.engine.memory import MOST, Memory
+from star_mlx.engine.resolve import Found
+from star_mlx.engine.shape import Shape, read_config
+from star_mlx.errors import ModelError
+from star_mlx.settings import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The memory of a recipe's work in bytes, at its peaks, and what fits into a bound.
+
+    ``rows`` are decoded at once and ``tokens`` trained on in a pass, as the recipe wants it and as
+    it fits; 0 if not even one row fits.
+    """
+
+    weights: int
+    decoding: int  # beyond the weights
+    training: int  # beyond the weights
+    bound: Bound | None
+    rows: tuple[int, int]
+    tokens: tuple[int, int]
+    longest: int  # tokens of a training row
+
+    @property
+    def peak(self) -> int:
+        """The most that the recipe takes if nothing bounds it."""
+        return self.weights + max(self.decoding, self.training)
+
+    def cut(self) -> str:
+        """What the bound cuts the recipe down to, in a sentence; empty if nothing."""
+        parts = []
+        if not self.rows[1]:
+            parts.append("not even one row of the longest prompts can be decoded")
+        elif self.rows[1] < self.rows[0]:
+            parts.append(f"{self.rows[1]} of {self.rows[0]} rows are decoded at once")
+        if not self.tokens[1]:
+            parts.append(f"examples of {self.longest:,} tokens cannot be trained on")
+        elif self.tokens[1] < self.tokens[0]:
+            parts.append(
+                f"at most {self.tokens[1]:,} instead of {self.tokens[0]:,} tokens are trained on "
+                "in a pass"
+            )
+        return f"the memory is bounded by {self.bound}: {', and '.join(parts)}" if parts else ""
+
+
+def estimate(
+    recipe: Recipe, folder: Path, *, prefix: int, prompt: int, row: int | None = None
+) -> Needs:
+    """The needs of a recipe on the model in a folder, on this device.
+
+    Args:
+        prefix: tokens of the few-shot prompt, which all prompts share.
+        prompt: tokens of the longest prompt after it.
+        row: tokens of the longest training row; by default as many as the recipe allows.
+    """
+    config = read_config(folder)
+    return work(
+        recipe,
+        Shape.of(config, itemsize(folder)),
+        weights(folder, config),
+        bound(recipe.max_memory),
+        prefix=prefix,
+        prompt=prompt,
+        row=row,
+    )
+
+
+def work(
+    recipe: Recipe,
+    shape: Shape,
+    held: int,
+    limit: Bound | None,
+    *,
+    prefix: int,
+    prompt: int,
+    row: int | None = None,
+) -> Needs:
+    """As ``estimate``, for a model of this shape whose weights take ``held`` bytes."""
+    lanes = Lanes(shape.hidden)
+    generate, train = recipe.generate, recipe.train
+    rows = min(generate.batch_size, generate.chunk * generate.samples)
+    tokens = prompt + generate.max_tokens
+    count = lanes.count(rows)
+    decoding = (
+        shape.prefix_bytes(prefix)
+        + rows * shape.row_bytes(tokens)
+        + count * max(MOST, prompt) * shape.reading_bytes(prefix + prompt)
+        + (4 * shape.parameters if on_cpu() else 0)  # copies with the adapter added
+    )
+    length = train.max_length if row is None else min(row, train.max_length)
+    batch = math.ceil(train.batch_size * length / lanes.width)
+    budget = max(length, min(CPU_BUDGET if on_cpu() else GPU_BUDGET, batch))
+    training = shape.adapter_bytes(train) + budget * lanes.width * shape.training_bytes(
+        length, train
+    )
+    memory = Memory(limit, shape, lambda: held + shape.prefix_bytes(prefix))
+    try:
+        fit, _, _ = memory.decoding(rows, count, prefix=prefix, longest=prompt, tokens=tokens)
+    except ModelError:
+        fit = 0
+    try:
+        passed = memory.training(budget, length, lanes.width, train)
+    except ModelError:
+        passed = 0
+    at_once = (budget * lanes.width, passed * lanes.width)
+    return Needs(held, decoding, training, limit, (rows, fit), at_once, length)
+
+
+def check_weights(found: Found, limit: Bound | None) -> None:
+    """Refuse a model whose weights alone exceed the bound, before they are read.
+
+    Raises:
+        ModelError: they do.
+    """
+    if limit is None:
+        return
+    size = weights(found.folder, read_config(found.folder))
+    if size > limit.size:
+        raise ModelError(
+            f"{found.name} does not fit: its weights alone take {size / GIB:.3g} GiB, more than "
+            f"{limit}. Choose a smaller base or one with fewer bits, or a larger max_memory (none: "
+            "no limit)"
+        )
+
+
+def itemsize(folder: Path) -> int:
+    """Bytes of a number in the caches and activations of a model, on this device."""
+    if on_cpu():
+        return 4
+    embedding = {kind for name, kind, _ in _tensors(folder) if "embed" in name or "wte" in name}
+    return 4 if "F32" in embedding else 2
+
+
+def weights(folder: Path, config: Mapping[str, Any]) -> int:
+    """Bytes that a model's weights take in memory: as stored, but float32 on a CPU."""
+    if not on_cpu():
+        return sum(file.stat().st_size for file in folder.glob("model*.safetensors"))
+    quantization = config.get("quantization") or config.get("quantization_config") or {}
+    usual = quantization.get("group_size", 64)
+    tensors = {name: size for name, _, size in _tensors(folder)}
+    numbers = 0
+    for name, size in tensors.items():
+        module, _, kind = name.rpartition(".")
+        scales = tensors.get(f"{module}.scales")
+        if scales is None:
+            numbers += size
+        elif kind == "weight":  # each scale stands for a group of weights
+            own = quantization.get(module)
+            numbers += scales * (own.get("group_size", usual) if isinstance(own, dict) else usual)
+    return 4 * numbers
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """The name, the type and the number of numbers of each tensor in a model's files."""
+    for file in folder.glob("model*.safetensors"):
+        try:
+            with open(file, "rb") as opened:
+                length = int.from_bytes(opened.read(8), "little")
+                header = json.loads(opened.read(min(length, file.stat().st_size)))
+            for name, about in header.items():
+                if name != "__metadata__":
+                    yield name, about["dtype"], math.prod(about["shape"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # loading it says what is wrong
