@@ -106,6 +106,7 @@ def test_memory_is_within_the_bound_and_the_cut_is_said(capsys):
     assert "rows are decoded at once" in cut.cut or "tokens are trained on" in cut.cut
 
 
+@pytest.mark.slow
 def test_the_sizes_on_disk_are_those_that_are_written(small_run):
     at = at_hand.gather(loading.load(task="arithmetic", overrides=SMALL))
     found = plan(at)
@@ -129,6 +130,7 @@ def test_warnings_of_too_few_steps_are_told():
 # --------------------------------------------------------------------------- the prompts
 
 
+@pytest.mark.slow
 def test_the_prompts_are_those_of_the_run(small_run):
     """As kept in a run of the same recipe: the first problem of iteration 1, and its row."""
     at = at_hand.gather(loading.load(task="arithmetic", overrides=SMALL))

@@ -42,7 +42,8 @@ def recipe(star):
     """The recipe of a dry run of the loop."""
 
     def recipe(*arguments):
-        words = ["--task", "arithmetic", *arguments, "--dry-run", "--json"]
+        few = ("--set", "task.options.train=400", "--set", "task.options.held_out=20")
+        words = ["--task", "arithmetic", *few, *arguments, "--dry-run", "--json"]
         return json.loads(star("loop", *words))["recipe"]
 
     return recipe
