@@ -12,3 +12,4 @@ python "$project/scripts/screen.py" runs/arithmetic-001 "$project/docs/screen.sv
 star-mlx report runs/arithmetic-001 runs/arithmetic-002 --out report
 chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,1750 \
   --screenshot="$project/docs/report.png" "file://$place/report/index.html" 2>/dev/null
+cp report/charts/classes.png "$project/docs/with-without.png"
