@@ -18,6 +18,7 @@ import yaml
 from star_mlx.errors import PromptError
 from star_mlx.types import Problem, Question, Task
 
+_UNLIKE = ("a", "0")  # questions without a common beginning
 BETWEEN = "\n\n"  # between the examples of a few-shot prompt
 Turn = tuple[str, str]  # role, content
 Chat = Callable[[Sequence[Turn], bool], str]  # turns, whether a reply follows -> text
@@ -71,13 +72,15 @@ class Prompts:
     ) -> tuple[str, list[str]]:
         """The common beginning of the prompts of problems, and the rest of each.
 
-        The beginning is the few-shot prompt. It is empty for chat templates that write earlier
-        turns differently from the last one.
+        The beginning is the few-shot prompt. Some chat templates write the last turn of the
+        examples differently when it is followed by another; for them it is what the prompts of any
+        two problems have in common.
         """
         prefix = self.few_shot(hinted=hinted) if few_shot else ""
         whole = [self.generation(p, hinted=hinted, few_shot=few_shot) for p in problems]
         if not all(prompt.startswith(prefix) for prompt in whole):
-            prefix = ""
+            pair = [self._prompt(text, hinted=hinted, few_shot=few_shot) for text in _UNLIKE]
+            prefix = _common([*pair, *whole])
         return prefix, [prompt[len(prefix) :] for prompt in whole]
 
     def training(self, question: Question, *, few_shot: bool) -> str:
@@ -268,6 +271,13 @@ def _misread(task: Task, shot: Problem) -> str | None:
     """The answer read from an example's text if it is not its own; else None."""
     read = task.read(task.worked(shot.rationale, shot.answer), shot.question)
     return None if read is not None and task.equal(read, shot.answer) else repr(read)
+
+
+def _common(texts: Sequence[str]) -> str:
+    """The common beginning of texts: that of the first and the last of them in order."""
+    first, last = min(texts), max(texts)
+    n = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:n]
 
 
 def _one_line(error: Exception) -> str:

@@ -8,6 +8,8 @@ and https://github.com/ezelikman/STaR) where they have them.
 
 from __future__ import annotations
 
+from datetime import date
+from types import NoneType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -15,6 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
 OnRegression = Literal["warn", "stop", "rollback"]
 MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
+# Names that are arguments of applying a template, or that it gets from the prompts.
+_OWN_ARGUMENTS = {
+    *("self", "conversation", "messages", "tools", "documents", "chat_template", "padding"),
+    *("add_generation_prompt", "continue_final_message", "tokenize", "sanitize_control_tokens"),
+    *("truncation", "max_length", "return_tensors", "return_dict", "tokenizer_kwargs"),
+    *("return_assistant_tokens_mask", "strftime_now", "raise_exception"),
+}
 
 
 class _Group(BaseModel):
@@ -64,13 +73,49 @@ class PromptsSpec(_Group):
         False, description="format prompts with the model's chat template, for instruct models"
     )
     system: str | None = Field(None, description="system message of the chat template")
+    template: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of the chat template, such as {enable_thinking: false}; --dry-run "
+        "shows their effect",
+    )
+    date: str | None = Field(
+        None,
+        description="the day that a chat template takes for today, such as 2026-01-31; null: the "
+        "day the run begins",
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _plain(cls, template: dict[str, Any]) -> dict[str, Any]:
+        for name, value in template.items():
+            if not name.isidentifier() or name in _OWN_ARGUMENTS:
+                raise ValueError(
+                    f"{name!r} cannot be an argument of a chat template: give the name of a "
+                    "variable that the template reads, such as enable_thinking"
+                )
+            if not isinstance(value, str | int | float | NoneType):
+                raise ValueError(
+                    f"{name} should be true, false, a number, a text or null, but is {value!r}"
+                )
+        return template
+
+    @field_validator("date")
+    @classmethod
+    def _day(cls, day: str | None) -> str | None:
+        try:
+            if day is None or date.fromisoformat(day).isoformat() == day:
+                return day
+        except ValueError:
+            pass
+        raise ValueError(f"{day!r} is no date: write year-month-day, such as '2026-01-31'")
 
     @model_validator(mode="after")
     def _agree(self) -> PromptsSpec:
         if self.file is not None and self.k is not None:
             raise ValueError("prompts.file and prompts.k exclude each other: give one")
-        if self.system is not None and not self.chat:
-            raise ValueError("prompts.system needs prompts.chat=true")
+        for name in ("system", "template", "date"):
+            if getattr(self, name) not in (None, {}) and not self.chat:
+                raise ValueError(f"prompts.{name} needs prompts.chat=true")
         return self
 
 

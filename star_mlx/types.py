@@ -352,10 +352,19 @@ class Engine(Protocol):
     def encode(self, text: str) -> list[int]:
         """The token ids of a text that follows a prompt: no special tokens are added."""
 
-    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+    def chat(
+        self,
+        turns: Sequence[tuple[str, str]],
+        *,
+        reply: bool,
+        template: Mapping[str, Any] = {},
+        date: str | None = None,
+    ) -> str:
         """Format (role, content) turns with the model's chat template.
 
-        With ``reply`` the text ends where the assistant's next turn begins.
+        With ``reply`` the text ends where the assistant's next turn begins. ``template`` are
+        arguments of the template, such as ``enable_thinking``; ``date`` (year-month-day) is the day
+        that it takes for today, by default the real one. Either is left out if it is not set.
 
         Raises ``ModelError`` if the model has no chat template.
         """

@@ -15,6 +15,12 @@ from star_mlx.steps.foreign_rows import alpaca, examples, read, user_turn
 from star_mlx.store.files import json_line
 
 ENGINE = ScriptedEngine(lambda asked: "")
+
+
+def chat(turns, reply):
+    return ENGINE.chat(turns, reply=reply)
+
+
 USER, ANSWER = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}
 PROMPT = {"prompt": "2+2=", "completion": " 4"}
 OWN = {**PROMPT, "id": "p", "token_ids": [32, 52], "source": "direct", "iteration": 3}
@@ -31,7 +37,7 @@ def made(tmp_path):
     """The examples of rows, as they are trained on."""
 
     def make(*rows, **how):
-        return examples(read(written(tmp_path / "r.jsonl", *rows), **how), ENGINE, 1)
+        return examples(read(written(tmp_path / "r.jsonl", *rows), **how), ENGINE, 1, chat)
 
     return make
 
@@ -109,7 +115,7 @@ def test_a_file_may_mix_formats_and_they_are_counted(tmp_path):
 def test_csv_and_json_and_columns_that_are_empty(tmp_path):
     csv = tmp_path / "r.csv"
     csv.write_text("instruction,input,output\nAdd 2 and 2.,,4\n")
-    [example] = examples(read(csv), ENGINE, 1)
+    [example] = examples(read(csv), ENGINE, 1, chat)
     assert example.prompt == alpaca("Add 2 and 2.", "")
     both = tmp_path / "r.json"
     both.write_text(json.dumps([{**PROMPT, "query": None, "messages": None, "token_ids": None}]))
@@ -124,7 +130,7 @@ def test_any_text_comes_through_unchanged(tmp_path_factory, text):
         text.encode()
     except UnicodeEncodeError:
         return
-    [example] = examples(read(written(path, {"prompt": text, "completion": text})), ENGINE, 1)
+    [example] = examples(read(written(path, {"prompt": text, "completion": text})), ENGINE, 1, chat)
     assert (example.prompt, example.completion) == (text, text)
     assert bytes(example.token_ids).decode() == text
 
@@ -181,23 +187,22 @@ def test_a_file_of_bad_rows_alone_is_an_error_all_the_same(tmp_path):
         read(path, on_bad_row="skip")
 
 
-def test_a_model_without_a_chat_template_is_named_with_the_row(tmp_path, monkeypatch):
-    class Plain(ScriptedEngine):
-        def chat(self, turns, *, reply):
-            raise ModelError("the model has no chat template")
+def test_a_model_without_a_chat_template_is_named_with_the_row(tmp_path):
+    def refuse(turns, reply):
+        raise ModelError("the model has no chat template")
 
     found = read(written(tmp_path / "r.jsonl", PROMPT, {"messages": [USER, ANSWER]}))
     with pytest.raises(ModelError, match=r"r\.jsonl, line 2: the model has no chat template"):
-        examples(found, Plain(lambda asked: ""), 1)
+        examples(found, ENGINE, 1, refuse)
 
 
 def test_tokens_of_another_model_are_refused(tmp_path):
     rows = [{**OWN, "token_ids": [7, i]} for i in range(8)]
     found = read(written(tmp_path / "r.jsonl", *rows))
     with pytest.raises(ModelError, match="token_ids are not those of this base's tokenizer"):
-        examples(found, ENGINE, 1)
+        examples(found, ENGINE, 1, chat)
     found = read(written(tmp_path / "r.jsonl", *rows, OWN))
-    assert len(examples(found, ENGINE, 1)) == 9
+    assert len(examples(found, ENGINE, 1, chat)) == 9
 
 
 def test_the_formats_are_those_that_the_page_names():

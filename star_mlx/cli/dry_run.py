@@ -27,10 +27,11 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
     import yaml
 
     from star_mlx.events import Notice
-    from star_mlx.recipe.opening import settled
+    from star_mlx.recipe import opening
     from star_mlx.run import at_hand, timing
     from star_mlx.run.plan import plan
     from star_mlx.run.shown import prompts
+    from star_mlx.store import reading, writing
 
     notices: list[str] = []
 
@@ -38,11 +39,13 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
         if isinstance(event, Notice):
             notices.append(event.text)
 
+    if run is not None and writing.check(run):
+        recipe = opening.as_dated(recipe, reading.read(run).recipe)
     at = at_hand.gather(recipe)
     record = None if run is None else at_hand.resumed(at, run, emit)
     finished = [] if record is None else [line.iteration for line in record.metrics[1:]]
     found = plan(at, finished=finished, timing=timing.of(at) if measure else None)
-    values = settled(recipe, at.task)
+    values = opening.settled(recipe, at.task)
     shown = prompts(at)
     warnings = [*notices, *found.warnings]
     if as_json:

@@ -54,9 +54,16 @@ class MlxEngine:
         """The token ids of a text that follows a prompt: no special tokens are added."""
         return self._text.encode(text)
 
-    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+    def chat(
+        self,
+        turns: Sequence[tuple[str, str]],
+        *,
+        reply: bool,
+        template: Mapping[str, Any] = {},
+        date: str | None = None,
+    ) -> str:
         """(role, content) turns in the model's chat template; see ``types.Engine``."""
-        return self._text.chat(turns, reply=reply)
+        return self._text.chat(turns, reply=reply, template=template, date=date)
 
     def generate(
         self,

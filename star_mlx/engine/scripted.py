@@ -50,9 +50,18 @@ class ScriptedEngine:
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
-    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
+    def chat(
+        self,
+        turns: Sequence[tuple[str, str]],
+        *,
+        reply: bool,
+        template: Mapping[str, Any] = {},
+        date: str | None = None,
+    ) -> str:
+        """Turns between tags, after the arguments of the template; it shows no date."""
+        given = "".join(f"<{name}={value}>" for name, value in template.items())
         text = "".join(f"<{role}>{content}</{role}>" for role, content in turns)
-        return text + "<assistant>" * reply
+        return given + text + "<assistant>" * reply
 
     def generate(
         self,

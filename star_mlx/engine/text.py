@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
 from star_mlx.errors import ModelError
+
+# The parts of a date, as strftime knows them.
+_FORMS = tuple("%" + form for form in (*"YymdebBaAjHIMSpfF", *("-d", "-m", "-y", "-j", "-H", "-I")))
 
 
 class Text:
@@ -37,8 +41,15 @@ class Text:
         ids = self.encode(text)
         return ids if ids[: len(self._front)] == self._front else self._front + ids
 
-    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str:
-        """Turns in the chat template, as text.
+    def chat(
+        self,
+        turns: Sequence[tuple[str, str]],
+        *,
+        reply: bool,
+        template: Mapping[str, Any] = {},
+        date: str | None = None,
+    ) -> str:
+        """Turns in the chat template, as text; see ``types.Engine``.
 
         Raises:
             ModelError: the model has none, or it refuses the turns.
@@ -48,10 +59,14 @@ class Text:
             raise ModelError(
                 "the model has no chat template: give prompts.chat=false, or its instruct version"
             )
+        given = dict(template)
+        own = self._tokenizer.chat_template
+        if date is not None and isinstance(own, str) and "strftime_now" in own:
+            given["chat_template"] = clock(date) + own
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=reply
+                    messages, tokenize=False, add_generation_prompt=reply, **given
                 )
             )
         except TemplateError as error:
@@ -99,6 +114,19 @@ class Text:
             n -= 1
         rest = text[len(self.decode(ids[:n])) :]
         return list(ids[:n]) + (self.encode(rest) if rest else [])
+
+
+def clock(date: str) -> str:
+    """What to put in front of a chat template that asks for the date, so that it gets this one.
+
+    It is a macro that hides the function ``strftime_now``, which cannot be replaced otherwise:
+    transformers turns functions that are passed to a template into texts.
+    """
+    day = datetime.fromisoformat(date)
+    known = ((form, day.strftime(form)) for form in _FORMS)
+    shown = "".join(f".replace({form!r}, {text!r})" for form, text in known)
+    # after a block, unlike after {{ }}, a line break would be dropped
+    return f"{{% macro strftime_now(form) %}}{{{{ form{shown} }}}}{{% endmacro %}}{{{{ '' }}}}"
 
 
 class Stops:

@@ -15,6 +15,7 @@ from star_mlx.measure import verdict
 from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
+from star_mlx.settings import PromptsSpec
 from star_mlx.store import names, reading, which
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.results import Result
@@ -58,8 +59,9 @@ class PromptFacts:
     """How the iteration's model is asked, shown with one question.
 
     ``few_shot`` is the text in front of a question, or ``turns`` the (role, content) turns if the
-    chat template is used; ``asked`` is the whole prompt of the question ``posed`` (``question`` in
-    words); ``max_tokens``, ``temperature``, ``top_p`` and ``stop`` are the decoding.
+    chat template is used, with the arguments ``template`` on the day ``date``; ``asked`` is the
+    whole prompt of the question ``posed`` (``question`` in words); ``max_tokens``,
+    ``temperature``, ``top_p`` and ``stop`` are the decoding.
     """
 
     posed: Question
@@ -67,6 +69,8 @@ class PromptFacts:
     asked: str
     few_shot: str
     turns: tuple[tuple[str, str], ...] | None
+    template: Mapping[str, Any]
+    date: str | None
     max_tokens: int
     temperature: float
     top_p: float
@@ -159,7 +163,7 @@ def gather(run: Path, iteration: str, *, samples: bool = True) -> Facts:
         base=_base(record),
         adapter=json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")),
         adapter_hash=reading.file_sha256(adapter / names.WEIGHTS),
-        asking=_shown(asking.measuring(recipe, prompts, number), shown),
+        asking=_shown(asking.measuring(recipe, prompts, number), shown, recipe.prompts),
         failures=_failures(rows) if rows else None,
         samples=shown,
         verdict=verdict.of_run(record, run="RUN", iteration=number),
@@ -182,7 +186,7 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _shown(how: Asking, samples: Sequence[Sample]) -> PromptFacts:
+def _shown(how: Asking, samples: Sequence[Sample], spec: PromptsSpec) -> PromptFacts:
     """How a model is asked, shown with the question of a sample or an example."""
     prompts, decoding = how.prompts, how.decoding
     problem = next(
@@ -204,6 +208,8 @@ def _shown(how: Asking, samples: Sequence[Sample]) -> PromptFacts:
         asked=asked,
         few_shot=before,
         turns=turns,
+        template=spec.template,
+        date=spec.date,
         max_tokens=decoding.max_tokens,
         temperature=decoding.temperature,
         top_p=decoding.top_p,

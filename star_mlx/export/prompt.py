@@ -74,6 +74,8 @@ def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
         "iteration": source.iteration,
         "chat": prompts.chat is not None,
         "system": prompts.system,
+        "template_arguments": dict(setup.recipe.prompts.template),
+        "date": setup.recipe.prompts.date,
         "template": template,
         "few_shot_used": asked.few_shot,
         "few_shot": before if asked.few_shot else prompts.few_shot(hinted=False),

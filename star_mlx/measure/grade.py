@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from star_mlx.answers import thinking
 from star_mlx.errors import TaskError
 from star_mlx.measure.accuracy import ci95
 from star_mlx.store import files
@@ -67,7 +68,8 @@ def _graded(task: Task, place: str, row: Mapping[str, Any]) -> Graded:
     problem = task.pose_row(row)
     if not problem.answer:
         raise TaskError("it has no gold answer")
-    answer = task.read(completion, problem.question)
+    said = thinking.said(completion)
+    answer = None if said is None else task.read(said, problem.question)
     if answer is None:
         return Graded(place, row, problem.answer, None, "not_found", labelled)
     verdict: Grade = "correct" if task.equal(answer, problem.answer) else "wrong"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from star_mlx.recipe.loading import from_resolved, resolved
 from star_mlx.settings import Recipe
 from star_mlx.store import reading
 from star_mlx.types import Task
+
+_ANOTHER_DAY = datetime.date(2001, 2, 3)
 
 
 def settled(recipe: Recipe, task: Task) -> dict[str, Any]:
@@ -49,15 +52,56 @@ def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
 class Templates(Protocol):
     """What has a chat template: an engine, or a tokenizer alone. See ``types.Engine.chat``."""
 
-    def chat(self, turns: Sequence[tuple[str, str]], *, reply: bool) -> str: ...
+    def chat(
+        self,
+        turns: Sequence[tuple[str, str]],
+        *,
+        reply: bool,
+        template: Mapping[str, Any] = ...,
+        date: str | None = ...,
+    ) -> str: ...
 
 
 def in_template(recipe: Recipe, prompt_set: prompts.Prompts, engine: Templates) -> prompts.Prompts:
     """The prompts in the engine's chat template, if the recipe says so."""
     if not recipe.prompts.chat:
         return prompt_set
-    chat = functools.partial(_chat, engine)
+    chat = template(recipe, engine)
     return dataclasses.replace(prompt_set, chat=chat, system=recipe.prompts.system)
+
+
+def template(recipe: Recipe, engine: Templates) -> prompts.Chat:
+    """The engine's chat template, with the arguments and the day of the recipe."""
+    spec = recipe.prompts
+    given: dict[str, Any] = {"template": spec.template} if spec.template else {}
+    if spec.date is not None:
+        given["date"] = spec.date
+    return functools.partial(_chat, engine, given)
+
+
+def dated(
+    recipe: Recipe, prompt_set: prompts.Prompts, engine: Templates, today: datetime.date
+) -> Recipe:
+    """The recipe of a run that begins ``today``, with that day if its prompts show the date."""
+    if not recipe.prompts.chat or recipe.prompts.date is not None:
+        return recipe
+    made = [_on(recipe, day.isoformat()) for day in (today, _ANOTHER_DAY)]
+    shown = {in_template(one, prompt_set, engine).digest() for one in made}
+    return made[0] if len(shown) > 1 else recipe
+
+
+def as_dated(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
+    """The recipe with the day on which a run began, from the run's recorded recipe, so that a run
+    resumed on another day has the same prompts. A run that recorded no day goes on without."""
+    day = (recorded.get("prompts") or {}).get("date")
+    if day is None or not recipe.prompts.chat or recipe.prompts.date is not None:
+        return recipe
+    return _on(recipe, str(day))
+
+
+def _on(recipe: Recipe, day: str) -> Recipe:
+    spec = recipe.prompts.model_copy(update={"date": day})
+    return recipe.model_copy(update={"prompts": spec})
 
 
 def in_turns(recipe: Recipe, prompt_set: prompts.Prompts) -> prompts.Prompts:
@@ -72,8 +116,10 @@ def _no_template(turns: Sequence[prompts.Turn], reply: bool) -> str:
     raise ModelError("a chat's prompt as text needs the model's chat template")
 
 
-def _chat(engine: Templates, turns: Sequence[prompts.Turn], reply: bool) -> str:
-    return engine.chat(turns, reply=reply)
+def _chat(
+    engine: Templates, given: Mapping[str, Any], turns: Sequence[prompts.Turn], reply: bool
+) -> str:
+    return engine.chat(turns, reply=reply, **given)
 
 
 def task_named(name: str, data: str | None = None) -> Task:

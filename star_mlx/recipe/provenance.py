@@ -12,6 +12,7 @@ from star_mlx import prompts
 from star_mlx.errors import RunError
 from star_mlx.events import Emit, Notice
 from star_mlx.recipe.loading import differences as recipe_differences
+from star_mlx.settings import Recipe
 from star_mlx.store import reading
 from star_mlx.types import Engine, Task
 
@@ -59,9 +60,24 @@ def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "task": {**task, "options": options}, "max_memory": None}
 
 
+def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded recipe with the defaults of settings that are newer than it."""
+    filled = dict(values)
+    for name, spec in Recipe.model_fields.items():
+        group = values.get(name)
+        if isinstance(group, Mapping) and isinstance(spec.annotation, type(Recipe)):
+            made = {
+                key: field.get_default(call_default_factory=True)
+                for key, field in spec.annotation.model_fields.items()
+                if key not in group and not field.is_required()
+            }
+            filled[name] = {**made, **group}
+    return filled
+
+
 def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to resume a run that was made with another recipe, base, data or prompts."""
-    then, now = dict(record.recipe), dict(values)
+    then, now = _complete(record.recipe), dict(values)
     made, make = record.provenance, now.pop("provenance")
     differ = recipe_differences(_placeless(then), _placeless(now))
     same = ("data_sha256", "prompts_sha256")

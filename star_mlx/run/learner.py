@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from star_mlx.answers import thinking
 from star_mlx.errors import NothingKept
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
 from star_mlx.measure import accuracy
@@ -53,6 +54,7 @@ class Learner:
         self._ids: dict[int, int] = {}  # token id -> the one object used for it
         self._shown: set[str] = set()  # problems of which an attempt without hint was shown
         self._failed: dict[str, Attempt] = {}  # the failures of this iteration's generation
+        self._begun = False  # whether a chunk was generated
 
     def attempt(
         self,
@@ -187,6 +189,7 @@ class Learner:
                 stored = made, time.perf_counter() - start
                 self._folder.save_chunk(n, how.kind, index, *stored)
                 self._show(how, chunk, made)
+                self._warn(how, chunk, made)
             attempts += map(self._slim, stored[0])
             at = replace(passes.after(at, *stored), memory=self.engine.memory())
             self._emit(at)
@@ -194,6 +197,23 @@ class Learner:
         if phase == "generate":
             self._failed = {a.id: a for a in reversed(attempts) if not a.correct}
         return attempts
+
+    def _warn(self, how: Pass, problems: Sequence[Problem], made: Sequence[Attempt]) -> None:
+        """Warn if most of the first chunk was cut off while the model was thinking."""
+        if self._begun or not made:
+            return
+        self._begun = True
+        prompt = how.asking.prompt(problems[0])
+        cut = sum(a.finish == "length" and thinking.thinks(a.completion, prompt) for a in made)
+        if 2 * cut > len(made):
+            tokens = self.recipe.generate.max_tokens
+            text = (
+                f"{cut} of the first {len(made)} completions were cut off inside their thinking, "
+                f"after generate.max_tokens={tokens} tokens: turn thinking off with "
+                "--set prompts.template='{enable_thinking: false}', or give a larger "
+                "generate.max_tokens"
+            )
+            self._emit(Notice("warning", text))
 
     def _slim(self, attempt: Attempt) -> Attempt:
         """The same attempt with one object for equal token ids, which takes a third of the

@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     taken_over = None if begun else _taken_over(recipe)
     task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
+    if exists:
+        recipe = opening.as_dated(recipe, reading.read(run).recipe)
+    else:
+        recipe = opening.dated(recipe, prompt_set, engine, date.today())
     prompt_set = opening.in_template(recipe, prompt_set, engine)
     values = opening.settled(recipe, task)
     values["provenance"] = provenance.provenance(task, prompt_set, engine)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from star_mlx.answers import thinking
 from star_mlx.events import Emit, Progress
 from star_mlx.recipe.asking import Asking
 from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
@@ -89,14 +90,20 @@ def attempts(
         prompts, asking.decoding, prefix=prefix, adapter=adapter, seeds=seeds, progress=progress
     )
     task = asking.prompts.task
-    pairs = zip(problems, completions, strict=True)
-    return [judge(task, problem, made, hinted=asking.hinted) for problem, made in pairs]
+    triples = zip(problems, prompts, completions, strict=True)
+    return [
+        judge(task, problem, made, hinted=asking.hinted, prompt=prefix + prompt)
+        for problem, prompt, made in triples
+    ]
 
 
-def judge(task: Task, problem: Problem, completion: Completion, *, hinted: bool) -> Attempt:
+def judge(
+    task: Task, problem: Problem, completion: Completion, *, hinted: bool, prompt: str = ""
+) -> Attempt:
     """Read the completion's answer and compare it with the problem's; the task's exceptions
-    propagate."""
-    answer = task.read(completion.text, problem.question)
+    propagate. Thinking, which may have begun in the ``prompt``, is not read."""
+    said = thinking.said(completion.text, prompt)
+    answer = None if said is None else task.read(said, problem.question)
     return Attempt(
         id=problem.id,
         hinted=hinted,

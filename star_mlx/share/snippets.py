@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from star_mlx.engine.text import clock
 from star_mlx.export.facts import BaseFacts, Facts
 from star_mlx.gguf import names as gguf_names
 from star_mlx.report.templating import Safe
@@ -41,6 +42,7 @@ def values(
     return {
         "base": facts.base,
         "how": how,
+        "clock": how.date and clock(how.date),
         "repo": repo_id,
         "pulled": "pulled/" + repo_id.replace("/", "--"),
         "formats": formats,

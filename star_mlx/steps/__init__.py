@@ -152,7 +152,7 @@ def train(
         emit(Notice("warning", f"{len(read.skipped)} rows left out; first: {read.skipped[0]}"))
     number = iteration or read.iteration
     engine = engine or engines.open_base(recipe)
-    made = foreign_rows.examples(read, engine, number)
+    made = foreign_rows.examples(read, engine, number, opening.template(recipe, engine))
     amount = amount or scheduled(recipe.star.schedule, number)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

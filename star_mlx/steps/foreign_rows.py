@@ -21,6 +21,7 @@ from typing import Any
 from star_mlx.data import OnBadRow
 from star_mlx.data.rows import Row, rows
 from star_mlx.errors import ModelError, TaskError
+from star_mlx.prompts import Chat
 from star_mlx.types import Engine, Example
 
 Turns = tuple[tuple[str, str], ...]  # (role, content)
@@ -216,8 +217,8 @@ def _text(fields: Values, name: str) -> str:
 # --------------------------------------------------------------------------- tokens
 
 
-def examples(read: ForeignRows, engine: Engine, iteration: int) -> tuple[Example, ...]:
-    """The rows as examples for an engine, in order.
+def examples(read: ForeignRows, engine: Engine, iteration: int, chat: Chat) -> tuple[Example, ...]:
+    """The rows as examples for an engine, in order; turns are written with the template ``chat``.
 
     Raises:
         ModelError: the model has no chat template or it refuses a row's turns, or the rows' token
@@ -230,18 +231,19 @@ def examples(read: ForeignRows, engine: Engine, iteration: int) -> tuple[Example
             "that made them, or remove token_ids from the rows to have them tokenized again"
         )
     return tuple(
-        row if isinstance(row, Example) else _tokens(row, engine, iteration) for row in read.rows
+        row if isinstance(row, Example) else _tokens(row, engine, iteration, chat)
+        for row in read.rows
     )
 
 
-def _tokens(row: ForeignRow, engine: Engine, iteration: int) -> Example:
-    prompt = row.prompt if isinstance(row.prompt, str) else _chat(row.place, row.prompt, engine)
+def _tokens(row: ForeignRow, engine: Engine, iteration: int, chat: Chat) -> Example:
+    prompt = row.prompt if isinstance(row.prompt, str) else _chat(row.place, row.prompt, chat)
     ids = tuple(engine.encode(row.completion))
     return Example(row.id, prompt, row.completion, "given", ids, iteration)
 
 
-def _chat(place: str, turns: Sequence[tuple[str, str]], engine: Engine) -> str:
+def _chat(place: str, turns: Sequence[tuple[str, str]], chat: Chat) -> str:
     try:
-        return engine.chat(turns, reply=True)
+        return chat(turns, True)
     except ModelError as error:
         raise ModelError(f"{place}: {error}") from None
