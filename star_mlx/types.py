@@ -284,7 +284,8 @@ class Task(Protocol):
         """The completion shown by a few-shot example; the answer alone if the rationale is None."""
 
     def read(self, completion: str, question: Question) -> str | None:
-        """The answer a completion ends in, or None. Exceptions are bugs and propagate."""
+        """The answer a completion ends in, or None. The loop leaves out what a model thinks before
+        it answers, see ``answers.thinking``. Exceptions are bugs and propagate."""
 
     def equal(self, answer: str, gold: str) -> bool:
         """Whether two answers are the same value."""

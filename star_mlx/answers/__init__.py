@@ -2,8 +2,8 @@
 
 Every function here is pure and takes any text. "No answer" is None, which is not a wrong answer.
 The reading is in ``numerals`` and ``completion`` (a number), ``quantities`` and ``units``,
-``choices``, ``yes_no``, ``several`` (sets and lists) and ``statement`` (texts); ``steps`` checks
-GSM8K's calculations.
+``choices``, ``yes_no``, ``several`` (sets and lists) and ``statement`` (texts); ``thinking`` finds
+the text after a model's thinking; ``steps`` checks GSM8K's calculations.
 
 May import ``types``.
 """
