@@ -229,6 +229,11 @@ class Generate(_Group):
     """How rationales are generated."""
 
     max_tokens: int = Field(256, ge=1, description="maximum length of a completion, in tokens")
+    thinking_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="end the thinking of a completion after this many of its tokens; null: never",
+    )
     temperature: float = Field(
         0.0,
         ge=0,
@@ -253,6 +258,11 @@ class Generate(_Group):
 
     @model_validator(mode="after")
     def _differ(self) -> Generate:
+        if self.thinking_tokens is not None and self.thinking_tokens >= self.max_tokens:
+            raise ValueError(
+                f"thinking_tokens={self.thinking_tokens} leaves no room for an answer in "
+                f"max_tokens={self.max_tokens}, which counts both: give a larger max_tokens"
+            )
         if self.samples > 1 and self.temperature == 0:
             raise ValueError(
                 f"{self.samples} samples at temperature 0 are all the same: give a temperature, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,30 @@ def test_the_memory_of_a_checkpoint_is_its_weights_and_more(script: dict[str, An
     for name, (_, billions, _) in script["CHECKPOINTS"].items():
         small, large = (script["memory"](name, tokens) for tokens in (512, 8192))
         assert 0.56e9 * billions < small < large
+
+
+@pytest.mark.slow
+def test_the_thinking_of_a_model_is_bounded(tmp_path: Path) -> None:
+    from star_mlx import engine as engines
+    from star_mlx.recipe import asking, loading, opening
+    from star_mlx.run import passes
+    from star_mlx.tasks import own
+
+    base = families.write(tmp_path / "base", families.FAMILIES["Qwen3.5"])
+    more = ["generate.thinking_tokens=4", "generate.max_tokens=12", "generate.temperature=0.0"]
+    with own.offered(families.Always()):
+        recipe = loading.load(
+            task="tests.families:Always", model=str(base), overrides=[*families.SETTINGS, *more]
+        )
+        engine = engines.open_base(recipe)
+        _, plain = opening.open_task(recipe)
+    how = asking.generating(recipe, opening.in_template(recipe, plain, engine), few_shot=True)
+    how = dataclasses.replace(how, decoding=dataclasses.replace(how.decoding, stop=()))
+    end = tuple(engine.encode("\n</think>\n\n"))
+    made = passes.attempts(
+        engine, None, how, plain.task.problems("dev"), seeds=range(6), progress=lambda *_: None
+    )
+    assert any(a.token_ids[4 : 4 + len(end)] == end for a in made)
+    for a in made:
+        assert len(a.token_ids) <= 12 + len(end)
+        assert a.token_ids[4 : 4 + len(end)] == end or len(a.token_ids) < 4

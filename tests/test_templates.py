@@ -302,6 +302,44 @@ def test_a_first_chunk_cut_off_in_thinking_is_warned_of_once(
         assert "generate.max_tokens=400" in found[0]
 
 
+def test_thinking_is_ended_after_as_many_tokens_as_it_may_take(tmp_path: Path) -> None:
+    def answer(asked: Any) -> str:
+        thought = asked.prompt.rpartition("<assistant>")[2]
+        asked = dataclasses.replace(asked, prompt=asked.prompt.removesuffix(thought))
+        if not thought:
+            return "<think>" + "hm " * 100
+        assert thought == "<think>" + "hm " * 10 + "h" + "\n</think>\n\n"
+        return reply(asked)
+
+    folder = tmp_path / "run"
+    more = ("generate.thinking_tokens=38", "generate.max_tokens=400", "train.max_length=9000")
+    run(folder, *more, engine=ScriptedEngine(answer))
+    line = reading.read(folder).metrics[0]
+    assert line.dev is not None and line.dev.correct == line.dev.n == 5
+    for row in reading.read(folder).examples(1):
+        assert row.completion.startswith("<think>hm ") and "\n</think>\n\n" in row.completion
+        assert row.token_ids == tuple(row.completion.encode())
+
+
+def test_a_completion_that_does_not_think_goes_on_where_it_was(tmp_path: Path) -> None:
+    def answer(asked: Any) -> str:
+        begun = asked.prompt.rpartition("<assistant>")[2]
+        whole = reply(dataclasses.replace(asked, prompt=asked.prompt.removesuffix(begun)))
+        assert whole.startswith(begun)
+        return whole.removeprefix(begun)
+
+    rows = []
+    for name, more in (("plain", ()), ("bounded", ("generate.thinking_tokens=20",))):
+        run(tmp_path / name, *more, engine=ScriptedEngine(answer))
+        rows.append([*reading.read(tmp_path / name).examples(1)])
+    assert rows[0] == rows[1]
+
+
+def test_a_bound_leaves_room_for_an_answer() -> None:
+    with pytest.raises(RecipeError, match="leaves no room for an answer in max_tokens=100"):
+        recipe("generate.thinking_tokens=100", "generate.max_tokens=100")
+
+
 # --------------------------------------------------------------------------- real templates
 
 

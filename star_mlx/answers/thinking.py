@@ -35,9 +35,14 @@ def said(completion: str, prompt: str = "") -> str | None:
 
 def thinks(completion: str, prompt: str = "") -> bool:
     """Whether a completion ends inside its thinking, which ``prompt`` may have begun."""
+    return end_of(completion, prompt) is not None
+
+
+def end_of(completion: str, prompt: str = "") -> str | None:
+    """The mark that would end the thinking in which a completion ends; None if it is in none."""
     prompt = prompt.rstrip()
     for begin, end in MARKS:
         text = begin * prompt.endswith(begin) + completion
         if text.rfind(begin) > text.rfind(end):
-            return True
-    return False
+            return end
+    return None

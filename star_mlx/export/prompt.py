@@ -94,5 +94,6 @@ def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
             key: value
             for key, value in asdict(decoding).items()
             if key in ("max_tokens", "temperature", "top_p")
-        },
+        }
+        | {"thinking_tokens": asked.thinking_tokens},
     }

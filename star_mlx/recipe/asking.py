@@ -19,13 +19,15 @@ class Asking:
     """How a model is asked problems.
 
     ``prompts`` use the model's chat template if the recipe says so. ``few_shot`` says whether the
-    few-shot prompt is in front, ``hinted`` whether the answer is given as a hint.
+    few-shot prompt is in front, ``hinted`` whether the answer is given as a hint. Thinking is ended
+    after ``thinking_tokens``, if that is given.
     """
 
     prompts: Prompts
     few_shot: bool
     decoding: Decoding
     hinted: bool = False
+    thinking_tokens: int | None = None
 
     def prompt(self, problem: Problem) -> str:
         """The whole prompt of a problem."""
@@ -53,7 +55,8 @@ def generating(recipe: Recipe, prompts: Prompts, *, few_shot: bool, hinted: bool
     decoding = Decoding(
         g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size, g.stop_repeats
     )
-    return Asking(prompts, few_shot and not prompts.zero_shot, decoding, hinted)
+    in_front = few_shot and not prompts.zero_shot
+    return Asking(prompts, in_front, decoding, hinted, g.thinking_tokens)
 
 
 def measuring(

@@ -210,8 +210,8 @@ class Learner:
             text = (
                 f"{cut} of the first {len(made)} completions were cut off inside their thinking, "
                 f"after generate.max_tokens={tokens} tokens: turn thinking off with "
-                "--set prompts.template='{enable_thinking: false}', or give a larger "
-                "generate.max_tokens"
+                "--set prompts.template='{enable_thinking: false}', bound it with "
+                "generate.thinking_tokens, or give a larger generate.max_tokens"
             )
             self._emit(Notice("warning", text))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -86,15 +87,46 @@ def attempts(
         progress: see ``Engine.generate``.
     """
     prefix, prompts = asking.batch(problems)
-    completions = engine.generate(
-        prompts, asking.decoding, prefix=prefix, adapter=adapter, seeds=seeds, progress=progress
-    )
+    generate = functools.partial(engine.generate, prefix=prefix, adapter=adapter)
+    if asking.thinking_tokens is None:
+        completions = generate(prompts, asking.decoding, seeds=seeds, progress=progress)
+    else:
+        completions = _bounded(engine, generate, asking, prompts, seeds, progress)
     task = asking.prompts.task
     triples = zip(problems, prompts, completions, strict=True)
     return [
         judge(task, problem, made, hinted=asking.hinted, prompt=prefix + prompt)
         for problem, prompt, made in triples
     ]
+
+
+def _bounded(
+    engine: Engine,
+    generate: Callable[..., list[Completion]],
+    asking: Asking,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    progress: Callable[[int, int], None],
+) -> list[Completion]:
+    """Generate in two parts: as many tokens as thinking may take, and the rest, before which the
+    thinking that goes on is ended."""
+    bound = asking.thinking_tokens or 0
+    part = replace(asking.decoding, max_tokens=bound)
+    made = generate(prompts, part, seeds=seeds, progress=lambda done, tokens: progress(0, tokens))
+    going = [i for i, c in enumerate(made) if c.finish == "length" and len(c.token_ids) >= bound]
+    marks = [thinking.end_of(made[i].text, prompts[i]) for i in going]
+    ends = [f"\n{mark}\n\n" if mark else "" for mark in marks]
+    before, tokens = len(made) - len(going), sum(len(c.token_ids) for c in made)
+    rest = generate(
+        [prompts[i] + made[i].text + end for i, end in zip(going, ends, strict=True)],
+        replace(asking.decoding, max_tokens=asking.decoding.max_tokens - bound),
+        seeds=[seed(seeds[i], "after thinking") for i in going],
+        progress=lambda done, more: progress(before + done, tokens + more),
+    )
+    for i, end, more in zip(going, ends, rest, strict=True):
+        ids = (*made[i].token_ids, *engine.encode(end), *more.token_ids)
+        made[i] = Completion(made[i].text + end + more.text, ids, more.finish)
+    return made
 
 
 def judge(
