@@ -151,7 +151,7 @@ def test_prompt_json_makes_the_prompt_of_a_chat(few_shot: bool, last: str) -> No
     before = told["few_shot"] * told["few_shot_used"]
     prompt = before + told["template"].replace("{question}", problem.question.text)
     assert prompt == prompts.generation(problem, hinted=False, few_shot=few_shot)
-    assert prompt.count("<system>") == 1 and ("Input:" in before) == (few_shot and not last)
+    assert prompt.count("<system>") == 1 and ("Input:" in before) == few_shot
 
 
 def test_the_template_of_a_choice_has_its_choices() -> None:

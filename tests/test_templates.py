@@ -21,10 +21,13 @@ from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.engine.text import Text
 from star_mlx.errors import NothingKept, RecipeError, RunError
 from star_mlx.events import Notice
+from star_mlx.export import facts
 from star_mlx.measure import grade
 from star_mlx.recipe import opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import loop, reopen
+from star_mlx.share import card, snippets
+from star_mlx.share.metadata import License
 from star_mlx.store import reading
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
 from star_mlx.types import Problem, Question
@@ -401,3 +404,23 @@ def test_a_dry_run_of_a_run_takes_the_day_from_it(
     out, err = capsys.readouterr()
     assert ended.value.code == 0, err
     assert "date: '2026-01-31'" in out
+
+
+@pytest.mark.slow
+def test_the_card_and_its_code_ask_with_the_arguments_on_the_day(small_run: Path) -> None:
+    known = facts.gather(small_run, "2")
+    turns = (("system", "Add."),)
+    how = dataclasses.replace(
+        known.asking, turns=turns, template={"enable_thinking": False}, date="2026-01-31"
+    )
+    chat = dataclasses.replace(known, asking=how)
+    code = snippets.mlx(chat, "someone/sums")
+    compile(code, "snippet", "exec")
+    assert "**{'enable_thinking': False}, chat_template=template)" in code
+    assert "{% macro strftime_now(form) %}" in code
+    words = card.card(chat, "someone/sums", License("mit"), formats=("mlx",))
+    assert 'with the arguments `{"enable_thinking": false}`' in words
+    assert "which takes 2026-01-31 for today" in words
+    plain = snippets.mlx(dataclasses.replace(known, asking=dataclasses.replace(
+        how, template={}, date=None)), "someone/sums")  # fmt: skip
+    assert "add_generation_prompt=True)" in plain and "macro" not in plain

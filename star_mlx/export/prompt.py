@@ -95,5 +95,5 @@ def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
             for key, value in asdict(decoding).items()
             if key in ("max_tokens", "temperature", "top_p")
         }
-        | {"thinking_tokens": asked.thinking_tokens},
+        | ({"thinking_tokens": bound} if (bound := asked.thinking_tokens) else {}),
     }
