@@ -99,11 +99,15 @@ class PromptsSpec(_Group):
                 )
         return template
 
-    @field_validator("date")
+    @field_validator("date", mode="before")
     @classmethod
-    def _day(cls, day: str | None) -> str | None:
+    def _day(cls, day: Any) -> Any:
+        if type(day) is date:  # as YAML reads it without quotes
+            return day.isoformat()
+        if not isinstance(day, str):
+            return day
         try:
-            if day is None or date.fromisoformat(day).isoformat() == day:
+            if date.fromisoformat(day).isoformat() == day:
                 return day
         except ValueError:
             pass

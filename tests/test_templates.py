@@ -139,13 +139,15 @@ def test_the_day_is_recorded_only_where_a_prompt_shows_it(tmp_path: Path) -> Non
 
 
 def test_a_day_of_the_recipe_counts_and_another_is_another_recipe(tmp_path: Path) -> None:
-    run(tmp_path / "run", "prompts.date='2024-07-26'", engine=Dated(reply))
+    run(tmp_path / "run", "prompts.date=2024-07-26", engine=Dated(reply))
     assert made(tmp_path / "run")["prompts"]["date"] == "2024-07-26"
     with pytest.raises(RunError, match=r"prompts\.date '?2024-07-26'? -> '?2024-07-27"):
         run(tmp_path / "run", "prompts.date='2024-07-27'", engine=Dated(reply))
-    for day in ("31 Jan", "20260131"):
+    for day in ("31 Jan", "2026-1-31", "'20260131'"):
         with pytest.raises(RecipeError, match="is no date: write year-month-day"):
-            recipe(f"prompts.date='{day}'")
+            recipe(f"prompts.date={day}")
+    with pytest.raises(RecipeError, match=r"prompts\.date should be text, but is 2026"):
+        recipe("prompts.date=2026")
 
 
 def test_a_run_of_before_that_recorded_no_day_goes_on_without(tmp_path: Path) -> None:

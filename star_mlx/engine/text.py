@@ -61,6 +61,7 @@ class Text:
             )
         given = dict(template)
         own = self._tokenizer.chat_template
+        own = own.get("default") if isinstance(own, dict) else own  # it may have several
         if date is not None and isinstance(own, str) and "strftime_now" in own:
             given["chat_template"] = clock(date) + own
         try:
