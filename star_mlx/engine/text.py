@@ -7,8 +7,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError
-
 from star_mlx.errors import ModelError
 
 # The parts of a date, as strftime knows them.
@@ -59,6 +57,8 @@ class Text:
             raise ModelError(
                 "the model has no chat template: give prompts.chat=false, or its instruct version"
             )
+        from jinja2 import TemplateError  # slow to import
+
         given = dict(template)
         own = self._tokenizer.chat_template
         own = own.get("default") if isinstance(own, dict) else own  # it may have several
