@@ -23,11 +23,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORT = (
-    "task.options.digits=[1,2]", "task.options.train=200", "task.options.held_out=5",
-    "star.iterations=3", "star.schedule.start=2", "star.schedule.factor=1", "evaluate.dev=10",
-    "train.batch_size=4", "generate.max_tokens=80",
+    "task.options.digits=[1,2]", "task.options.train=40", "task.options.held_out=5",
+    "star.iterations=3", "star.schedule.start=2", "star.schedule.factor=1", "evaluate.dev=5",
+    "evaluate.zero_shot=false", "train.batch_size=4", "generate.max_tokens=80",
 )  # fmt: skip
-FEW = ("star.problems=10", *SHORT)
+FEW = ("star.problems=6", *SHORT)
 OWN = ("star.iterations=1", "star.problems=10", "generate.max_tokens=80", "star.schedule.base=1")
 SUMS = runpy.run_path(str(ROOT / "benchmarks/own_sums.py"))  # and the form that the base reads
 TOKEN = "hf_" + "SecretOfTheTest"
