@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 
 import pytest
+import yaml
 
 from star_mlx import engine as engines
 from star_mlx.engine.scripted import ScriptedEngine
@@ -331,6 +333,37 @@ def test_other_versions_are_only_remarked_on(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "_version", lambda package: "99")
     events = run(tmp_path / "run")
     assert [e for e in events if isinstance(e, Notice) and "99" in e.text]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["prompts.k=0"], "trained on the words that ask for reasoning"),
+        (["prompts.chat=true"], "the thinking of a model is no longer read"),
+        ([], None),
+    ],
+)
+def test_an_unfinished_run_of_an_earlier_version_says_what_has_changed(tmp_path, overrides, said):
+    """Such a run recorded no ``prompts.template``."""
+
+    class Stopping(ScriptedEngine):
+        def train(self, *args, **kw):
+            raise KeyboardInterrupt
+
+    def reply(asked):
+        prompt = asked.prompt.replace("</user><assistant>", "\n")
+        return learner(replace(asked, prompt=prompt, trained_on=()))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "r", *overrides, engine=Stopping(reply))
+    record = yaml.safe_load((tmp_path / "r/recipe.yaml").read_text())
+    del record["prompts"]["template"], record["prompts"]["date"]
+    (tmp_path / "r/recipe.yaml").write_text(yaml.safe_dump(record))
+    events = run(tmp_path / "r", *overrides, reply=reply)
+    told = [e.text for e in events if isinstance(e, Notice) and "an earlier version" in e.text]
+    assert len(told) == (said is not None) and (said is None or said in told[0])
+    again = run(tmp_path / "r", *overrides, reply=reply)
+    assert not [e for e in again if isinstance(e, Notice) and "an earlier version" in e.text]
 
 
 def test_the_recipe_can_be_had_back_from_the_run(tmp_path):

@@ -75,6 +75,33 @@ def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def older(record: reading.RunRecord) -> str | None:
+    """How the rest of an unfinished run differs from its beginning by an earlier version, which
+    recorded no arguments of a template; None if it does not."""
+    spec = record.recipe.get("prompts") or {}
+    star = record.recipe.get("star") or {}
+    last = max((line.iteration for line in record.metrics), default=0)
+    if "template" in spec or record.recipe.get("baseline") or last >= star.get("iterations", 0):
+        return None
+    changes = []
+    if spec.get("k") == 0:
+        changes.append(
+            "with prompts.k=0 models are now trained on the words that ask for reasoning, as they "
+            "are asked"
+        )
+    if spec.get("chat"):
+        changes.append(
+            "in a chat the thinking of a model is no longer read, and the token trained on after a "
+            "completion is the one that ends a turn (another one for gemma and Phi-4-mini)"
+        )
+    return (
+        f"{record.path} was begun by an earlier version: {'; '.join(changes)}. The iterations to "
+        "come may therefore differ from those there are; give another --run to have all alike"
+        if changes
+        else None
+    )
+
+
 def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to resume a run that was made with another recipe, base, data or prompts."""
     then, now = _complete(record.recipe), dict(values)

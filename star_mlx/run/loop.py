@@ -67,7 +67,9 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     values = opening.settled(recipe, task)
     values["provenance"] = provenance.provenance(task, prompt_set, engine)
     if exists:
-        provenance.refuse_other(reading.read(run), values, emit)
+        provenance.refuse_other(record := reading.read(run), values, emit)
+        if changed := provenance.older(record):
+            emit(Notice("warning", changed))
     with writing.opened(run, values) as folder, live_json.shared(run, emit) as emit, _uncollected():
         if taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
