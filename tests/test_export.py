@@ -288,8 +288,9 @@ def test_peft_refuses_by_name_what_it_has_no_place_for(
     assert names(tmp_path) == ["run"]
 
 
-def test_peft_needs_a_proof_for_the_text_part_of_a_larger_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("verify", [False, True])
+def test_peft_does_not_take_the_text_part_of_a_larger_model(
+    verify: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """transformers gives such parts other names, and PEFT ignores names that it does not know."""
     run = scripted(tmp_path / "run")
@@ -302,9 +303,26 @@ def test_peft_needs_a_proof_for_the_text_part_of_a_larger_model(
     monkeypatch.setattr(
         weights, "tensors", lambda folder: {f"language_model.{name}" for name in own(folder)}
     )
-    with pytest.raises(ModelError, match=r"language_model\.model\.layers\.0.*: give --verify"):
-        export(run, "1", "peft", tmp_path / "out")
+    said = r"language_model\.model\.layers\.0.* without an error; use --format mlx or fused$"
+    with pytest.raises(ModelError, match=said) as refused:
+        export(run, "1", "peft", tmp_path / "out", verify=verify)
+    assert "--verify" not in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_padding_token_outside_the_vocabulary_is_left_out_of_a_written_config() -> None:
+    from star_mlx.export import dense
+
+    inner = {"vocab_size": 10, "pad_token_id": 10, "quantization": {"bits": 4}}
+    made = dense.plain_config({"text_config": inner, "pad_token_id": 3}, set())
+    assert made["text_config"] == {"vocab_size": 10, "pad_token_id": None}
+    for pad in (-1, 0, 9, None):
+        config = {"vocab_size": 10, "pad_token_id": pad}
+        assert dense.plain_config(config, set())["pad_token_id"] == pad
+    assert (
+        dense.plain_config({"vocab_size": 10, "pad_token_id": 128_001}, set())["pad_token_id"]
+        is None
+    )
 
 
 def test_peft_refuses_an_adapted_embedding(tmp_path: Path) -> None:

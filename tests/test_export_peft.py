@@ -114,6 +114,16 @@ def test_an_architecture_transformers_names_otherwise_is_named(
     assert names(tmp_path) == ["run"]
 
 
+@pytest.mark.parametrize("form", ["peft", "fused"])
+def test_a_padding_token_outside_the_vocabulary_does_no_harm(form: str, tmp_path: Path) -> None:
+    base = tiny_random.write(tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    config["pad_token_id"] = config["vocab_size"] + 7
+    (base / "config.json").write_text(json.dumps(config))
+    run = scripted(tmp_path / "run", str(base), size=0.2)
+    assert parity(run, tmp_path / "out", form)["within_bound"]
+
+
 def test_transformers_loads_the_fused_model(tmp_path: Path) -> None:
     run = scripted(tmp_path / "run", dora=True, size=0.2)
     found = parity(run, tmp_path / "out", "fused")

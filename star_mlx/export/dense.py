@@ -41,15 +41,23 @@ def save(source: ExportSource, model: nn.Module, folder: Path) -> None:
 
 
 def plain_config(config: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """The base's config.json without quantization, and with explicit values where mlx-lm and
-    transformers have different defaults."""
-    kept = {key: value for key, value in config.items() if key not in QUANTIZATION}
+    """The base's config.json without quantization, with explicit values where mlx-lm and
+    transformers have different defaults, and without a padding token that is no token."""
+    kept = _plain(config)
     if isinstance(inner := kept.get("text_config"), dict):
-        kept["text_config"] = {k: v for k, v in inner.items() if k not in QUANTIZATION}
+        kept["text_config"] = _plain(inner)
     else:
         kept.setdefault("tie_word_embeddings", not any("lm_head" in name for name in names))
     kept.pop("dtype", None)
     return {**kept, "torch_dtype": "float32"}
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in QUANTIZATION}
+    pad, size = kept.get("pad_token_id"), kept.get("vocab_size")
+    if isinstance(pad, int) and isinstance(size, int) and not -size <= pad < size:
+        kept["pad_token_id"] = None  # torch makes no embedding with such a token
+    return kept
 
 
 def write_folder(

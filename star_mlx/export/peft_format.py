@@ -35,14 +35,9 @@ def write(
     ``parity.json``.
 
     Raises:
-        ModelError: the adapter changes modules that PEFT does not support, or that PEFT may not
-            find without ``verify``; ``verify`` without torch or PEFT, or logits that differ by more
-            than ``BOUND``.
+        ModelError: the adapter changes modules that PEFT does not support or find; ``verify``
+            without torch or PEFT, or logits that differ by more than ``BOUND``.
     """
-    if verify:
-        from star_mlx.export import torch_model
-
-        torch_model.check("torch", "transformers", "peft")
     adapter = weights.read(source.adapter)
     modules = {name.rpartition(".")[0] for name in weights.tensors(source.base.folder)}
     if other := next((m.name for m in adapter.modules if m.name not in modules), None):
@@ -51,12 +46,15 @@ def write(
             "transformers may use another, so PEFT cannot find it; use --format mlx or fused"
         )
     wrapped = next((m.name for m in adapter.modules if m.name.startswith(WRAPPED)), None)
-    if wrapped and not verify:
+    if wrapped:
         raise ModelError(
-            f"the adapter changes {wrapped}, a part of a larger model, and transformers may have "
-            "another name for it, which PEFT would leave out without an error: give --verify, "
-            "which finds that out, or use --format mlx or fused"
+            f"the adapter changes {wrapped}, a part of a larger model, for which transformers has "
+            "another name: PEFT would leave it out without an error; use --format mlx or fused"
         )
+    if verify:
+        from star_mlx.export import torch_model
+
+        torch_model.check("torch", "transformers", "peft")
     arrays = {key: v for m in adapter.modules for key, v in tensors(m).items()}
     _save(folder / WEIGHTS, arrays)
     write_json(folder / CONFIG, config(source, adapter, modules))
