@@ -202,7 +202,7 @@ def ways(base: Base, work: Work, out: Path) -> Iterator[Way]:
         yield "training", name, train, lambda wanted=wanted: compiling(wanted)
     yield "training", "mlx_lm.lora", stock_training(base, work, engine), plain
     for name, fold in (("beside the weights", False), ("folded into them", True)):
-        place = _patched(MlxEngine, "_fold", lambda self, size, fold=fold: fold)
+        place = _patched(engine._switch, "_fold", lambda size, fold=fold: fold)
         yield "with an adapter", name, taught, place
         engine.generate(["1"], Decoding(1, ()), prefix="", adapter=None, seeds=[0],
                         progress=lambda *_: None)  # fmt: skip  # takes the adapter off

@@ -56,6 +56,31 @@ def test_all_ways_do_the_same_work(measured):
         assert len(tokens) == 1, part
 
 
+def test_an_adapter_is_folded_in_only_one_of_the_ways(tmp_path):
+    """The engine keeps the function that decides it, so that function is the one replaced."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+import metal
+from star_mlx.engine import adapter
+base = metal.load(metal.resolve.find("tiny"))
+folds = []
+def fold(model, wanted):
+    folds.append(wanted(1))
+    return []
+adapter.fold = fold
+for way in metal.ways(base, metal.Work(metal.SMALL), metal.Path({str(tmp_path)!r})):
+    if way[1] == "as it is" and way[0] == "training" or way[0] == "with an adapter":
+        metal.measure(way, "tiny", metal.SMALL, 1e12)
+print(folds)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[False, True]", done.stderr
+
+
 def test_the_machine_is_named_and_a_missing_model_is_a_line(measured):
     results, page, _ = measured
     at = results["about"]
