@@ -137,6 +137,14 @@ def test_the_end_trained_on_in_a_chat_is_the_end_of_a_turn(name: str, tmp_path: 
     assert text.end_after(text.prompt("Q: 1 + 1?\nA:")) == text.end == ends[eos]
 
 
+def test_an_error_inside_a_template_is_one_line(tmp_path: Path) -> None:
+    text = chatting(tmp_path, "{role}{content}<eos>", "<eos>", "<other2>")
+    text._tokenizer.chat_template = "{{ 'a' + level + messages[0].absent }}"
+    with pytest.raises(ModelError, match="chat template refuses the prompt: "):
+        text.chat([("user", "q")], reply=True, template={"level": 1})
+    assert text.end_after(text.prompt("Q: 1 + 1?\nA:")) == text.end
+
+
 def test_a_turn_that_generation_does_not_end_at_is_not_its_end(tmp_path: Path) -> None:
     text = chatting(tmp_path, "{role}{content}<other>", "<eos>")
     assert text.end_after(text.prompt(text.chat([("user", "q")], reply=True))) == text.end

@@ -83,7 +83,9 @@ class Memory:
         token = lanes * self._shape.training_bytes(longest, settings, supervised)
         fit = (self._free() - fixed) // token
         if fit < longest:
-            raise self._refusal(f"train on a row of {longest} tokens", fixed + longest * token)
+            less = "" if settings.checkpoint else "train.checkpoint=true, "
+            what = f"train on a row of {longest} tokens"
+            raise self._refusal(what, fixed + longest * token, less)
         return min(budget, max(longest, _rounded(fit)))
 
     def spare(self, size: int) -> bool:
@@ -94,12 +96,12 @@ class Memory:
         assert self._bound is not None
         return max(0, int(MARGIN * self._bound.size) - int(self._held()))
 
-    def _refusal(self, what: str, needed: int) -> ModelError:
+    def _refusal(self, what: str, needed: int, less: str = "") -> ModelError:
         return ModelError(
             f"{self._bound} is too little memory to {what}: {self._held() / GIB:.2g} GiB are in "
             f"use by the model and its prompt, and about {needed / GIB:.2g} more are needed. "
-            "Choose a smaller base, fewer few-shot examples, a smaller train.max_length, or a "
-            "larger max_memory"
+            f"Choose {less}a smaller base, fewer few-shot examples, a smaller train.max_length, or "
+            "a larger max_memory"
         )
 
 

@@ -70,8 +70,9 @@ class Text:
                     messages, tokenize=False, add_generation_prompt=reply, **given
                 )
             )
-        except TemplateError as error:
-            raise ModelError(f"the model's chat template refuses the prompt: {error}") from None
+        except (TemplateError, TypeError, ValueError) as error:  # of the template, not of this code
+            text = " ".join(str(error).split())
+            raise ModelError(f"the model's chat template refuses the prompt: {text}") from None
 
     def end_after(self, prompt: Sequence[int]) -> int:
         """The token to train on after a completion of a prompt.
