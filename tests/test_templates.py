@@ -23,9 +23,9 @@ from star_mlx.errors import NothingKept, RecipeError, RunError
 from star_mlx.events import Notice
 from star_mlx.export import facts
 from star_mlx.measure import grade
-from star_mlx.recipe import opening
+from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
-from star_mlx.run import loop, reopen
+from star_mlx.run import loop, passes, reopen
 from star_mlx.share import card, snippets
 from star_mlx.share.metadata import License
 from star_mlx.store import reading
@@ -338,6 +338,48 @@ def test_a_completion_that_does_not_think_goes_on_where_it_was(tmp_path: Path) -
         run(tmp_path / name, *more, engine=ScriptedEngine(answer))
         rows.append([*reading.read(tmp_path / name).examples(1)])
     assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(("room", "finish"), [(38, "length"), (50, "length"), (51, "stop")])
+def test_thinking_that_fills_the_context_is_cut_off(room: int, finish: str) -> None:
+    """The second part would have no room: the model would refuse its prompts, and end the run."""
+    lengths: list[int] = []
+
+    class Short(ScriptedEngine):
+        def describe(self) -> Any:
+            return {**super().describe(), "context": max(lengths) + room}
+
+        def generate(self, prompts: Any, decoding: Any, *, prefix: str, **more: Any) -> Any:
+            if lengths:
+                assert all(len(prefix + p) + 1 < max(lengths) + room for p in prompts)
+            lengths.extend(len(prefix + p) for p in prompts)
+            return super().generate(prompts, decoding, prefix=prefix, **more)
+
+    def answer(asked: Any) -> str:
+        begun = asked.prompt.rpartition("<assistant>")[2]
+        return "The answer is 5." if begun else "<think>" + "hm " * 100
+
+    engine, made = Short(answer), recipe("generate.thinking_tokens=38")
+    task, plain = opening.open_task(made)
+    prompts = opening.in_template(made, plain, engine)
+    how = asking.generating(made, prompts, few_shot=True)
+    found = passes.attempts(
+        engine, None, how, task.problems("dev")[:1], seeds=[0], progress=lambda *_: None
+    )
+    assert [one.finish for one in found] == [finish]
+    assert found[0].token_ids == tuple(found[0].completion.encode())
+
+
+def test_a_short_trial_is_not_bounded_twice() -> None:
+    """``--dry-run --measure`` generates a single token of a completion."""
+    made = recipe("generate.thinking_tokens=38")
+    engine = ScriptedEngine(lambda asked: "<think>" + "hm " * 100)
+    task, plain = opening.open_task(made)
+    how = asking.generating(made, opening.in_template(made, plain, engine), few_shot=True)
+    one = dataclasses.replace(how, decoding=dataclasses.replace(how.decoding, max_tokens=1))
+    problems = task.problems("dev")[:1]
+    [found] = passes.attempts(engine, None, one, problems, seeds=[0], progress=lambda *_: None)
+    assert found.completion == "<" and found.finish == "length"
 
 
 def test_a_bound_leaves_room_for_an_answer() -> None:

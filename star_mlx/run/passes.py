@@ -88,10 +88,11 @@ def attempts(
     """
     prefix, prompts = asking.batch(problems)
     generate = functools.partial(engine.generate, prefix=prefix, adapter=adapter)
-    if asking.thinking_tokens is None:
+    bound = asking.thinking_tokens
+    if bound is None or bound >= asking.decoding.max_tokens:  # as in a short trial
         completions = generate(prompts, asking.decoding, seeds=seeds, progress=progress)
     else:
-        completions = _bounded(engine, generate, asking, prompts, seeds, progress)
+        completions = _bounded(engine, generate, asking, prefix, prompts, seeds, progress)
     task = asking.prompts.task
     triples = zip(problems, prompts, completions, strict=True)
     return [
@@ -104,29 +105,40 @@ def _bounded(
     engine: Engine,
     generate: Callable[..., list[Completion]],
     asking: Asking,
+    prefix: str,
     prompts: Sequence[str],
     seeds: Sequence[int],
     progress: Callable[[int, int], None],
 ) -> list[Completion]:
     """Generate in two parts: as many tokens as thinking may take, and the rest, before which the
-    thinking that goes on is ended."""
+    thinking that goes on is ended. A completion that fills the model's context ends there."""
     bound = asking.thinking_tokens or 0
     part = replace(asking.decoding, max_tokens=bound)
     made = generate(prompts, part, seeds=seeds, progress=lambda done, tokens: progress(0, tokens))
-    going = [i for i, c in enumerate(made) if c.finish == "length" and len(c.token_ids) >= bound]
-    marks = [thinking.end_of(made[i].text, prompts[i]) for i in going]
-    ends = [f"\n{mark}\n\n" if mark else "" for mark in marks]
+    found = [i for i, c in enumerate(made) if c.finish == "length" and len(c.token_ids) >= bound]
+    marks = [thinking.end_of(made[i].text, prompts[i]) for i in found]
+    added = dict(zip(found, (f"\n{mark}\n\n" if mark else "" for mark in marks), strict=True))
+    asked = {i: prompts[i] + made[i].text + end for i, end in added.items()}
+    going = [i for i in found if _fits(engine, prefix + asked[i])]
     before, tokens = len(made) - len(going), sum(len(c.token_ids) for c in made)
     rest = generate(
-        [prompts[i] + made[i].text + end for i, end in zip(going, ends, strict=True)],
+        [asked[i] for i in going],
         replace(asking.decoding, max_tokens=asking.decoding.max_tokens - bound),
         seeds=[seed(seeds[i], "after thinking") for i in going],
         progress=lambda done, more: progress(before + done, tokens + more),
     )
-    for i, end, more in zip(going, ends, rest, strict=True):
-        ids = (*made[i].token_ids, *engine.encode(end), *more.token_ids)
-        made[i] = Completion(made[i].text + end + more.text, ids, more.finish)
+    for i, more in zip(going, rest, strict=True):
+        ids = (*made[i].token_ids, *engine.encode(added[i]), *more.token_ids)
+        made[i] = Completion(made[i].text + added[i] + more.text, ids, more.finish)
     return made
+
+
+def _fits(engine: Engine, text: str) -> bool:
+    """Whether a prompt leaves room in the model's context, if that is known."""
+    context = engine.describe().get("context")
+    if context is None or len(text.encode()) + 2 < context:  # a token is a byte or more
+        return True
+    return len(engine.encode(text)) + 1 < context  # 1: a start token
 
 
 def judge(
