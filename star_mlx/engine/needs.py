@@ -34,6 +34,7 @@ class Needs:
     rows: tuple[int, int]
     tokens: tuple[int, int]
     longest: int  # tokens of a training row
+    checkpoint: bool  # whether layers keep only their inputs in training
 
     @property
     def peak(self) -> int:
@@ -48,7 +49,8 @@ class Needs:
         elif self.rows[1] < self.rows[0]:
             parts.append(f"{self.rows[1]} of {self.rows[0]} rows are decoded at once")
         if not self.tokens[1]:
-            parts.append(f"examples of {self.longest:,} tokens cannot be trained on")
+            but = "" if self.checkpoint else " (train.checkpoint=true needs much less)"
+            parts.append(f"examples of {self.longest:,} tokens cannot be trained on{but}")
         elif self.tokens[1] < self.tokens[0]:
             parts.append(
                 f"at most {self.tokens[1]:,} instead of {self.tokens[0]:,} tokens are trained on "
@@ -117,7 +119,7 @@ def work(
     except ModelError:
         passed = 0
     at_once = (budget * lanes.width, passed * lanes.width)
-    return Needs(held, decoding, training, limit, (rows, fit), at_once, length)
+    return Needs(held, decoding, training, limit, (rows, fit), at_once, length, train.checkpoint)
 
 
 def check_weights(found: Found, limit: Bound | None) -> None:
