@@ -268,6 +268,21 @@ def test_a_system_turn_that_is_always_the_same_is_said_not_to_be_asked(tmp_path)
     assert "the system turn ('Be kind.')" in note and "prompts.system with prompts.chat" in note
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["x", "y"], "the choices in 'options' are not shown to the model, since the answers are"),
+        ("a ) x , b ) y", "the choices in 'options' are one text and not shown to the model: make "
+         'them a part of the question with --question "{question} {options}"'),
+    ],
+)  # fmt: skip
+def test_choices_that_cannot_be_used_are_said(tmp_path, options, said):
+    rows = [{"question": f"Is {i} x or y?", "options": options, "answer": "A) x"}
+            for i in range(20)]  # fmt: skip
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
+    assert made.unused == ("options",) and made.notes[0].startswith(said)
+
+
 def test_conversations_of_several_turns_are_refused_by_their_line(tmp_path):
     turns = [{"role": role, "content": "7"} for role in ("user", "assistant") * 2]
     data = write(tmp_path / "d.jsonl", [{"messages": turns}] * 9)

@@ -185,7 +185,7 @@ def test_gold_answers(answer, options, gold):
         ({"q": "?"}, {}, "its a is missing"),
         ({"q": "?", "a": " "}, {}, "its a is blank"),
         ({"q": "?", "a": "many"}, {"read": {"kind": "last-number"}}, "'many' is no number"),
-        ({"q": "?", "a": "one\ntwo"}, {}, "is read back as 'one'"),
+        ({"q": "?", "a": "one\ntwo"}, {}, "is read back as 'one'; an answer of several lines"),
         ({"q": "?", "a": "A"}, {"fields": CHOICES}, "choices are missing"),
         (
             {"q": "?", "a": "D", "c": ["x", "y"]},

@@ -72,7 +72,8 @@ class Jsonl(FileSplits):
         for answer in accepted(problem.answer):
             found = self.read(self.worked(None, answer), problem.question)
             if found is None or not self.equal(found, answer):
-                raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}")
+                lines = "; an answer of several lines needs read.kind regex" * ("\n" in answer)
+                raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}{lines}")
         return problem
 
     def _posed(self, row: Mapping[str, Any], asked: str, answer: str | None) -> Problem:
