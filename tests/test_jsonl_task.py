@@ -214,6 +214,13 @@ def test_the_right_choice_by_label_text_or_position(answer, first, label):
     assert problem(row, fields=CHOICES, read={"count_from": first}).answer == label
 
 
+def test_a_position_without_its_choices_is_refused_and_not_graded_as_wrong():
+    task = Jsonl(JsonlOptions(path="x.jsonl", fields=CHOICES, read={"count_from": 0}))
+    assert task.pose_row({"gold": "B"}).answer == "B"
+    with pytest.raises(TaskError, match="its answer '1' is a position, but its choices are missi"):
+        task.pose_row({"gold": 1})
+
+
 def test_choices_from_columns_a_blank_one_left_out():
     row = {"q": "?", "a": "C", "A": "red", "B": "", "C": "blue"}
     assert problem(row, fields=COLUMNS).question.choices == (("A", "red"), ("C", "blue"))

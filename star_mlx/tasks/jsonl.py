@@ -113,6 +113,11 @@ class Jsonl(FileSplits):
             return self._reading.gold(answer)
         if self.options.read.count_from is not None and choices:
             return counted(answer, self.options.read.count_from, choices)
+        if self.options.read.count_from is not None and answer.isdecimal():
+            raise TaskError(
+                f"its answer {answer[:60]!r} is a position, but its choices are missing: "
+                "give them, or a label as gold"
+            )
         label = self._label(answer, choices)
         if self._reading.compared == "choice":
             return label
