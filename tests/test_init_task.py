@@ -204,6 +204,19 @@ def test_data_too_small_or_unreadable_is_an_error(tmp_path, content):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "how"),
+    [
+        ("d.jsonl", json.dumps(sums(9), indent=1), "a list of objects over several lines is .json"),
+        ("d.csv", "question,answer\n" + "What, or so?,1\n" * 9, "holds the delimiter needs quotes"),
+    ],
+)
+def test_rows_none_of_which_can_be_read_say_how_to_mend_them(tmp_path, name, content, how):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TaskError, match=how):
+        init_task(tmp_path / name, tmp_path / "task.yaml")
+
+
+@pytest.mark.parametrize(
     ("n", "splits"),
     [(2, {"train": 1, "dev": 1}), (4, {"train": 3, "dev": 1}),
      (5, {"train": 3, "dev": 1, "test": 1}), (10, {"train": 7, "dev": 1, "test": 2})],

@@ -129,7 +129,8 @@ def _header(path: Path, cells: Sequence[str]) -> Sequence[str]:
 
 def _cells(header: Sequence[str], cells: Sequence[str]) -> Mapping[str, Any] | str:
     if len(cells) != len(header):
-        return f"has {len(cells)} cells where the header has {len(header)}"
+        more = " (a cell that holds the delimiter needs quotes)" * (len(cells) > len(header))
+        return f"has {len(cells)} cells where the header has {len(header)}{more}"
     if wrong := _foreign("".join(cells)):
         return wrong
     return {name: cell for name, cell in zip(header, cells, strict=True) if name}

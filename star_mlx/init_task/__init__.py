@@ -108,7 +108,11 @@ def init_task(
     rows = [row.values for row in islice(where.rows(), SAMPLE)]
     usable = [row for row in rows if not isinstance(row, str)]
     if not usable:
-        raise TaskError(f"{file}: none of the first {len(rows)} rows can be read: it {rows[0]}")
+        lines = where.path.suffix.lower() == ".jsonl" and "is not JSON" in str(rows[0])
+        more = "; a list of objects over several lines is .json" if lines else ""
+        raise TaskError(
+            f"{file}: none of the first {len(rows)} rows can be read: it {rows[0]}{more}"
+        )
     found = guess(usable, question=question, answer=answer, choices=choices, read=read)
     whole, problems = _read(where, found)
     refuse_unread(whole, problems)
