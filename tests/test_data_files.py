@@ -75,7 +75,7 @@ def test_a_file_is_read_with_the_delimiter_that_it_has_or_that_is_given():
     assert values(write("c.tsv", "q\ta\n1,5?\t2,5\n")) == rows
 
 
-@pytest.mark.parametrize("first", ["sep=;", "\ufeffSEP=;", "sep=,"])
+@pytest.mark.parametrize("first", ["sep=;", "\ufeffSEP=;", "sep=,", "sep=\t"])
 def test_excels_line_on_the_delimiter_is_obeyed_and_no_header(first):
     sign = first[-1]
     text = "\r\n".join([first, f"q{sign}a", f"what?{sign}2", ""])

@@ -16,7 +16,7 @@ from star_mlx.errors import TaskError
 DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 1 << 16  # characters from which the delimiter is found
 _LINES = 20
-_EXCEL = re.compile(r"\ufeff?sep=(.)\r?\n", re.IGNORECASE)  # Excel's line on the delimiter
+_EXCEL = re.compile(r"\ufeff?sep=([,;:|\t])\r?\n", re.IGNORECASE)  # Excel's line on the delimiter
 
 
 def read(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Iterator[Row]:
