@@ -190,7 +190,7 @@ def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
             whose text does not end in its own answer as the task reads it.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise PromptError(f"prompt file {path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -231,6 +231,18 @@ def _values(shot: Problem, blank: bool) -> dict[str, Any]:
     if blank or shot.rationale is not None:
         values["rationale"] = None if blank else shot.rationale
     return {**values, "answer": shot.answer}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``answer: yes`` and ``answer: 7:30`` are the texts that they are written as."""
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    return node.value if ":" in node.value else loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", lambda _, node: node.value)
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -73,6 +73,14 @@ def test_a_file_is_read_with_the_delimiter_that_it_has_or_that_is_given():
     assert values(write("a.csv", "q;a\n1,5?;2,5\n")) == rows
     assert values(write("b.csv", "q:a\n1,5?:2,5\n"), delimiter=":") == rows
     assert values(write("c.tsv", "q\ta\n1,5?\t2,5\n")) == rows
+
+
+@pytest.mark.parametrize("first", ["sep=;", "\ufeffSEP=;", "sep=,", "sep=\t"])
+def test_excels_line_on_the_delimiter_is_obeyed_and_no_header(first):
+    sign = first[-1]
+    text = "\r\n".join([first, f"q{sign}a", f"what?{sign}2", ""])
+    assert values(write("a.csv", text)) == [{"q": "what?", "a": "2"}]
+    assert values(write("a.csv", text), delimiter=sign) == [{"q": "what?", "a": "2"}]
     wrong = refused(write("d.csv", "q;a\n1;2\n"), delimiter="|")
     assert "has ';' between the names: give it as task.options.delimiter" in wrong
 

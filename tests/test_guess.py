@@ -226,3 +226,46 @@ def test_answers_in_lists_are_several_right_ones():
     assert guess(rows).fields["answer"] == "answers.text"
     rows = [{"question": f"Who is number {i}?", "answer": [f"Bob {i}", f"K {i}"]} for i in range(N)]
     assert guess(rows).fields["answer"] == "answer"
+
+
+# --------------------------------------------------------------------------- choices, odd files
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        (list("ABCDEFGHIJ"), lambda i: "ABCDEFGHIJ"[i % 10]),
+        (["sol1", "sol2"], lambda i: i % 2),
+        (["ending0", "ending1", "ending2", "ending3"], lambda i: i % 4),
+    ],
+)
+def test_columns_of_choices(names, right):
+    found = fields(lambda i: {"goal": f"Do {i}", **dict.fromkeys(names), "label": right(i)} | {
+        name: f"text {i} {name}" for name in names})  # fmt: skip
+    assert found["choices"] == names
+
+
+def test_fields_further_inside_can_be_given():
+    rows = [{"data": {"item": {"q": f"What is {i}?", "a": i, "x": 1}}} for i in range(N)]
+    found = guess(rows, question="data.item.q", answer="data.item.a")
+    assert found.fields == {"question": "data.item.q", "answer": "data.item.a"}
+    assert found.unused == ()
+    with pytest.raises(TaskError, match="no row has a field"):
+        guess(rows, question="data.item.q", answer="data.item.b")
+
+
+def test_a_filled_prompt_is_no_rationale():
+    def row(i):
+        asked = f"Add the two numbers {i} and 5."
+        return {"instruction": asked, "output": i + 5, "text": f"### {asked}\n### Answer: {i + 5}"}
+
+    assert "rationale" not in fields(row)
+    found = fields(lambda i: {"question": f"{i} + 5", "answer": i + 5,
+                              "thoughts": f"I think that {i} + 5 is {i + 5}"})  # fmt: skip
+    assert found["rationale"] == "thoughts"
+
+
+def test_a_file_without_a_header_is_told_to_get_one():
+    rows = [{"What is 1 + 1?": f"What is {i}?", "2": str(i)} for i in range(N)]
+    with pytest.raises(TaskError, match="give the file a first line with the names of its columns"):
+        guess(rows)

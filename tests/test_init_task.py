@@ -204,6 +204,19 @@ def test_data_too_small_or_unreadable_is_an_error(tmp_path, content):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "how"),
+    [
+        ("d.jsonl", json.dumps(sums(9), indent=1), "a list of objects over several lines is .json"),
+        ("d.csv", "question,answer\n" + "What, or so?,1\n" * 9, "holds the delimiter needs quotes"),
+    ],
+)
+def test_rows_none_of_which_can_be_read_say_how_to_mend_them(tmp_path, name, content, how):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TaskError, match=how):
+        init_task(tmp_path / name, tmp_path / "task.yaml")
+
+
+@pytest.mark.parametrize(
     ("n", "splits"),
     [(2, {"train": 1, "dev": 1}), (4, {"train": 3, "dev": 1}),
      (5, {"train": 3, "dev": 1, "test": 1}), (10, {"train": 7, "dev": 1, "test": 2})],
@@ -266,6 +279,21 @@ def test_a_system_turn_that_is_always_the_same_is_said_not_to_be_asked(tmp_path)
     assert made.unused == ("messages.system",)
     [note] = made.notes
     assert "the system turn ('Be kind.')" in note and "prompts.system with prompts.chat" in note
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["x", "y"], "the choices in 'options' are not shown to the model, since the answers are"),
+        ("a ) x , b ) y", "the choices in 'options' are one text and not shown to the model: make "
+         'them a part of the question with --question "{question} {options}"'),
+    ],
+)  # fmt: skip
+def test_choices_that_cannot_be_used_are_said(tmp_path, options, said):
+    rows = [{"question": f"Is {i} x or y?", "options": options, "answer": "A) x"}
+            for i in range(20)]  # fmt: skip
+    made = init_task(write(tmp_path / "d.jsonl", rows), tmp_path / "task.yaml", model="tiny")
+    assert made.unused == ("options",) and made.notes[0].startswith(said)
 
 
 def test_conversations_of_several_turns_are_refused_by_their_line(tmp_path):

@@ -58,6 +58,8 @@ def rows(golds):
         (["|x|", "|y|"], MARKER),
         (["A because B", "A because C"], MARKER),
         (["x^2", "2x"], {"kind": "math"}),
+        (["(1, 2)", "(4, 3)"], {"kind": "list"}),
+        (["(-1,1)", "[0,5]"], {"kind": "list"}),
     ],
 )
 def test_guesses(golds, read):
@@ -174,3 +176,11 @@ def test_the_kind_is_written_into_the_recipe(tmp_path, monkeypatch):
     assert done.exit_code == 0
     options = yaml.safe_load((tmp_path / "task.yaml").read_text())["task"]["options"]
     assert options["read"] == {"kind": "number", "decimal": ","}
+
+
+def test_the_datas_words_for_yes_and_no_are_in_a_recipe_that_loads(tmp_path):
+    lines = [json.dumps(row) for row in rows(["ja", "nein"] * 10)]
+    (tmp_path / "d.jsonl").write_text("\n".join(lines))
+    made = init_task(tmp_path / "d.jsonl", tmp_path / "task.yaml", model="tiny")
+    options = yaml.safe_load(made.recipe.read_text(encoding="utf-8"))["task"]["options"]
+    assert options["read"] == {"kind": "yes-no", "yes": ["ja"], "no": ["nein"]}

@@ -185,7 +185,7 @@ def test_gold_answers(answer, options, gold):
         ({"q": "?"}, {}, "its a is missing"),
         ({"q": "?", "a": " "}, {}, "its a is blank"),
         ({"q": "?", "a": "many"}, {"read": {"kind": "last-number"}}, "'many' is no number"),
-        ({"q": "?", "a": "one\ntwo"}, {}, "is read back as 'one'"),
+        ({"q": "?", "a": "one\ntwo"}, {}, "is read back as 'one'; an answer of several lines"),
         ({"q": "?", "a": "A"}, {"fields": CHOICES}, "choices are missing"),
         (
             {"q": "?", "a": "D", "c": ["x", "y"]},
@@ -212,6 +212,13 @@ def test_rows_that_cannot_be_used(row, options, wrong):
 def test_the_right_choice_by_label_text_or_position(answer, first, label):
     row = {"q": "?", "a": answer, "c": ["red", "green", "blue"]}
     assert problem(row, fields=CHOICES, read={"count_from": first}).answer == label
+
+
+def test_a_position_without_its_choices_is_refused_and_not_graded_as_wrong():
+    task = Jsonl(JsonlOptions(path="x.jsonl", fields=CHOICES, read={"count_from": 0}))
+    assert task.pose_row({"gold": "B"}).answer == "B"
+    with pytest.raises(TaskError, match="its answer '1' is a position, but its choices are missi"):
+        task.pose_row({"gold": 1})
 
 
 def test_choices_from_columns_a_blank_one_left_out():

@@ -12,6 +12,7 @@ import yaml
 from star_mlx import prompts
 from star_mlx.errors import PromptError
 from star_mlx.tasks.arithmetic import Arithmetic
+from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
 from star_mlx.types import Problem, Question
 
 TASK = Arithmetic()
@@ -105,6 +106,15 @@ SHOTS = (
     Problem("2", Question("'1' # + 1\u2028or\x85not"), "2", "", "\x85"),
     Problem("3", Question("null"), "yes"),
 )
+
+
+@pytest.mark.parametrize("answer", ["yes", "No", "true", "7:30", "42", "7.5"])
+def test_an_answer_is_what_is_written(tmp_path, answer):
+    path = tmp_path / "p.yaml"
+    path.write_text(f"- question: What?\n  rationale: So.\n  answer: {answer}\n", encoding="utf-8")
+    fields = {"question": "q", "answer": "a"}
+    [shot] = prompts.load(path, Jsonl(JsonlOptions(path="d.jsonl", fields=fields))).examples
+    assert shot.answer == answer
 
 
 def test_examples_are_written_as_they_are_read():

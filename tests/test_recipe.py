@@ -178,6 +178,15 @@ def test_5e_4_is_a_number_as_people_write_it(write):
     assert options.task.options == {"a": 105.0, "b": -2000.0, "c": "e5", "d": "5e"}
 
 
+def test_keys_that_yaml_has_for_booleans_are_text(write):
+    read = "{kind: yes-no, yes: [ja], no: [nein]}"
+    options = f"{{path: d, read: {read}}}"
+    path = write(f"task: {{name: jsonl, options: {options}}}\nstar: {{rationalize: no}}")
+    made = load(path)
+    assert made.task.options["read"] == {"kind": "yes-no", "yes": ["ja"], "no": ["nein"]}
+    assert made.star.rationalize is False
+
+
 def test_resolved_has_every_value_and_survives_yaml():
     recipe = load("arithmetic", overrides=["train.keys=[q]"])
     again = yaml.safe_load(yaml.safe_dump(resolved(recipe)))

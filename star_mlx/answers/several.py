@@ -26,6 +26,9 @@ _OPEN, _CLOSE = "([{⟨", ")]}⟩"
 _BETWEEN = re.compile(r"[;,|&\n、，；]|(?<!\w)(?:and|or|und|oder|et|ou)(?!\w)", re.IGNORECASE)
 _BRACKET = re.compile(rf"[{re.escape(_OPEN + _CLOSE)}]")
 _BOTH = re.compile(r"\A(?:both|either|the set|the list)\b[:\s]{0,3}", re.IGNORECASE)
+_PLURAL = re.compile(
+    r"\b(?:answers|solutions|roots)\b(?! choices)[^.\n:=]{0,40}?(?:\bare\b|:)", re.IGNORECASE
+)
 _VARIABLE = re.compile(r"\A([^\W\d_](?:_?[0-9])?) ?= ?(?=\S)")
 _EMPTY = {"∅", "ø", "{}", "[]", "()", "\\emptyset", "\\varnothing", "none", "no solution",
           "no solutions", "empty set", "the empty set", "empty list", "the empty list"}  # fmt: skip
@@ -37,7 +40,7 @@ def final_several(completion: str, marker: str = MARKER) -> str | None:
     """The parts that a completion gives as its answer, as they are written there.
 
     They are after the last ``####``, in the last box, after the last marker or "answer is" (also
-    as a list of lines), or else the last line.
+    as a list of lines), else after "answers are" or "solutions are", or else the last line.
     """
     text = own_part(ends(completion))
     hashed = [found[1] for found in _HASHED.finditer(text)][:1]
@@ -50,6 +53,8 @@ def final_several(completion: str, marker: str = MARKER) -> str | None:
         return "; ".join(lines) if lines and first == cleaned(lines[0]) else statement
     if lines:
         return "; ".join(lines)
+    for statement in statements(_PLURAL.sub("answer is ", text), marker):
+        return statement
     last = [line for line in text.split("\n") if line.strip()][-1:]
     return (cleaned(last[0][:_FAR]) or None) if last else None
 

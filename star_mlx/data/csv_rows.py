@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +16,7 @@ from star_mlx.errors import TaskError
 DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 1 << 16  # characters from which the delimiter is found
 _LINES = 20
+_EXCEL = re.compile(r"\ufeff?sep=([,;:|\t])\r?\n", re.IGNORECASE)  # Excel's line on the delimiter
 
 
 def read(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Iterator[Row]:
@@ -32,7 +34,9 @@ def read(path: Path, delimiter: str | None = None, encoding: str | None = None) 
 def delimiter_of(path: Path, encoding: str | None = None) -> str:
     """The delimiter of a file, found in its first lines."""
     with _opened(path, encoding) as file:
-        return sniffed(file.read(_SAMPLE), usual(path))
+        sample = file.read(_SAMPLE)
+    said = _EXCEL.match(sample)
+    return said[1] if said else sniffed(sample, usual(path))
 
 
 def usual(path: Path) -> str:
@@ -60,6 +64,8 @@ def _rows(path: Path, reader: Any) -> Iterator[Row]:
             return
         if not any(cell.strip() for cell in cells):
             continue
+        if first == 1 and re.fullmatch("sep=.?", cells[0], re.IGNORECASE) and not any(cells[1:]):
+            continue  # Excel's line on the delimiter
         if header is None:
             header = _header(path, cells)
         else:
@@ -123,7 +129,8 @@ def _header(path: Path, cells: Sequence[str]) -> Sequence[str]:
 
 def _cells(header: Sequence[str], cells: Sequence[str]) -> Mapping[str, Any] | str:
     if len(cells) != len(header):
-        return f"has {len(cells)} cells where the header has {len(header)}"
+        more = " (a cell that holds the delimiter needs quotes)" * (len(cells) > len(header))
+        return f"has {len(cells)} cells where the header has {len(header)}{more}"
     if wrong := _foreign("".join(cells)):
         return wrong
     return {name: cell for name, cell in zip(header, cells, strict=True) if name}

@@ -27,6 +27,7 @@ from star_mlx.init_task.data_files import (
     held_out_size,
 )
 from star_mlx.init_task.guess import Guess, guess
+from star_mlx.init_task.names import CHOICES, bare, is_text
 from star_mlx.init_task.recipe_text import MODEL, SHOTS, Contents, examples, recipe_text
 from star_mlx.init_task.shown import ShownProblem, shown_problems
 from star_mlx.init_task.wordings import refuse_unread
@@ -107,7 +108,11 @@ def init_task(
     rows = [row.values for row in islice(where.rows(), SAMPLE)]
     usable = [row for row in rows if not isinstance(row, str)]
     if not usable:
-        raise TaskError(f"{file}: none of the first {len(rows)} rows can be read: it {rows[0]}")
+        lines = where.path.suffix.lower() == ".jsonl" and "is not JSON" in str(rows[0])
+        more = "; a list of objects over several lines is .json" if lines else ""
+        raise TaskError(
+            f"{file}: none of the first {len(rows)} rows can be read: it {rows[0]}{more}"
+        )
     found = guess(usable, question=question, answer=answer, choices=choices, read=read)
     whole, problems = _read(where, found)
     refuse_unread(whole, problems)
@@ -220,6 +225,8 @@ def _check(text: str, task: Jsonl) -> None:
 def _notes(found: Guess, rows: Sequence[Any]) -> tuple[str, ...]:
     """What is in the data and not in the questions, if it is a part of how they are asked."""
     for name in found.unused:
+        if bare(name) in CHOICES and "choices" not in found.fields:
+            return (_no_choices(found, name, [data.value_of(row, name) for row in rows]),)
         outer, _, role = name.rpartition(".")
         if role == "system" and f"{outer}." in str(found.fields["question"]):
             said = next((v for row in rows if (v := data.value_of(row, name))), "")
@@ -229,3 +236,21 @@ def _notes(found: Guess, rows: Sequence[Any]) -> tuple[str, ...]:
                 "prompts.system with prompts.chat=true if the model should be asked with it",
             )
     return ()
+
+
+def _no_choices(found: Guess, name: str, values: Sequence[Any]) -> str:
+    """The note on choices that cannot be used as such, and how to show them to the model."""
+    if not is_text([value for value in values if value is not None]):
+        return (
+            f"the choices in {name!r} are not shown to the model, since the answers are not their "
+            "labels, texts or positions: change the answers to one of these"
+        )
+    question = found.fields["question"]
+    if isinstance(question, list):
+        more = ",".join([*question, name])
+    else:
+        more = f"{question if '{' in question else f'{{{question}}}'} {{{name}}}"
+    return (
+        f"the choices in {name!r} are one text and not shown to the model: make them a part of "
+        f'the question with --question "{more}"'
+    )

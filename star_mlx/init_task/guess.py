@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from star_mlx import answers, data
 from star_mlx.data.fields import shown_names, unknown
 from star_mlx.errors import TaskError
 from star_mlx.init_task import guess_question as questions
@@ -31,7 +32,8 @@ HOW = (
     "say which is what with --question FIELD, --answer FIELD and, for multiple choice, "
     "--choices FIELD (or FIELD,FIELD,...)"
 )
-_COLUMN = re.compile(r"(.*?[^a-z0-9]|option|choice|op)?([a-e]|[0-5])", re.IGNORECASE)
+_COLUMN = re.compile(r"(.*?[^a-z0-9]|option|choice|ending|sol|op)?([a-j]|[0-9])", re.IGNORECASE)
+_ORDERS = ("abcdefghij", "123456789", "0123456789")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,14 @@ def guess(
     Raises:
         TaskError: no field looks like a question or an answer, or a given field does not exist.
     """
-    columns = columns_of(rows)
+    columns = {**columns_of(rows)}
     given = questions.names_in(question, columns) if question else []
     for name in (*given, answer, *choices):
         if name is not None and name not in columns:
-            raise TaskError(f"{unknown(name, columns)}; {HOW}")
+            values = [v for row in rows if (v := data.value_of(row, name)) is not None]
+            if not values:
+                raise TaskError(f"{unknown(name, columns)}; {HOW}")
+            columns[name] = values  # further inside than fields are looked for
     asked = _asked(columns, given, answer, choices, len(rows))
     fields: dict[str, str | list[str]] = {}
     why: dict[str, str] = {}
@@ -92,7 +97,7 @@ def guess(
     taken = {*asked, *found, name}
     if ends:
         fields["rationale"], why["rationale"] = name, "it ends in the answer"
-    _add_others(columns, rows, fields, why, taken, reading)
+    _add_others(columns, rows, fields, why, asked, taken, reading)
     _add_question(columns, rows, fields, why, asked, question, taken)
     order = ("question", "answer", "choices", "id", "rationale", "class")
     fields = {key: fields[key] for key in order if key in fields}
@@ -153,7 +158,7 @@ def _choices(columns: FieldColumns, rows: int) -> list[str]:
             groups.setdefault((match[1] or "").casefold(), []).append(name)
     for names in groups.values():
         ends = "".join(name[-1].casefold() for name in sorted(names))
-        if len(names) >= 2 and any(order.startswith(ends) for order in ("abcde", "12345", "01234")):
+        if len(names) >= 2 and any(order.startswith(ends) for order in _ORDERS):
             return sorted(names)
     return []
 
@@ -206,6 +211,7 @@ def _add_others(
     rows: Sequence[Mapping[str, Any]],
     fields: dict[str, str | list[str]],
     why: dict[str, str],
+    asked: Sequence[str],
     taken: set[str],
     read: Mapping[str, Any],
 ) -> None:
@@ -219,7 +225,8 @@ def _add_others(
     if "rationale" not in fields:
         option = {"fields": {"question": "?", **fields}, "read": read}
         problems = rationales.posed([{**row, "?": "?"} for row in rows], option)
-        if found := rationales.rationale_field(columns, rows, problems, taken):
+        no = taken | rationales.whole_prompts(columns, rows, asked)
+        if found := rationales.rationale_field(columns, rows, problems, no):
             fields["rationale"], why["rationale"] = found
             taken.add(found[0])
     for name in named(columns, CLASSES):
@@ -232,7 +239,7 @@ def _add_others(
 
 def _unused(columns: FieldColumns, used: set[str]) -> tuple[str, ...]:
     """The fields that nothing is taken from; of a field that is partly used, the others in it."""
-    outer = {name.rpartition(".")[0] for name in used}
+    outer = {name[: dot.start()] for name in used for dot in re.finditer(r"\.", name)}
     return tuple(
         name
         for name in columns
@@ -252,4 +259,10 @@ def _no_answer(columns: FieldColumns, given: str | None) -> str:
 
 
 def _seen(columns: FieldColumns) -> str:
+    values = any("?" in name or answers.number(name) is not None for name in columns)
+    if values:
+        return (
+            f"the fields are {shown_names(list(columns))}; if these are a row of the data, give "
+            f"the file a first line with the names of its columns; else {HOW}"
+        )
     return f"the fields are {shown_names(list(columns))}; {HOW}"

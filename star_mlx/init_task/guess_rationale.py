@@ -9,6 +9,7 @@ from typing import Any
 
 from star_mlx import answers, data
 from star_mlx.errors import TaskError
+from star_mlx.init_task.guess_question import question_text
 from star_mlx.init_task.names import (
     ASIDES,
     CLASSES,
@@ -58,6 +59,21 @@ def rationale_field(
     return None
 
 
+def whole_prompts(
+    columns: FieldColumns, rows: Sequence[Mapping[str, Any]], asked: Sequence[str]
+) -> set[str]:
+    """The fields without a rationale's name that have the whole question in them in most rows, as
+    Alpaca's ``text`` has: a filled prompt with its answer. A question of three words, such as
+    "12 + 7", may be in a rationale."""
+
+    def has_question(row: Mapping[str, Any], name: str) -> bool:
+        text, question = _text(data.value_of(row, name)), question_text(row, asked)
+        return len(question.split()) > 3 and all(part in text for part in question.split("\n"))
+
+    others = [name for name in columns if name not in {*asked, *named(columns, RATIONALES)}]
+    return {n for n in others if 2 * sum(has_question(row, n) for row in rows) > len(rows)}
+
+
 def ends_in(text: str, problem: Problem) -> bool:
     """Whether a text ends in the answer of a problem, or in the text of the right choice."""
     end = text[-_END:].rstrip().rstrip(".!。)】 ")
@@ -70,7 +86,7 @@ def ends_in(text: str, problem: Problem) -> bool:
 
 
 def _is_word(said: str, end: str) -> bool:
-    case = re.NOFLAG if len(said) == 1 else re.IGNORECASE  # "a" is no answer A
+    case = 0 if len(said) == 1 else re.IGNORECASE  # "a" is no answer A
     return re.search(rf"(?<!\w){re.escape(said)}(?!\w)", end, case) is not None
 
 

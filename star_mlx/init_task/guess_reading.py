@@ -33,6 +33,7 @@ _STOP = re.compile(
     r"(?<![0-9.,])(?:[0-9]+\.(?:[0-9]{1,2}|[0-9]{4,})|[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]+)(?![0-9.,])"
 )
 _GROUPS = re.compile(r"(?<![0-9.,'’])[0-9]{1,3}([ \u00a0\u202f'’])[0-9]{3}(?![0-9])")
+_PAIR = re.compile(r"\s*[(\[][^()\[\]]*[,;][^()\[\]]*[)\]]\s*\Z")  # a point or an interval
 _BARS = re.compile(r"[^|\s][^|]*\|[^|]*[^|\s]")
 
 # The words for yes and no, beside the English ones.
@@ -184,7 +185,8 @@ def _several(texts: Sequence[str], notation: Notation) -> str | None:
     some = sum(len(one) > 1 for one in found)
     if some < 0.1 * len(texts) or any(isinstance(part, str) for part in chain(*found)):
         return None
-    return "list" if any(len({*one}) < len(one) for one in found) else "set"
+    pairs = any(_PAIR.match(text) for text in texts)  # (1, 2) is another point than (2, 1)
+    return "list" if pairs or any(len({*one}) < len(one) for one in found) else "set"
 
 
 def _lists_of_numbers(rows: Sequence[Mapping[str, Any]], name: str) -> list[list[Any]]:
@@ -202,7 +204,7 @@ def _lists_of_numbers(rows: Sequence[Mapping[str, Any]], name: str) -> list[list
 
 def _notation(texts: Sequence[str]) -> dict[str, Any]:
     """``decimal`` and ``thousands`` of the numbers, where they are not those of 1,234.50."""
-    commas = sum(bool(_COMMA.search(text)) for text in texts)
+    commas = sum(bool(_COMMA.search(text)) and not _PAIR.match(text) for text in texts)
     decimal = "," if commas > sum(bool(_STOP.search(text)) for text in texts) else "."
     groups = {found[1] for text in texts for found in _GROUPS.finditer(text)}
     marks = {} if decimal == "." else {"decimal": decimal}

@@ -23,7 +23,7 @@ QUESTIONS = _words("""
     pregunta problema enunciado ejercicio probleme enonce exercice
     domanda quesito pergunta questao vraag opgave pytanie zadanie fraga uppgift
     вопрос задача 質問 問題 問い 设问 问题 問題文 题目 題目 질문 문제 문항 سؤال प्रश्न
-    user human ctx
+    claim statement user human ctx
 """)
 ANSWERS = _words("""
     answer answers answerkey finalanswer correctanswer correct gold target label expected

@@ -100,7 +100,7 @@ def _task_lines(made: Contents, out: Path) -> list[str]:
         lines.append(f"      # not used: {_comment(', '.join(found.unused))}")
     lines += [
         "    read:                 # how the answer is read from a completion",
-        *(f"      {key}: {_yaml(value)}" for key, value in found.read.items()),
+        *(f"      {_yaml(key)}: {_yaml(value)}" for key, value in found.read.items()),
         *(f"      # kind: {kind}" for kind in _other_kinds(found)),
     ]
     hint = "mark-choice" if "choices" in found.fields else "answer-after-question"

@@ -39,7 +39,8 @@ class Layer:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``5e-4`` is a number and duplicate keys are refused."""
+    """YAML in which ``5e-4`` is a number, keys such as ``yes`` are text, and duplicate keys are
+    refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
@@ -50,6 +51,8 @@ class _Loader(yaml.SafeLoader):
                     problem_mark=key.start_mark,
                 )
             seen[key.value] = key.start_mark.line + 1
+            if key.tag == "tag:yaml.org,2002:bool":  # task.options.read.yes
+                key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
 

@@ -72,7 +72,8 @@ class Jsonl(FileSplits):
         for answer in accepted(problem.answer):
             found = self.read(self.worked(None, answer), problem.question)
             if found is None or not self.equal(found, answer):
-                raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}")
+                lines = "; an answer of several lines needs read.kind regex" * ("\n" in answer)
+                raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}{lines}")
         return problem
 
     def _posed(self, row: Mapping[str, Any], asked: str, answer: str | None) -> Problem:
@@ -112,6 +113,11 @@ class Jsonl(FileSplits):
             return self._reading.gold(answer)
         if self.options.read.count_from is not None and choices:
             return counted(answer, self.options.read.count_from, choices)
+        if self.options.read.count_from is not None and answer.isdecimal():
+            raise TaskError(
+                f"its answer {answer[:60]!r} is a position, but its choices are missing: "
+                "give them, or a label as gold"
+            )
         label = self._label(answer, choices)
         if self._reading.compared == "choice":
             return label

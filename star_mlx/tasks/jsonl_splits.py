@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from star_mlx import data
 from star_mlx.errors import TaskError
@@ -15,6 +15,9 @@ from star_mlx.tasks.jsonl_question import FieldNames
 from star_mlx.tasks.jsonl_text import check_no_field
 from star_mlx.tasks.written import Written
 from star_mlx.types import Problem, Split
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class FileSplits(Written):
