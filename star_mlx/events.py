@@ -45,6 +45,7 @@ class PhaseStarted(Event):
     iteration: int
     phase: Phase
     total: int  # problems, or optimizer steps
+    note: str = ""  # how or where it measures, such as "without examples" or "on test"
 
 
 @dataclass(frozen=True, slots=True)

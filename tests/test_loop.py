@@ -173,14 +173,14 @@ def test_events_tell_the_story_in_order(tmp_path):
     assert isinstance(events[0], RunStarted) and isinstance(events[-1], RunFinished)
     finished = [e.metrics for e in events if isinstance(e, IterationFinished)]
     assert timeless(map(as_json, finished)) == timeless(lines(tmp_path / "run/metrics.jsonl"))
-    phases = [(e.iteration, e.phase, e.total) for e in events if isinstance(e, PhaseStarted)]
+    phases = [event for event in events if isinstance(event, PhaseStarted)]
     assert phases[:6] == [
-        (0, "evaluate", 20),
-        (0, "evaluate", 20),
-        (1, "generate", 20),
-        (1, "rationalize", 16),
-        (1, "train", 1),
-        (1, "evaluate", 20),
+        PhaseStarted(0, "evaluate", 20),
+        PhaseStarted(0, "evaluate", 20, "without examples"),
+        PhaseStarted(1, "generate", 20),
+        PhaseStarted(1, "rationalize", 16),
+        PhaseStarted(1, "train", 1),
+        PhaseStarted(1, "evaluate", 20),
     ]
     last = {(e.iteration, e.phase): e for e in events if isinstance(e, Progress)}
     assert all(e.done == e.total for e in last.values())

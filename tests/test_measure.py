@@ -203,8 +203,8 @@ def test_another_runs_best_is_compared_with_on_the_same_problems(run, engine, da
     assert (second["both"], second["better"], second["worse"], second["neither"]) == (4, 0, 4, 0)
     after = sorted(p.name for p in (other / "iterations/001").iterdir())
     assert after == sorted([*before, "test-n8-k2-t0.7.jsonl"])
-    begun = [(e.iteration, e.phase, e.total) for e in events if isinstance(e, PhaseStarted)]
-    assert begun == [(number, "evaluate", 16) for number in (0, 2, 1)]
+    begun = [e for e in events if isinstance(e, PhaseStarted)]
+    assert begun == [PhaseStarted(number, "evaluate", 16, "on test") for number in (0, 2, 1)]
     assert not (other / "results").exists(), "the result is that of the first run"
 
 

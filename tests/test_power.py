@@ -85,5 +85,7 @@ def test_there_is_a_sentence_for_any_number_in_one_line(n):
 
 
 def test_the_sentence_of_extremes():
-    assert sentence(1).startswith("With 1 dev problem even a difference of 50 points")
+    assert sentence(1).startswith("With 1 dev problem no difference can be significant")
+    assert "no difference can" in sentence(5), "five more right and none fewer: p = 0.0625"
+    assert sentence(6).startswith("With 6 dev problems even a difference of 50 points")
     assert "1 point will be seen" in sentence(1_000_000).replace("difference of ", "")

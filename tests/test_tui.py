@@ -24,12 +24,12 @@ from star_mlx.events import (
 )
 from star_mlx.formatting import class_order, count, duration, interval, percent
 from star_mlx.measure.accuracy import wilson
-from star_mlx.progress.state import RunState
+from star_mlx.progress.state import RunState, changes
 from star_mlx.recipe.loading import load, resolved
 from star_mlx.store.metrics import Metrics, of
 from star_mlx.tui.colours import PALETTES
 from star_mlx.tui.live_screen import SHARE, draw
-from star_mlx.tui.plain import farewell, iteration_line
+from star_mlx.tui.plain import farewell, iteration_line, phase_line
 from star_mlx.tui.spark import bars
 from star_mlx.tui.tables import FORMS, change, fits, iteration_table, summary_table, width_of
 
@@ -469,6 +469,21 @@ def test_an_iteration_in_a_line_says_its_change_and_leaves_out_what_it_does_not_
 
 
 # --------------------------------------------------------------------------- plain and JSON
+
+
+def test_a_measurement_says_how_and_where_it_is_made():
+    assert phase_line(PhaseStarted(0, "evaluate", 9, "without examples")) == (
+        "iteration 0: measuring without examples, 9 problems"
+    )
+    over = Progress(0, "evaluate", 9, 9, 1, 1.0)
+    once = state(PhaseStarted(0, "evaluate", 9), over)
+    again = state(PhaseStarted(0, "evaluate", 9), over, PhaseStarted(0, "evaluate", 9))
+    tested = state(IterationFinished(line(0)), PhaseStarted(0, "evaluate", 9))
+    notes = [
+        [event.note for event in changes(old, new) if isinstance(event, PhaseStarted)]
+        for old, new in ((state(), once), (once, again), (state(), tested))
+    ]
+    assert notes == [[""], ["without examples"], ["on test"]]
 
 
 def test_plain_lines_have_no_control_codes_and_all_numbers(monkeypatch):

@@ -96,6 +96,8 @@ def test_chance_is_named_if_a_gain_is_not_significant(judged):
     assert "+2.0 points, which may be chance, with 4 more right and 0 fewer" in first
     assert "p = 0.12" in first and mcnemar(4, 0) == 0.125
     assert "no difference in all, with 0 more right" in judged(90, 90).sentences[0]
+    assert "-1.0 points, which may be chance, with 0 more" in judged(90, 88).sentences[0]
+    assert "chance" not in judged(90, 60).sentences[0]
 
 
 @pytest.mark.parametrize("right", [(0, 0), (0, 5), (5, 5), (5, 0), (1, 1), (0, 1)])
@@ -240,6 +242,7 @@ def test_a_warm_up_that_is_never_over_is_named(judged):
     ("more", "text"),
     [
         ({"examples": 5}, "only 5 examples were kept from 100 problems"),
+        ({"examples": 1}, "only 1 example was kept from 100 problems"),
         ({"parse_failures": 40}, "no answer could be read from 40 attempts at 100 problems"),
         ({"rationalized": 40, "hint_leaks": 20}, "20 of 40 rationales kept with hint"),
         ({"valid_steps": {"direct": ValidSteps(50, 20)}}, "30 of 50 kept rationales have a wrong"),
@@ -272,7 +275,8 @@ def test_nothing_can_be_gained_where_all_is_right(judged):
 
 
 def test_there_is_always_advice_and_never_much_of_it(judged):
-    assert advised(judged(90, 91), "nothing in the run stands out")
+    assert advised(judged(90, 91), "nothing in the run stands out: try more iterations")
+    assert advised(judged(90, 60), "nothing in the run stands out: try a lower learning rate")
     everything = {
         "examples": 5, "parse_failures": 90, "rationalized": 40, "hint_leaks": 20, "too_long": 5,
         "valid_steps": {"direct": ValidSteps(50, 20)}, "train": Training(steps=1),

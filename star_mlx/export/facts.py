@@ -11,7 +11,7 @@ from typing import Any
 
 from star_mlx.engine.resolve import HUB_ID
 from star_mlx.errors import RunError, TaskError
-from star_mlx.measure import verdict
+from star_mlx.measure import baselines, verdict
 from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.asking import Asking
@@ -25,6 +25,11 @@ from star_mlx.types import Problem, Question, Task
 SAMPLES = 3  # right answers shown, and as many wrong ones
 # The data set on the Hub from which a task's problems come.
 DATASETS = {"gsm8k": "openai/gsm8k", "commonsenseqa": "tau/commonsense_qa"}
+BASELINES = {  # their names in the card
+    "zero-shot": "the base, without examples",
+    "direct": "trained on answers alone",
+    "sft": "trained on the data's own rationales",
+}
 PATHS = (  # of a recipe's keys, those that may name files of the machine it ran on
     ("model", "path"),
     ("prompts", "file"),
@@ -249,16 +254,7 @@ def _baselines(record: reading.RunRecord) -> dict[str, Measured]:
     zero = next((line for line in record.metrics if line.iteration == 0), Metrics(0))
     if zero.dev:
         found["the base, few-shot" if zero.zero_shot else "the base"] = zero.dev
-    if zero.zero_shot:
-        found["the base, without examples"] = zero.zero_shot
-    words = {"direct": "trained on answers alone", "sft": "trained on the data's own rationales"}
-    for kind, name in words.items():
-        folder = names.baseline(record.path, kind)
-        if (folder / names.METRICS).is_file():
-            last = reading.read(folder).metrics[-1]
-            if last.iteration and last.dev:
-                found[name] = last.dev
-    return found
+    return found | {BASELINES[one.name]: one.eval for one in baselines.of_run(record)}
 
 
 def _failures(rows: Sequence[AttemptText]) -> Failures:

@@ -46,10 +46,10 @@ def what_next(record: RunRecord, number: int, pair: Paired) -> tuple[str, ...]:
         *_problems(pair.n),
     ]
     if not found:
-        found = [
-            "nothing in the run stands out: try more iterations (star.iterations), another "
-            "learning rate (train.learning_rate), or a stronger base (model)"
-        ]
+        more = "more iterations (star.iterations), another learning rate (train.learning_rate)"
+        if pair.verdict == "worse":
+            more = "a lower learning rate (train.learning_rate), fewer steps (star.schedule)"
+        found = [f"nothing in the run stands out: try {more}, or a stronger base (model)"]
     return tuple(found[:MOST])
 
 
@@ -85,10 +85,11 @@ def _training(record: RunRecord, lines: list[Metrics]) -> Iterator[str]:
 def _kept(lines: list[Metrics]) -> Iterator[str]:
     problems, kept = _sum(lines, "problems"), _sum(lines, "examples")
     if problems and kept < FEW_KEPT * problems:
+        few = "1 example was" if kept == 1 else f"{kept} examples were"
         yield (
-            f"only {kept} examples were kept from {problems} problems: easier problems, better "
-            "few-shot examples (prompts.file), several samples (generate.samples=4 with "
-            "generate.temperature=0.7), or a stronger base"
+            f"only {few} kept from {problems} problems: easier problems, better few-shot examples "
+            "(prompts.file), several samples (generate.samples=4 with generate.temperature=0.7), "
+            "or a stronger base"
         )
 
 

@@ -76,6 +76,8 @@ def sentence(n: int) -> str:
     if n < 1:
         return "There are no dev problems: nothing will show whether the training helps."
     problems = "dev problem" if n == 1 else "dev problems"
+    if mcnemar(n, 0) >= ALPHA:
+        return f"With {n} {problems} no difference can be significant, however large it is."
     found: dict[int, float] = {}
     for points in LADDER:
         found[points] = power(n, points / 100)

@@ -151,7 +151,7 @@ def _judged(
     best = f"{named}, the best of {baselines} baselines" if baselines > 1 else named
     points = round(100 * (new - old) / pair.n, 1)
     by = f"{points:+.1f} points" if points else "no difference in all"
-    chance = ", which may be chance" if decision == "perhaps" else ""
+    chance = ", which may be chance" if points and pair.verdict == "not different" else ""
     problems = "1 dev problem" if pair.n == 1 else f"{pair.n} dev problems"
     return (
         f"{_BEGINS[decision]}: iteration {number} answers {_share(new, pair.n)} of {problems} "

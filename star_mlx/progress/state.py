@@ -105,12 +105,21 @@ def changes(old: RunState, new: RunState) -> Iterator[Event]:
             yield notice
     if new.at is not None and new.at != old.at:
         if old.at is None or _another(old.at, new.at):
-            yield PhaseStarted(new.at.iteration, new.at.phase, new.at.total)
+            yield PhaseStarted(new.at.iteration, new.at.phase, new.at.total, _note(new, new.at))
         yield new.at
     if new.idle and new.idle != old.idle:
         yield Notice("warning", new.idle)
     if new.finished and not old.finished:
         yield new.finished
+
+
+def _note(state: RunState, at: Progress) -> str:
+    """How or where a phase measures: the base is evaluated twice, and perhaps the test split once
+    the loop is over."""
+    if any(line.iteration >= at.iteration for line in state.metrics):
+        return "on test"
+    again = at.iteration == 0 and any(past.phase == "evaluate" for past in state.past)
+    return "without examples" if again else ""
 
 
 def _another(old: Progress, new: Progress) -> bool:

@@ -51,6 +51,14 @@ class How:
         ]
         return "-".join(part for part in parts if part)
 
+    def note(self, zero_shot: bool) -> str:
+        """What differs from the loop's own measurements, in words."""
+        parts = [
+            "without examples" if zero_shot else "",
+            "" if self.split == "dev" else f"on {self.split}",
+        ]
+        return " ".join(part for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Of:
@@ -98,8 +106,12 @@ def attempts(
     if how in (How("dev"), How("dev", limit=recipe.evaluate.dev)):  # as the loop measures
         kind = "zero-shot" if of.zero_shot else "dev"
     return learner.walk(
-        problems, Pass(of.number, kind, "evaluate", adapter, asked, samples=how.samples)
-    )
+        problems,
+        Pass(
+            of.number, kind, "evaluate", adapter, asked, samples=how.samples,
+            note=how.note(of.zero_shot),
+        ),
+    )  # fmt: skip
 
 
 def chosen(task: Task, recipe: Recipe, how: How) -> Sequence[Problem]:

@@ -163,7 +163,8 @@ class Learner:
 
     def _dev(self, kind: str, how: Asking, adapter: Path | None, iteration: int) -> Evaluation:
         problems = self._task.problems("dev")[: self.recipe.evaluate.dev]
-        attempts = self.walk(problems, Pass(iteration, kind, "evaluate", adapter, how))
+        note = "" if kind == "dev" else "without examples"
+        attempts = self.walk(problems, Pass(iteration, kind, "evaluate", adapter, how, note=note))
         return accuracy.tally("dev", problems, attempts)
 
     def walk(self, problems: Sequence[Problem], how: Pass) -> list[Attempt]:
@@ -176,7 +177,7 @@ class Learner:
         if not problems:
             return []
         total = len(problems) * how.samples
-        self._emit(PhaseStarted(n, phase, total))
+        self._emit(PhaseStarted(n, phase, total, how.note))
         attempts: list[Attempt] = []
         size = self.recipe.generate.chunk
         at = passes.begun(n, phase, total)

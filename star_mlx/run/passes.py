@@ -17,7 +17,10 @@ from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A pass over problems: the model, how it is asked, and where its attempts are kept."""
+    """A pass over problems: the model, how it is asked, and where its attempts are kept.
+
+    ``note`` is that of ``PhaseStarted``.
+    """
 
     iteration: int
     kind: str  # the name in the file and the journal entries
@@ -25,6 +28,7 @@ class Pass:
     adapter: Path | None
     asking: Asking
     samples: int = 1
+    note: str = ""
 
 
 class At:

@@ -174,7 +174,8 @@ def started(event: RunStarted) -> list[str]:
 
 def phase_line(event: PhaseStarted) -> str:
     unit = "steps" if event.phase == "train" else "problems"
-    return f"iteration {event.iteration}: {DOING[event.phase]}, {event.total} {unit}"
+    doing = f"{DOING[event.phase]} {event.note}".rstrip()
+    return f"iteration {event.iteration}: {doing}, {event.total} {unit}"
 
 
 def progress_text(state: RunState, at: Progress) -> str:

@@ -43,7 +43,7 @@ class ProgressBar:
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.PhaseStarted):
-            doing = DOING[event.phase]
+            doing = f"{DOING[event.phase]} {event.note}".rstrip()
             self._bar.reset(self._work, total=event.total, description=doing)
             if self._lines:
                 print(f"{doing}: {event.total}", file=sys.stderr, flush=True)
