@@ -19,6 +19,7 @@ from star_mlx.data.hub_client import HubError
 from star_mlx.errors import RunError
 from star_mlx.export import facts, run_record
 from star_mlx.measure import verdict
+from star_mlx.measure.baselines import TRAINED
 from star_mlx.share import card as cards
 from star_mlx.share import dataset, folder, license, snippets
 from star_mlx.share.markdown import code, fence, inline, table
@@ -119,6 +120,8 @@ def test_the_body_tells_each_iteration_as_the_metrics_have_it(known):
 def test_the_body_has_baselines_intervals_and_the_paired_tests_in_words(known):
     text = card(known)
     assert "the base, few-shot" in text and "the base, without examples" in text
+    assert facts.BASELINES.keys() == {"zero-shot", *TRAINED}, "every baseline has a name"
+    assert "| number of digits | right | 95% interval | n |" in text
     low, high = known.line.dev.ci95
     assert f"{100 * low:.1f} to {100 * high:.1f}" in text
     pair = known.line.compared["base"]

@@ -100,6 +100,21 @@ def test_a_run_warns_at_its_start_and_in_the_iteration(tmp_path):
     assert notice.startswith(f"iteration 1 takes {kept} steps of 1 examples, from {kept}: little")
 
 
+def test_a_number_of_steps_that_was_given_is_warned_of_once(tmp_path):
+    overrides = (
+        "task.options.digits=[1,2]", "task.options.train=40", "task.options.held_out=5",
+        "star.iterations=2", "star.problems=5", "star.schedule.start=4", "star.evaluate=false",
+    )  # fmt: skip
+    recipe = load(task="arithmetic", overrides=overrides)
+    task = tasks.make("arithmetic", recipe.task.options)
+    gold = {task.ask(p.question): p.answer for p in task.problems("train")}
+    engine = ScriptedEngine(lambda asked: gold.get(asked.prompt, "no"))
+    events = []
+    loop.run(recipe, tmp_path / "run", events.append, engine=engine)
+    said = [e.text for e in events if isinstance(e, Notice) and "warm-up" in e.text]
+    assert len(said) == 1 and said[0].startswith("iteration 1 takes 4 steps")
+
+
 # --------------------------------------------------------------------------- a new recipe's values
 
 

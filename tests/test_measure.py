@@ -18,6 +18,7 @@ from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load, resolved
 from star_mlx.run import baseline, evaluate, loop, reopen
 from star_mlx.store import reading, results
+from star_mlx.store.results import Result, Share
 from tests.lines import json_lines
 
 DATA = [
@@ -39,6 +40,14 @@ def evaluated(*arguments, **more):
 def lines_of(found):
     """What is said of a measurement."""
     return findings.report(results.decoded(Path(found["file"]).read_bytes()))
+
+
+def test_a_share_of_a_class_has_its_interval_and_n():
+    shares = {"2": Share(10, 5), "3": Share(10, accuracy=0.5)}
+    result = Result("dev", 20, 0.5, (0.3, 0.7), shares, 0, 0, 9, of="iteration 1", classes="digits")
+    said = findings.report(result)
+    assert "  digits 2: 50.0% [23.7-76.3] of n = 10" in said
+    assert "  digits 3: 50.0% of n = 10" in said, "the mean of several samples"
 
 
 @pytest.fixture

@@ -116,7 +116,11 @@ def report(result: Result, file: str = "") -> list[str]:
     for name in sorted(result.by_class, key=class_order):
         if name:
             counts = result.by_class[name]
-            lines.append(f"  {result.classes} {name}: {100 * counts.share:.1f}% of {counts.n}")
+            ends = ""  # unknown for the mean of several samples
+            if counts.correct is not None:
+                ends = f" [{interval(accuracy.ci95(counts.correct, counts.n), 1)}]"
+            found = f"{100 * counts.share:.1f}%{ends}"
+            lines.append(f"  {result.classes} {name}: {found} of n = {counts.n}")
     for j, share in (result.pass_at_k or {}).items():
         vote = (result.maj_at_k or {})[j]
         lines.append(

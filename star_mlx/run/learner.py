@@ -114,10 +114,12 @@ class Learner:
                 "generate.max_tokens, star.rationalize=true, or a stronger model"
             )
         self._folder.save_examples(iteration, examples)
+        warned = amount.steps is not None and not self.recipe.baseline  # at the start of the loop
         with self._folder.adapter_folder(iteration) as out:
             trained, steps = fit(
-                self.engine, self.recipe, examples, amount, iteration, out=out, emit=self._emit
-            )
+                self.engine, self.recipe, examples, amount, iteration, out=out, emit=self._emit,
+                warned=warned,
+            )  # fmt: skip
         self._folder.save_steps(iteration, steps)
         return self._folder.save_trained(iteration, trained)
 
@@ -316,13 +318,13 @@ def fit(
     *,
     out: Path,
     emit: Emit,
+    warned: bool = False,
 ) -> tuple[Trained, list[Step]]:
     """Train an iteration's adapter as the recipe says, write it to the folder ``out``, and return
-    it with its optimizer steps."""
+    it with its optimizer steps. Unless ``warned``, too few of them are a warning."""
     lora = recipe.train
-    if short := few_steps.warning(
-        lora, amount, len(examples), which=f"iteration {iteration} takes"
-    ):
+    short = few_steps.warning(lora, amount, len(examples), which=f"iteration {iteration} takes")
+    if short and not warned:
         emit(Notice("warning", short))
     emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
     start = time.perf_counter()

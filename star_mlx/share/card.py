@@ -11,6 +11,7 @@ import yaml
 
 from star_mlx.export.facts import Facts
 from star_mlx.formatting import class_order, count, interval, percent
+from star_mlx.measure.accuracy import wilson
 from star_mlx.measure.paired import Paired
 from star_mlx.report.templating import Safe
 from star_mlx.share import snippets
@@ -135,7 +136,7 @@ def _classes(facts: Facts) -> list[tuple[object, ...]]:
     """The rows of accuracy by the problems' class, if there are classes."""
     counts = facts.line.by_class
     return [
-        (name, f"{percent(c.accuracy, 1)}%", c.n)
+        (name, f"{percent(c.accuracy, 1)}%", interval(wilson(c.correct, c.n), 1, " to "), c.n)
         for name in sorted(counts, key=class_order)
         if name and (c := counts[name]).n
     ]
