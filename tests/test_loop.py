@@ -391,8 +391,18 @@ def test_nothing_kept_says_so_and_what_to_try(tmp_path):
     assert str(caught.value) == (
         "iteration 1 kept no example: no answer was right, with or without a hint. Try easier "
         "problems, better few-shot examples (prompts.file), a larger generate.max_tokens, "
-        "star.rationalize=true, or a stronger model"
+        "or a stronger model"
     )
+    with pytest.raises(NothingKept, match=r"was right\. Try .* star.rationalize=true, or a"):
+        run(tmp_path / "plain", "star.rationalize=false", reply=hopeless)
+
+
+def test_nothing_kept_after_a_training_says_that_it_did_harm(tmp_path):
+    def spoilt(asked):
+        return hopeless(asked) if asked.trained_on else learner(asked)
+
+    with pytest.raises(NothingKept, match=r"iteration 2 kept no example.* a lower train.learning_"):
+        run(tmp_path / "run", reply=spoilt)
 
 
 def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):

@@ -31,7 +31,15 @@ from star_mlx.tui.colours import PALETTES
 from star_mlx.tui.live_screen import SHARE, draw
 from star_mlx.tui.plain import farewell, iteration_line, phase_line
 from star_mlx.tui.spark import bars
-from star_mlx.tui.tables import FORMS, change, fits, iteration_table, summary_table, width_of
+from star_mlx.tui.tables import (
+    FORMS,
+    change,
+    fits,
+    iteration_table,
+    remarks,
+    summary_table,
+    width_of,
+)
 
 SETTINGS = ["seed=7", "star.iterations=8", "star.problems=1000"]
 RECIPE = resolved(load(None, task="arithmetic", overrides=SETTINGS))
@@ -466,6 +474,11 @@ def test_an_iteration_in_a_line_says_its_change_and_leaves_out_what_it_does_not_
     )
     bare = of({"iteration": 0, "seconds": {"evaluate": 2.0}})
     assert iteration_line(bare, [bare]) == "iteration 0 done: 2.0 s"
+
+
+def test_nothing_is_best_on_dev_if_nothing_was_measured():
+    assert remarks([line(0, without=["eval"]), line(1, without=["eval"], best=1)]) == []
+    assert "best on dev so far: iteration 1" in remarks([line(0), line(1, best=1)])
 
 
 # --------------------------------------------------------------------------- plain and JSON

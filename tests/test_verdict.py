@@ -238,6 +238,19 @@ def test_a_warm_up_that_is_never_over_is_named(judged):
     assert not advised(judged(90, 91), "optimizer steps")
 
 
+def test_a_training_that_diverged_is_told_a_lower_rate_and_not_to_train_longer(judged):
+    wild = {**RECIPE["train"], "learning_rate": 0.3}
+    train = Training(steps=10, first_loss=0.1, last_loss=5.0)
+    found = judged(90, 60, n=95, recipe={"train": wild}, train=train)
+    assert found.advice[0] == (
+        "the training loss of iteration 1 rose from 0.1 to 5: a lower learning rate than 0.3 "
+        "(train.learning_rate)"
+    )
+    assert not advised(found, "optimizer steps") and not advised(found, "more dev problems")
+    calm = Training(steps=10, first_loss=0.1, last_loss=0.12)
+    assert advised(judged(90, 60, train=calm), "optimizer steps")
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [

@@ -13,6 +13,7 @@ from star_mlx.store.reading import RunRecord
 
 MOST = 4  # lines of advice
 FEW_STEPS = 20  # optimizer steps; fewer change an adapter little
+RISE = 1.5  # times the loss of the first steps, from which a training has diverged
 FEW_KEPT = 0.2  # share of problems that gave an example
 MANY = 0.1  # share of attempts from which a fault is worth a line
 VALID = 0.8  # share of checked rationales without a wrong step, below which they are worth a line
@@ -38,12 +39,13 @@ def what_next(record: RunRecord, number: int, pair: Paired) -> tuple[str, ...]:
         )
     found = [
         *_nothing_right(pair),
-        *_training(record, lines),
+        *([*_diverged(record, lines)] or _few_steps(record, lines)),
+        *_left_out(record, lines),
         *_kept(lines),
         *_cut_off(record, number),
         *_unreadable(lines),
         *_quality(lines),
-        *_problems(pair.n),
+        *(_problems(pair.n) if pair.verdict == "not different" else ()),
     ]
     if not found:
         more = "more iterations (star.iterations), another learning rate (train.learning_rate)"
@@ -61,13 +63,25 @@ def _nothing_right(pair: Paired) -> Iterator[str]:
         )
 
 
-def _training(record: RunRecord, lines: list[Metrics]) -> Iterator[str]:
+def _diverged(record: RunRecord, lines: list[Metrics]) -> Iterator[str]:
+    peak = _setting(record, "train", "learning_rate")
+    for line in lines:
+        first, last = (line.train.first_loss, line.train.last_loss) if line.train else (None, None)
+        if first is not None and last is not None and last > RISE * first:
+            yield (
+                f"the training loss of iteration {line.iteration} rose from {first:.3g} to "
+                f"{last:.3g}: a lower learning rate than {peak} (train.learning_rate)"
+            )
+            return
+
+
+def _few_steps(record: RunRecord, lines: list[Metrics]) -> Iterator[str]:
     steps = max((line.steps or 0 for line in lines), default=0)
     warmup = _setting(record, "train", "warmup")
     if isinstance(warmup, int) and warmup >= steps > 0:
         yield (
             f"the learning rate never reached its peak, as the warm-up is {warmup} steps and no "
-            f"training took more than {steps}: train.warmup={max(1, steps // 10)}, and more steps "
+            f"training took more than {steps}: train.warmup={steps // 10}, and more steps "
             "(star.schedule, or a smaller train.batch_size)"
         )
     elif 0 < steps < FEW_STEPS:
@@ -75,6 +89,9 @@ def _training(record: RunRecord, lines: list[Metrics]) -> Iterator[str]:
             f"no training took more than {steps} optimizer steps: train longer (star.schedule, or "
             "a smaller train.batch_size)"
         )
+
+
+def _left_out(record: RunRecord, lines: list[Metrics]) -> Iterator[str]:
     if (left_out := _sum(lines, "too_long")) > MANY * _sum(lines, "examples"):
         yield (
             f"{left_out} examples were left out for their length: a larger train.max_length than "

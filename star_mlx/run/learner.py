@@ -108,11 +108,7 @@ class Learner:
         if done := self._folder.trained(iteration):
             return done
         if not examples:
-            raise NothingKept(
-                f"iteration {iteration} kept no example: no answer was right, with or without a "
-                "hint. Try easier problems, better few-shot examples (prompts.file), a larger "
-                "generate.max_tokens, star.rationalize=true, or a stronger model"
-            )
+            raise NothingKept(self._nothing_kept(iteration))
         self._folder.save_examples(iteration, examples)
         warned = amount.steps is not None and not self.recipe.baseline  # at the start of the loop
         with self._folder.adapter_folder(iteration) as out:
@@ -122,6 +118,22 @@ class Learner:
             )  # fmt: skip
         self._folder.save_steps(iteration, steps)
         return self._folder.save_trained(iteration, trained)
+
+    def _nothing_kept(self, iteration: int) -> str:
+        again = self.recipe.star.rationalize
+        hint = ", with or without a hint" if again else ""
+        text = f"iteration {iteration} kept no example: no answer was right{hint}. "
+        if any(line.examples for line in self._folder.metrics):
+            return text + (
+                "Earlier iterations kept some, so their training did harm: try a lower "
+                "train.learning_rate or fewer steps (star.schedule), or go back to a better "
+                "iteration with star.on_regression=rollback"
+            )
+        more = "" if again else "star.rationalize=true, "
+        return text + (
+            "Try easier problems, better few-shot examples (prompts.file), a larger "
+            f"generate.max_tokens, {more}or a stronger model"
+        )
 
     def evaluate(
         self, adapter: Path | None, *, iteration: int, few_shot: bool

@@ -78,7 +78,7 @@ def remarks(metrics: Sequence[Metrics]) -> list[str]:
         other = f"iteration {number}" if number else "iteration 0 (the base)"
         pair = Paired(**{key: getattr(entry, key) for key in Paired.__dataclass_fields__})
         lines.append(pair.words(name, other))
-    if last.best is not None:
+    if last.best is not None and any(line.dev for line in metrics):
         best = f"iteration {last.best}" if last.best else "the base itself"
         lines.append(f"best on dev so far: {best}")
     return lines
