@@ -98,10 +98,14 @@ def test_several_samples_give_pass_and_vote_with_their_n(known):
         known.results[0], samples=4, accuracy=0.5, pass_at_k={"1": 0.5, "4": 0.75},
         maj_at_k={"4": Vote(12, 0.6, (0.4, 0.8))},
     )  # fmt: skip
-    data = front(card(dataclasses.replace(known, results=(result,))))
+    text = card(dataclasses.replace(known, results=(result,)))
+    data = front(text)
     metrics = [m for r in data["model-index"][0]["results"] for m in r["metrics"]]
     assert {"pass@4", "maj@4"} <= {m["type"] for m in metrics}
     assert all(m["args"]["n"] for m in metrics)
+    bounded = {m["type"] for m in metrics if "ci95" in m["args"]}
+    assert bounded == {"accuracy", "maj@4"}, "the interval of the accuracy is not that of pass@4"
+    assert re.search(r"\| pass@4 .* \| test \| 75.0% \|  \| \d+ \|", text)
 
 
 # --------------------------------------------------------------------------- the body

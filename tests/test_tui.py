@@ -36,6 +36,7 @@ from star_mlx.tui.tables import (
     change,
     fits,
     iteration_table,
+    measured,
     remarks,
     summary_table,
     width_of,
@@ -474,6 +475,13 @@ def test_an_iteration_in_a_line_says_its_change_and_leaves_out_what_it_does_not_
     )
     bare = of({"iteration": 0, "seconds": {"evaluate": 2.0}})
     assert iteration_line(bare, [bare]) == "iteration 0 done: 2.0 s"
+
+
+def test_an_interval_is_rounded_once():
+    counts = {"split": "dev", "n": 40, "correct": 19, "accuracy": 0.475, "ci95": [0.3294, 0.625]}
+    entry = line(1, eval=counts).dev
+    assert (100 * wilson(19, 40)[1], entry.ci95[1]) == (pytest.approx(62.503, abs=0.001), 0.625)
+    assert measured(entry) == "47.5 [33-63]", "as on the screen while it is measured"
 
 
 def test_nothing_is_best_on_dev_if_nothing_was_measured():

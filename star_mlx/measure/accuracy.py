@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import Any
 
 from star_mlx.store.metrics import ClassCounts, Measured
+from star_mlx.store.results import Result
 from star_mlx.types import Attempt, Evaluation, Problem, Split
 
 
@@ -26,6 +27,12 @@ def ci95(correct: float, n: float) -> tuple[float, float]:
     """Wilson's 95% interval as the files have it."""
     low, high = wilson(correct, n)
     return round(low, 4), round(high, 4)
+
+
+def ends(entry: Measured | Result) -> tuple[float, float]:
+    """The 95% interval of an entry to be shown: from its counts if it has them, since the interval
+    in the files is rounded, and rounding twice may give another number."""
+    return entry.ci95 if entry.correct is None else wilson(entry.correct, entry.n)
 
 
 def counted(correct: int, n: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def sentence(result: Result) -> str:
 def _alone(result: Result) -> str:
     return (
         f"{result.of}, {result.split}: {100 * result.accuracy:.1f}% "
-        f"[{interval(result.ci95, 1)}] of n = {result.n}"
+        f"[{interval(accuracy.ends(result), 1)}] of n = {result.n}"
     )
 
 
@@ -118,7 +118,7 @@ def report(result: Result, file: str = "") -> list[str]:
             counts = result.by_class[name]
             ends = ""  # unknown for the mean of several samples
             if counts.correct is not None:
-                ends = f" [{interval(accuracy.ci95(counts.correct, counts.n), 1)}]"
+                ends = f" [{interval(accuracy.wilson(counts.correct, counts.n), 1)}]"
             found = f"{100 * counts.share:.1f}%{ends}"
             lines.append(f"  {result.classes} {name}: {found} of n = {counts.n}")
     for j, share in (result.pass_at_k or {}).items():

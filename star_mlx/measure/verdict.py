@@ -14,7 +14,7 @@ from typing import Any, Literal
 from star_mlx.errors import RunError
 from star_mlx.formatting import duration, interval, percent
 from star_mlx.measure import advice, baselines, compare
-from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.accuracy import ends, wilson
 from star_mlx.measure.baselines import Baseline
 from star_mlx.measure.paired import Paired, p_words, paired
 from star_mlx.store.metrics import Measured, Metrics
@@ -170,7 +170,7 @@ def _reading(record: RunRecord, number: int, name: str, among: int, folder: str)
         words = "; ".join(pair.words for pair in found.against)
         return [
             f"On the test split, which took no part in choosing it, iteration {number} answers "
-            f"{percent(found.accuracy, 1)}% [{interval(found.ci95, 1)}] of {found.n} problems "
+            f"{percent(found.accuracy, 1)}% [{interval(ends(found), 1)}] of {found.n} problems "
             f"right{f': {words}' if words else ''}."
         ]
     chosen = (

@@ -5,13 +5,14 @@ Its text is ``templates/card.md.j2``; its figures are collected here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
 from star_mlx.export.facts import Facts
 from star_mlx.formatting import class_order, count, interval, percent
-from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.accuracy import ends, wilson
 from star_mlx.measure.paired import Paired
 from star_mlx.report.templating import Safe
 from star_mlx.share import snippets
@@ -88,9 +89,16 @@ def _results(facts: Facts) -> list[tuple[object, ...]]:
         for name, entry in facts.baselines.items()
     ]
     return [
-        (name, split, f"{percent(value, 1)}%", interval(entry["ci95"], 1, " to "), entry["n"])
+        (name, split, f"{percent(value, 1)}%", _ends(entry), entry["n"])
         for name, split, value, entry in found
     ]
+
+
+def _ends(entry: Mapping[str, Any]) -> str:
+    """The 95% interval of a measurement, as in ``accuracy.ends``; empty if there is none."""
+    counted = entry.get("correct") is not None
+    found = wilson(entry["correct"], entry["n"]) if counted else entry.get("ci95")
+    return interval(found, 1, " to ") if found else ""
 
 
 def _comparisons(facts: Facts) -> list[str]:
@@ -113,7 +121,7 @@ def _iteration(line: Metrics, shared: int) -> list[object]:
     entry = line.dev
     tail: list[object] = ["", "", ""]
     if entry:
-        tail = [f"{percent(entry.accuracy, 1)}%", interval(entry.ci95, 1, " to "), entry.n]
+        tail = [f"{percent(entry.accuracy, 1)}%", interval(ends(entry), 1, " to "), entry.n]
     if number == 0:
         return ["0 (the base)", *[""] * 6, *tail]
     teacher = f"iteration {line.teacher}" if line.teacher else "the base"

@@ -93,8 +93,9 @@ def measured(facts: Facts) -> list[tuple[str, str, float, Mapping[str, Any]]]:
         samples = f", {entry['samples']} samples" if "samples" in entry else ""
         about = f"({split}, n = {n}{samples})"
         found.append((split, f"accuracy {about}", entry["accuracy"], entry))
-        for k, value in entry.get("pass_at_k", {}).items():
-            found.append((split, f"pass@{k} {about}", value, entry))
+        unbounded = {key: entry[key] for key in entry if key not in ("correct", "ci95")}
+        for k, value in entry.get("pass_at_k", {}).items():  # the interval is not that of pass@k
+            found.append((split, f"pass@{k} {about}", value, unbounded))
         for k, vote in entry.get("maj_at_k", {}).items():
             found.append((split, f"maj@{k} {about}", vote["accuracy"], {**entry, **vote}))
     return found

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from star_mlx.formatting import class_order, harmless, interval, percent
-from star_mlx.measure.accuracy import wilson
+from star_mlx.measure.accuracy import ends, wilson
 from star_mlx.measure.paired import Paired
 from star_mlx.store.metrics import ClassCounts, Measured, Metrics
 from star_mlx.tui.colours import BAD, BOLD, GOOD
@@ -156,20 +156,20 @@ def classes_of(metrics: Sequence[Metrics]) -> list[str]:
     return [] if names == {""} else sorted(names, key=class_order)
 
 
-def class_cell(entry: ClassCounts | None, ends: bool) -> str:
+def class_cell(entry: ClassCounts | None, with_ends: bool) -> str:
     """``"98 [93-99]"``, or ``"98"`` without the interval."""
-    return _share(entry.correct, entry.n, ends) if entry and entry.n else ""
+    return _share(entry.correct, entry.n, with_ends) if entry and entry.n else ""
 
 
 @cache
-def _share(correct: int, n: int, ends: bool) -> str:
+def _share(correct: int, n: int, with_ends: bool) -> str:
     share = percent(correct / n)
-    return f"{share} [{interval(wilson(correct, n))}]" if ends else share
+    return f"{share} [{interval(wilson(correct, n))}]" if with_ends else share
 
 
 def measured(entry: Measured | None) -> str:
     """``"46.2 [42-51]"``; empty if there is nothing."""
-    return f"{percent(entry.accuracy, 1)} [{interval(entry.ci95)}]" if entry else ""
+    return f"{percent(entry.accuracy, 1)} [{interval(ends(entry))}]" if entry else ""
 
 
 def change(before: Sequence[Metrics], line: Metrics) -> str:
