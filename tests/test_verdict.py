@@ -18,7 +18,7 @@ from star_mlx.run import loop
 from star_mlx.store import names, reading
 from star_mlx.store.metrics import Metrics, Training, ValidSteps
 from star_mlx.store.reading import RunRecord
-from star_mlx.store.results import Result
+from star_mlx.store.results import Against, Result
 from star_mlx.types import Evaluation
 from tests.scripts import learner
 from tests.test_loop import recipe as small_recipe
@@ -212,6 +212,22 @@ def test_a_run_without_a_baseline_says_how_to_measure_one(tmp_path):
     found = verdict.of_run(RunRecord(tmp_path, RECIPE, [Metrics(0), line(1, 5, 10)]), run="RUN")
     assert found.decision == "unknown" and found.iteration == 1
     assert "no baseline was measured" in found.sentences[0]
+
+
+def test_a_comparison_that_was_made_later_is_said_instead_of_the_command(tmp_path):
+    pair = Against("few-shot", 10, 4, 1, 0, 5, 1.0, "not different", "it is not different")
+    result = Result("dev", 10, 0.5, (0.24, 0.76), {}, 0, 0, 9, of="iteration 1", correct=5)
+    (tmp_path / names.RESULTS).mkdir()
+    data = msgspec.json.encode(msgspec.structs.replace(result, against=[pair], time="t"))
+    (tmp_path / names.RESULTS / "20260101T000000Z-dev-001.json").write_bytes(data)
+    found = verdict.of_run(RunRecord(tmp_path, RECIPE, [Metrics(0), Metrics(1, problems=9)]))
+    said = "iteration 1, dev: 50.0% [23.7-76.3] of n = 10; it is not different."
+    assert found.sentences == (
+        f"No iteration was measured on dev in the run. Measured later: {said}",
+    )
+    verdicts(tmp_path, 1, 5, 10)
+    found = verdict.of_run(RunRecord(tmp_path, RECIPE, [Metrics(0), line(1, 5, 10)]))
+    assert found.sentences[0].endswith(f"right. Compared later: {said}")
 
 
 def test_missing_or_damaged_attempts_are_no_verdict_and_no_crash(judged, tmp_path):

@@ -127,7 +127,8 @@ def report(result: Result, file: str = "") -> list[str]:
             f"  pass@{j} {100 * share:.1f}%, maj@{j} {100 * vote.accuracy:.1f}% "
             f"[{interval(vote.ci95, 1)}]"
         )
-    lines.append(f"  {result.parse_failures} attempts without a readable answer")
+    lost = result.parse_failures
+    lines.append(f"  {lost} attempt{'s' * (lost != 1)} without a readable answer")
     lines += [pair.words for pair in result.against]
     if (result.test_reads or 0) > 1:
         lines.append(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from star_mlx.errors import RunError
 from star_mlx.formatting import duration, interval, percent
-from star_mlx.measure import advice, baselines, compare
+from star_mlx.measure import advice, baselines, compare, findings
 from star_mlx.measure.accuracy import ends, wilson
 from star_mlx.measure.baselines import Baseline
 from star_mlx.measure.paired import Paired, p_words, paired
@@ -100,7 +100,9 @@ def of_run(
         return RunVerdict("unknown", (f"Whether training helped is not known: {error}",))
     others = [other for other in others if other.verdicts.keys() & right.keys()]
     if not others:
-        return RunVerdict("unknown", (_without_baseline(number, dev, folder),), iteration=number)
+        return RunVerdict(
+            "unknown", (_without_baseline(record, number, dev, folder),), iteration=number
+        )
     best = max(others, key=lambda other: other.eval.accuracy)
     pair = paired(best.verdicts, right)
     decision = decide(pair)
@@ -223,15 +225,28 @@ def _of_baseline(record: RunRecord, kind: str) -> str:
 def _unmeasured(record: RunRecord, folder: str) -> str:
     if not record.last:
         return "No iteration is finished yet, so nothing can be said of the training."
+    if later := _compared_later(record):
+        return f"No iteration was measured on dev in the run. Measured later: {later}."
     return (
         "Whether training helped is not known, since no iteration was measured on dev: star-mlx "
         f"evaluate {folder} --iteration last --against few-shot measures the last one."
     )
 
 
-def _without_baseline(number: int, dev: Measured, folder: str) -> str:
-    return (
+def _compared_later(record: RunRecord) -> str:
+    """The last comparison on dev that was made after the run, in words; empty if there is none."""
+    made = [result for _, result in record.results() if result and result.split == "dev"]
+    found = [result for result in made if result.against and result.samples is None]
+    return findings.sentence(found[-1]) if found else ""
+
+
+def _without_baseline(record: RunRecord, number: int, dev: Measured, folder: str) -> str:
+    alone = (
         f"Iteration {number} answers {_share(dev.correct, dev.n)} of {dev.n} dev problems right. "
-        "Whether training helped is not known, since no baseline was measured on them: star-mlx "
+    )
+    if later := _compared_later(record):
+        return f"{alone}Compared later: {later}."
+    return (
+        f"{alone}Whether training helped is not known, since no baseline was measured on them: star-mlx "
         f"evaluate {folder} --iteration {number} --against few-shot compares them."
     )
