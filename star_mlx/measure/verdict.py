@@ -247,6 +247,6 @@ def _without_baseline(record: RunRecord, number: int, dev: Measured, folder: str
     if later := _compared_later(record):
         return f"{alone}Compared later: {later}."
     return (
-        f"{alone}Whether training helped is not known, since no baseline was measured on them: star-mlx "
-        f"evaluate {folder} --iteration {number} --against few-shot compares them."
+        f"{alone}Whether training helped is not known, since no baseline was measured on them: "
+        f"star-mlx evaluate {folder} --iteration {number} --against few-shot compares them."
     )
