@@ -335,3 +335,13 @@ def test_the_loop_ends_with_the_verdict_and_begins_with_the_power(tmp_path):
     assert ended.verdict[0] in shown
     data = json.loads(CliRunner().invoke(cli, ["show", str(run), "--json"]).output)
     assert data["verdict"]["sentences"][0] == ended.verdict[0]
+
+
+@pytest.mark.slow
+def test_its_command_is_as_the_user_runs_star_mlx_but_not_in_a_card(small_run, monkeypatch):
+    monkeypatch.setattr("star_mlx.measure.verdict.program", lambda: ".venv/bin/star-mlx")
+    record = reading.read(small_run)
+    own = " ".join(verdict.of_run(record).lines)
+    assert f" .venv/bin/star-mlx evaluate {small_run} --iteration " in own
+    others = " ".join(verdict.of_run(record, run="RUN").lines)
+    assert " star-mlx evaluate RUN --iteration " in others

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from star_mlx.errors import RunError
-from star_mlx.formatting import duration, interval, percent
+from star_mlx.formatting import duration, interval, percent, program
 from star_mlx.measure import advice, baselines, compare, findings
 from star_mlx.measure.accuracy import ends, wilson
 from star_mlx.measure.baselines import Baseline
@@ -80,10 +80,11 @@ def of_run(
 
     Args:
         record: the run.
-        run: the run's folder in the commands of the sentences; by default its path.
+        run: the run's folder in the commands of the sentences, for other people to read; by default
+            its path, and star-mlx as the user runs it.
         iteration: the iteration; by default the one with the best dev accuracy.
     """
-    folder = shlex.quote(run or str(record.path))
+    evaluate = f"star-mlx evaluate {shlex.quote(run)}" if run else _evaluate(record)
     if kind := record.recipe.get("baseline"):
         return RunVerdict("unknown", (_of_baseline(record, str(kind)),))
     measured = [(line.iteration, line.dev) for line in record.metrics if line.dev and line.dev.n]
@@ -92,7 +93,7 @@ def of_run(
     number = best_number if iteration is None else iteration
     dev = dict(trained).get(number) if number else None
     if number is None or dev is None:
-        return RunVerdict("unknown", (_unmeasured(record, folder),))
+        return RunVerdict("unknown", (_unmeasured(record, evaluate),))
     try:
         right = compare.dev_verdicts(record, number)
         others = _others(record, dict(measured))
@@ -101,14 +102,14 @@ def of_run(
     others = [other for other in others if other.verdicts.keys() & right.keys()]
     if not others:
         return RunVerdict(
-            "unknown", (_without_baseline(record, number, dev, folder),), iteration=number
+            "unknown", (_without_baseline(record, number, dev, evaluate),), iteration=number
         )
     best = max(others, key=lambda other: other.eval.accuracy)
     pair = paired(best.verdicts, right)
     decision = decide(pair)
     said = [_judged(decision, number, best.name, pair, len(others), _bare(record))]
     among = len(trained) if number == best_number else 1
-    said += _reading(record, number, best.name, among, folder)
+    said += _reading(record, number, best.name, among, evaluate)
     said.append(_cost(record.metrics))
     tips = () if decision == "helped" else advice.what_next(record, number, pair)
     return RunVerdict(decision, tuple(said), tips, number, best.name, pair)
@@ -166,7 +167,11 @@ def _share(correct: int, n: int) -> str:
     return f"{percent(correct / n, 1)}% [{interval(wilson(correct, n), 1)}]"
 
 
-def _reading(record: RunRecord, number: int, name: str, among: int, folder: str) -> list[str]:
+def _evaluate(record: RunRecord) -> str:
+    return f"{program()} evaluate {shlex.quote(str(record.path))}"
+
+
+def _reading(record: RunRecord, number: int, name: str, among: int, evaluate: str) -> list[str]:
     """What the test split says, or how to ask it."""
     if found := _tested(record, number):
         words = "; ".join(pair.words for pair in found.against)
@@ -183,7 +188,7 @@ def _reading(record: RunRecord, number: int, name: str, among: int, folder: str)
     )
     if not _has_test(record):
         return [f"{chosen}this data has no test split (task.options.test)."] if chosen else []
-    command = f"star-mlx evaluate {folder} --iteration {number} --split test --against {name}"
+    command = f"{evaluate} --iteration {number} --split test --against {name}"
     text = f"{chosen}the test split gives the honest figure: {command}"
     return [text[0].upper() + text[1:]]
 
@@ -222,14 +227,14 @@ def _of_baseline(record: RunRecord, kind: str) -> str:
     )
 
 
-def _unmeasured(record: RunRecord, folder: str) -> str:
+def _unmeasured(record: RunRecord, evaluate: str) -> str:
     if not record.last:
         return "No iteration is finished yet, so nothing can be said of the training."
     if later := _compared_later(record):
         return f"No iteration was measured on dev in the run. Measured later: {later}."
     return (
-        "Whether training helped is not known, since no iteration was measured on dev: star-mlx "
-        f"evaluate {folder} --iteration last --against few-shot measures the last one."
+        "Whether training helped is not known, since no iteration was measured on dev: "
+        f"{evaluate} --iteration last --against few-shot measures the last one."
     )
 
 
@@ -240,7 +245,7 @@ def _compared_later(record: RunRecord) -> str:
     return findings.sentence(found[-1]) if found else ""
 
 
-def _without_baseline(record: RunRecord, number: int, dev: Measured, folder: str) -> str:
+def _without_baseline(record: RunRecord, number: int, dev: Measured, evaluate: str) -> str:
     alone = (
         f"Iteration {number} answers {_share(dev.correct, dev.n)} of {dev.n} dev problems right. "
     )
@@ -248,5 +253,5 @@ def _without_baseline(record: RunRecord, number: int, dev: Measured, folder: str
         return f"{alone}Compared later: {later}."
     return (
         f"{alone}Whether training helped is not known, since no baseline was measured on them: "
-        f"star-mlx evaluate {folder} --iteration {number} --against few-shot compares them."
+        f"{evaluate} --iteration {number} --against few-shot compares them."
     )
