@@ -140,6 +140,7 @@ def test_a_completion_is_read_as_a_person_reads_it(completion, right):
     assert read == right or (read and right and same_number(read, right))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_every_human_solution_reads_as_its_gold(split):
     with open(data_file(f"gsm8k/{split}.jsonl"), encoding="utf-8") as file:

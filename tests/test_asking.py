@@ -74,6 +74,7 @@ def sampled(tmp_path):
     return tmp_path / "run", engine.asked
 
 
+@pytest.mark.slow
 def test_the_loop_samples_where_it_generates_and_measures_at_evaluate_temperature(sampled):
     _, made = sampled
     phases = [(decoding.temperature, decoding.top_p) for _, decoding in made]
@@ -81,6 +82,7 @@ def test_the_loop_samples_where_it_generates_and_measures_at_evaluate_temperatur
     assert phases == [(0.0, 1.0)] * 12 + [(0.7, 1.0)] * 8 + [(0.0, 1.0)] * 6
 
 
+@pytest.mark.slow
 def test_try_evaluate_the_card_and_prompt_json_ask_as_the_run_measured(
     sampled, tmp_path, monkeypatch
 ):

@@ -234,6 +234,7 @@ def test_a_bug_stays_a_traceback(monkeypatch):
 # --------------------------------------------------------------------------- loop
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_a_recipe_and_its_schedule_and_writes_nothing(star, elsewhere):
     arguments = [
         "loop",

@@ -125,6 +125,7 @@ def test_every_shipped_recipe_names_its_base():
         assert load(name, below=[config.layers.Layer("x", {"model": "other"})]) == load(name)
 
 
+@pytest.mark.slow
 def test_the_base_of_what_names_none_is_the_files(star, write, model, home):
     Path("mine.yaml").write_text("task: arithmetic\n")
     Path("named.yaml").write_text("task: arithmetic\nmodel: org/named\n")

@@ -62,6 +62,7 @@ def test_given_steps_do_not_depend_on_the_rows_and_samples_and_carried_rows_coun
     assert found[0].generated_tokens == (300 * length, 400 * length)
 
 
+@pytest.mark.slow
 def test_tokens_are_those_of_the_models_tokenizer():
     from star_mlx import engine as engines
     from star_mlx.engine import resolve
@@ -94,6 +95,7 @@ def test_a_model_that_cannot_be_is_an_error():
         opened(model="./nowhere")
 
 
+@pytest.mark.slow
 def test_memory_is_within_the_bound_and_the_cut_is_said(capsys):
     free = plan(opened()).sizes
     bound = free.memory * 0.8 / 2**30
@@ -198,6 +200,7 @@ def test_as_json(capsys):
     assert found["prompts"]["supervised"].startswith("<scratch>")
 
 
+@pytest.mark.slow
 def test_another_recipe_than_the_folders_is_refused_as_by_the_run(capsys, small_run, tmp_path):
     shutil.copytree(small_run, "mine")
     said = []

@@ -359,6 +359,7 @@ def test_choices_may_be_given_as_columns(tmp_path):
     assert loaded("task.yaml")[0].task.options["fields"]["choices"] == ["left", "right"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "k"),
     [

@@ -526,6 +526,7 @@ def test_every_kind_reads_its_own_examples_back():
 # --------------------------------------------------------------------------- whole data sets
 
 
+@pytest.mark.slow
 def test_all_of_commonsenseqa():
     mine = task(
         path=str(data_file("commonsenseqa/train_rand_split.jsonl")),
@@ -541,6 +542,7 @@ def test_all_of_commonsenseqa():
     assert not mine.skipped()
 
 
+@pytest.mark.slow
 def test_all_of_gsm8k():
     mine = task(
         path=str(data_file("gsm8k/train.jsonl")),

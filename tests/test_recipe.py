@@ -36,6 +36,7 @@ def test_every_shipped_recipe_loads_with_a_task_that_takes_its_options(name):
     assert from_resolved(resolved(recipe)) == recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_can_be_dry_run(name, capsys):
     with pytest.raises(SystemExit) as ended:

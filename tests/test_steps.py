@@ -262,6 +262,7 @@ def test_a_rationale_is_valid_if_all_its_steps_are_right():
     assert valid("9 * 2 = 18") is None
 
 
+@pytest.mark.slow
 def test_nearly_all_human_steps_are_right():
     found = Counter()
     with open(data_file("gsm8k/train.jsonl"), encoding="utf-8") as file:

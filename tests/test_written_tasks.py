@@ -257,6 +257,7 @@ def test_a_chat_template_that_rewrites_earlier_turns_shares_what_prompts_have_in
     assert prefix + rest == talk.generation(problem, hinted=False, few_shot=True)
 
 
+@pytest.mark.slow
 def test_the_official_gsm8k_files():
     folder = data_file("gsm8k/train.jsonl").parent
     task = make("gsm8k", {"data": str(folder)})
