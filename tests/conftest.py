@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +81,19 @@ def reports(shared_folder: Path) -> Any:
     from tests import report_pages
 
     return report_pages.made(shared_folder)
+
+
+@pytest.fixture
+def star(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs the command line, checks its exit code, and returns what it printed: standard output,
+    or standard error if the code is not 0."""
+    from star_mlx.cli import main
+
+    def run(*arguments: object, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, err
+        return out if code == 0 else err
+
+    return run

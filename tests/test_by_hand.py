@@ -51,20 +51,6 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def star(capsys):
-    """Runs the command line: exit code, standard output, standard error."""
-
-    def run(*arguments, code=0):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert ended.value.code == code, err
-        return out if code == 0 else err
-
-    return run
-
-
-@pytest.fixture
 def scripted(monkeypatch):
     engine = ScriptedEngine(learner)
     monkeypatch.setattr(engines, "open_base", lambda recipe: engine)

@@ -42,18 +42,6 @@ def write(home):
 
 
 @pytest.fixture
-def star(capsys):
-    def run(*arguments, code=0):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert ended.value.code == code, err
-        return out if code == 0 else err
-
-    return run
-
-
-@pytest.fixture
 def model(star):
     """The base of a dry run."""
 

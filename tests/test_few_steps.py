@@ -126,7 +126,7 @@ def test_new_values_never_end_in_a_warning_if_half_of_the_problems_are_kept(prob
     long = amount(
         load(task="gsm8k", overrides=[f"star.schedule.base={made.epochs:g}"]).star.schedule, 1
     )
-    assert long.steps_for(problems // 2, made.batch_size) == made.steps >= few_steps.FEW
+    assert long.steps_for(problems // 2, made.batch_size) == made.steps >= few_steps.FEW_STEPS
     assert few_steps.warning(train, long, problems // 2, which="it") is None
     assert made.warmup <= made.steps / 10 and made.epochs <= 10
 

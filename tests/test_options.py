@@ -11,7 +11,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from star_mlx.cli import cli, main, setting_options
+from star_mlx.cli import cli, setting_options
 from star_mlx.cli.setting_text import settings
 from star_mlx.formatting import program
 from star_mlx.recipe.loading import load, shipped
@@ -23,18 +23,6 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     return tmp_path
-
-
-@pytest.fixture
-def star(capsys):
-    def run(*arguments, code=0):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert ended.value.code == code, err
-        return out if code == 0 else err
-
-    return run
 
 
 @pytest.fixture

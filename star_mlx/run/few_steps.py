@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from star_mlx.engine import rate
+from star_mlx.measure.advice import FEW_STEPS
 from star_mlx.settings import Recipe, Train
 from star_mlx.star import amount
 from star_mlx.types import Amount
-
-FEW = 20  # steps of a training by epochs below which little is learned
 
 
 def warning(train: Train, long: Amount, rows: int, *, which: str) -> str | None:
@@ -36,12 +35,12 @@ def warning(train: Train, long: Amount, rows: int, *, which: str) -> str | None:
         below = f"train.warmup={steps // 10}"
         give = f"{below}, or more steps (star.schedule)"
         if by_rows:
-            give = f"{more}, and {below}" if steps < FEW else f"{below}, or {more}"
+            give = f"{more}, and {below}" if steps < FEW_STEPS else f"{below}, or {more}"
         return (
             f"{taken}, within the warm-up (train.warmup={train.warmup}): the learning rate "
             f"{reached}, and little is learned. Give {give}"
         )
-    if by_rows and steps < FEW:
+    if by_rows and steps < FEW_STEPS:
         return f"{taken}: little is learned in so few. Give {more}, or more problems"
     return None
 
