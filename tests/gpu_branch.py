@@ -18,6 +18,8 @@ def taken() -> AbstractContextManager[None]:
     """Inside the block, every module of the engine is told that mlx computes on a GPU.
 
     Engines are opened inside it too, since the weights are widened for a CPU when they are read.
+    What is compiled on a GPU is not compiled here, unless the block is in one of ``compiling``:
+    every new kernel takes the compiler half a second.
     """
     return _told(False)
 
@@ -28,11 +30,26 @@ def left() -> AbstractContextManager[None]:
 
 
 @contextmanager
+def compiling() -> Iterator[None]:
+    """Inside the block, ``mx.compile`` compiles. It needs a C++ compiler, or does nothing."""
+    import mlx.core as mx
+
+    mx.enable_compile()
+    try:
+        yield
+    finally:
+        mx.disable_compile()
+
+
+@contextmanager
 def _told(cpu: bool) -> Iterator[None]:
     from star_mlx import engine
     from star_mlx.engine import blas
 
     blas.load()  # before mlx is imported
+    import mlx.core as mx
+
+    mx.disable_compile()
     modules = [
         importlib.import_module(f"{engine.__name__}.{found.name}")
         for found in pkgutil.iter_modules(engine.__path__)

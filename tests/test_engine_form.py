@@ -377,7 +377,7 @@ def test_a_model_inside_another_takes_an_adapter(name: str) -> None:
     from mlx.utils import tree_flatten
 
     from star_mlx.engine import adapter
-    from star_mlx.engine.lora import loss_sum
+    from star_mlx.engine.loss import loss_sum
     from star_mlx.settings import Train
 
     model = build(name, COPIED[name][1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -312,17 +313,17 @@ def test_an_adapter_computes_in_the_type_of_its_layers(engine: Any, adapter: Pat
 def test_a_batch_is_trained_in_one_pass_of_a_few_widths(
     engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from star_mlx.engine import lora
+    from star_mlx.engine import lora, optimizer_step
 
     passes: list[tuple[int, ...]] = []
-    made = lora.padded
+    made = optimizer_step.padded
 
     def padded(part: Any) -> Any:
         arrays = made(part)
         passes.append(arrays[0].shape)
         return arrays
 
-    monkeypatch.setattr(lora, "padded", padded)
+    monkeypatch.setattr(optimizer_step, "padded", padded)
     rows = examples(engine, 10)
     train(engine, tmp_path / "a", LORA.model_copy(update=dict(batch_size=5)), rows,
           amount=Amount(epochs=1))  # fmt: skip
@@ -335,10 +336,99 @@ def test_a_batch_is_trained_in_one_pass_of_a_few_widths(
     assert found.padding == pytest.approx(1 - found.tokens / (10 * 33))
 
 
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A base of one layer, which is soon compiled."""
+    folder = tmp_path_factory.mktemp("base")
+    return open_engine(str(tiny_random.write(folder, bits=4, bos=True, num_hidden_layers=1)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="mx.compile does nothing without g++")
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_compiled_step_is_the_same_step_and_is_traced_once_a_shape(
+    shallow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: bool
+) -> None:
+    """With dropout, whose masks are others in every step and the same in both passes over a
+    checkpointed layer. Two rows of the five are one part, so parts are added too."""
+    import mlx.core as mx
+
+    from star_mlx.engine import lora, optimizer_step
+
+    shapes: list[tuple[int, ...]] = []
+    called: list[int] = []
+    pad, loss = optimizer_step.padded, optimizer_step.loss_sum
+
+    def padded(part: Any) -> Any:
+        arrays = pad(part)
+        shapes.append((*arrays.inputs.shape, *arrays.where.shape))
+        return arrays
+
+    def loss_sum(*given: Any) -> Any:
+        called.append(1)
+        return loss(*given)
+
+    monkeypatch.setattr(optimizer_step, "padded", padded)
+    monkeypatch.setattr(optimizer_step, "loss_sum", loss_sum)
+    monkeypatch.setattr(lora, "GPU_BUDGET", 66)
+    settings = LORA.model_copy(update=dict(
+        batch_size=3, dropout=0.4, checkpoint=checkpoint, keys=("self_attn.q_proj",), warmup=0,
+    ))  # fmt: skip
+    steps: dict[str, list[tuple[float, float]]] = {}
+
+    def run(name: str) -> int:
+        shapes.clear()
+        called.clear()
+        steps[name] = taken = []
+        train(
+            shallow, tmp_path / name, settings, examples(shallow, 6), amount=Amount(steps=6),
+            progress=lambda step: taken.append((step.loss, step.gradient_norm)),
+        )  # fmt: skip
+        return len(called)
+
+    assert run("plain") == 12  # two parts each
+    with gpu_branch.compiling():
+        traced = run("compiled")
+    # the first part of a batch, and one that is added to it, of two rows and of one
+    assert len(shapes) == 12 and traced == len(set(shapes[::2])) + len(set(shapes[1::2])) <= 4
+    np.testing.assert_allclose(steps["compiled"], steps["plain"], rtol=1e-5)
+    one, other = (mx.load(str(tmp_path / n / "adapters.safetensors")) for n in steps)
+    for name, a in one.items():
+        assert mx.allclose(a, other[name], atol=1e-5 * mx.abs(a).max().item()), name
+
+
+@pytest.mark.slow
+def test_places_that_are_only_there_for_the_shape_do_not_count(engine: Any) -> None:
+    """Not in the loss, and not in its gradient."""
+    import mlx.core as mx
+    import mlx.nn as nn
+    from mlx.utils import tree_flatten
+
+    from star_mlx.engine import adapter as adapters
+    from star_mlx.engine.batches import rows
+    from star_mlx.engine.loss import loss_sum, padded, supervised_share
+
+    made, _ = rows(examples(engine), engine._text, 64)
+    arrays = padded(made)
+    real = sum(len(row.tokens) - row.start for row in made)
+    assert arrays.weights is not None and arrays.weights.tolist()[real - 1 : real + 1] == [1, 0]
+    assert arrays.where.size * 8 % arrays.inputs.size == 0 < arrays.where.size - real
+    assert arrays.where.size <= supervised_share(made) * arrays.inputs.size
+    bare = (arrays.inputs, arrays.where[:real], arrays.targets[:real])
+    model, form = engine._base.model, engine._base.form
+    with adapters.fresh(model, LORA, 0):
+        (one, gradient), (other, plain) = (
+            nn.value_and_grad(model, loss_sum)(model, form, *given) for given in (arrays, bare)
+        )
+        assert one.item() == pytest.approx(other.item(), rel=1e-6)
+        for (name, a), (_, b) in zip(tree_flatten(gradient), tree_flatten(plain), strict=True):
+            assert mx.allclose(a, b, rtol=1e-3, atol=1e-3 * mx.abs(b).max().item()), name
+
+
 @pytest.mark.slow
 def test_padding_does_not_change_the_loss(engine: Any) -> None:
     from star_mlx.engine.batches import rows
-    from star_mlx.engine.lora import loss_sum, padded
+    from star_mlx.engine.loss import loss_sum, padded
 
     made, _ = rows(examples(engine), engine._text, 64)
     together = loss_sum(engine._base.model, engine._base.form, *padded(made)).item()

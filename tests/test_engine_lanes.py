@@ -231,23 +231,23 @@ def test_training_that_fails_in_a_lane_leaves_the_base_usable(
     import mlx.core as mx
     from mlx.utils import tree_flatten
 
-    from star_mlx.engine import lora
+    from star_mlx.engine import optimizer_step
 
     model = spread._base.model
     before = {k: mx.array(v) for k, v in tree_flatten(model.parameters())}
     expected = adapter(spread, tmp_path / "before")
     called = iter(range(100))
-    kept = lora.padded
+    kept = optimizer_step.padded
 
     def padded(part: Any) -> Any:
         if next(called) == 5:
             raise ValueError("mine")
         return kept(part)
 
-    monkeypatch.setattr(lora, "padded", padded)
+    monkeypatch.setattr(optimizer_step, "padded", padded)
     with pytest.raises(ValueError, match="mine"):
         adapter(spread, tmp_path / "failed")
-    monkeypatch.setattr(lora, "padded", kept)
+    monkeypatch.setattr(optimizer_step, "padded", kept)
     after = dict(tree_flatten(model.parameters()))
     assert before.keys() == after.keys()
     assert all(mx.array_equal(before[k], after[k]) for k in before)

@@ -163,7 +163,7 @@ def test_the_loss_is_the_mean_over_supervised_tokens_alone(engine: Any) -> None:
     from mlx.nn.losses import cross_entropy
 
     from star_mlx.engine.batches import rows
-    from star_mlx.engine.lora import loss_sum, padded
+    from star_mlx.engine.loss import loss_sum, padded
 
     model = engine._base.model
     made, _ = rows(examples(engine), engine._text, 64)
@@ -193,14 +193,14 @@ def test_padding_and_parts_do_not_change_the_training(
 
 
 def test_every_architecture_without_a_short_cut_gives_the_same_loss(engine: Any) -> None:
-    from star_mlx.engine import lora
     from star_mlx.engine.batches import rows
+    from star_mlx.engine.loss import loss_sum, padded
 
     model, form = engine._base.model, engine._base.form
     assert form.head
-    arrays = lora.padded(rows(examples(engine), engine._text, 64)[0])
+    arrays = padded(rows(examples(engine), engine._text, 64)[0])
     quick, slow = (
-        float(lora.loss_sum(model, f, *arrays).item()) for f in (form, replace(form, head=False))
+        float(loss_sum(model, f, *arrays).item()) for f in (form, replace(form, head=False))
     )
     assert quick == pytest.approx(slow, rel=1e-5)
 
@@ -280,7 +280,7 @@ def test_checkpointing_draws_one_mask_for_both_passes(engine: Any, tmp_path: Pat
 
     from star_mlx.engine import adapter
     from star_mlx.engine.batches import rows
-    from star_mlx.engine.lora import loss_sum, padded
+    from star_mlx.engine.loss import loss_sum, padded
 
     lora = LORA.model_copy(update=dict(checkpoint=True, dropout=0.4))
     model, arrays = engine._base.model, padded(rows(examples(engine), engine._text, 64)[0])
