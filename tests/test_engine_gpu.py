@@ -295,18 +295,63 @@ def test_prompts_are_read_when_an_eighth_of_the_slots_is_free(
 
 
 @pytest.mark.slow
-def test_an_adapter_computes_in_the_type_of_its_layers(engine: Any, adapter: Path) -> None:
+def test_an_adapter_beside_the_weights_computes_in_their_type(
+    engine: Any, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlx.core as mx
 
     from star_mlx.engine.adapter import layers
 
     stored = mx.load(str(adapter / "adapters.safetensors"))
     assert {a.dtype for a in stored.values()} == {mx.float32}
+    engine._switch.use(None)
+    monkeypatch.setattr(engine._switch, "_fold", lambda size: False)
     engine._switch.use(adapter)
     assert {m.lora_a.dtype for _, m in layers(engine._base.model)} == {mx.float16}
     hidden = mx.zeros((1, 1, 32), mx.float16)
     assert "AsType" not in kernels(engine._base.model.layers[0].mlp(hidden))
     engine._switch.use(None)
+
+
+@pytest.mark.slow
+def test_an_adapter_is_folded_into_dequantized_copies_where_they_fit(
+    engine: Any, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    from star_mlx.engine.adapter import copies, layers
+    from star_mlx.engine.device import Bound
+    from star_mlx.engine.memory import MARGIN, Memory
+
+    base, tokens = engine._base, mx.array([[3, 4, 5, 6, 7]])
+    assert copies(base.model) == 2 * 3 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
+    logits, kinds = [], []
+    for fold in (True, False):
+        engine._switch.use(None)
+        with monkeypatch.context() as patch:
+            if not fold:
+                patch.setattr(engine._switch, "_fold", lambda size: False)
+            engine._switch.use(adapter)
+        kinds.append(type(base.model.layers[0].mlp.up_proj))
+        assert bool(layers(base.model)) is not fold
+        logits.append(base.model(tokens).astype(mx.float32))
+    assert kinds[0] is nn.Linear
+    engine._switch.use(None)
+    assert isinstance(base.model.layers[0].mlp.up_proj, nn.QuantizedLinear)
+    plain = base.model(tokens).astype(mx.float32)
+    far, near = (mx.abs(logits[0] - other).max().item() for other in (plain, logits[1]))
+    assert near < 0.02 * mx.abs(plain).max().item() and 10 * near < far
+
+    # what decides it does not depend on what is in use: all adapters of a run are treated alike
+    weights, size = engine._weights, engine._copies
+    least = int((weights + 2 * size) / MARGIN)
+    for room, folds in ((least + 100, True), (least - 100, False)):
+        memory = Memory(Bound(room, ""), engine._shape, lambda room=room: room)
+        assert memory.folds(weights, size) is folds
+        monkeypatch.setattr(engine, "_memory", memory)
+        assert engine.describe()["adapter"] == ("folded" if folds else "beside")
+        assert engine._fold(1) is folds
 
 
 @pytest.mark.slow

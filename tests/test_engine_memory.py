@@ -268,6 +268,45 @@ def test_the_default_bound_changes_nothing_that_fits() -> None:
         assert memory.spare(600 << 20)
 
 
+def test_a_gpu_reads_more_at_once_where_no_row_loses_its_place() -> None:
+    from star_mlx.engine.device import Bound
+    from star_mlx.engine.memory import MARGIN, Memory
+    from star_mlx.engine.shape import Shape
+
+    shape = Shape(24, 896, 4864, 14, 2, 64, 151_936, 2)
+    work = {"prefix": 1400, "longest": 300, "tokens": 560}
+
+    def memory(room: float) -> Memory:
+        return Memory(Bound(int(room / MARGIN), ""), shape, lambda: 0)
+
+    rows, token = 64 * shape.row_bytes(560), shape.reading_bytes(1700)
+    copy = shape.widened_bytes(1400)  # of the prefix, in float32
+    assert copy == 2 * shape.prefix_bytes(1400)
+    assert memory(rows + 512 * token + copy + 64).decoding(64, 1, **work) == (64, 1, 512)
+    with gpu_branch.taken():
+        for extra, reading in ((512, 512), (1000, 512), (1025, 1024), (1500, 1024), (9999, 2048)):
+            made = memory(rows + extra * token + copy + 64)
+            assert made.decoding(64, 1, **work) == (64, 1, reading)
+        least = memory(rows + 512 * token + 64)  # without the copy there would be room
+        assert least.decoding(64, 1, copied=True, **work)[0] == 64
+        assert least.decoding(64, 1, **work)[0] < 64
+        assert Memory(None, shape).decoding(64, 1, **work)[2] == Memory(None, shape).reading(9)
+        assert memory(1e12).reading(1400) == 2048 and memory(1e9).reading(1400) == 512
+
+
+def test_adapters_that_are_not_folded_are_said_to_be_cut(folder: str) -> None:
+    from star_mlx.engine import needs, resolve
+
+    recipe = load(None, task="arithmetic", overrides=["train.max_length=64"])
+    found = resolve.find(folder)
+    with gpu_branch.taken():
+        free = needs.estimate(recipe, found.folder, prefix=50, prompt=20)
+        bounded = recipe.model_copy(update={"max_memory": 1.9 * free.weights / 2**30})
+        cut = needs.estimate(bounded, found.folder, prefix=50, prompt=20)
+    assert free.folded and free.cut() == "" and not cut.folded
+    assert "adapters are not folded into copies of the weights for decoding" in cut.cut()
+
+
 def test_a_cut_is_one_of_few_numbers() -> None:
     from star_mlx.engine.device import Bound
     from star_mlx.engine.memory import Memory

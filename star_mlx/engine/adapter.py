@@ -13,6 +13,7 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
+from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 from mlx_lm.tuner.dora import DoRAEmbedding, DoRALinear
 from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
 from mlx_lm.tuner.trainer import grad_checkpoint
@@ -30,8 +31,8 @@ class Switch:
     """Puts one adapter at a time on a base, keeping the last one on until another is wanted.
 
     Args:
-        fold: whether to add an adapter that changes this many bytes of weights into copies of
-            them, which are as fast as the base's own.
+        fold: whether to add an adapter into copies of the weights that it changes, which take this
+            many bytes and are as fast as the base's own.
     """
 
     def __init__(self, model: nn.Module, fold: Callable[[int], bool]) -> None:
@@ -195,20 +196,37 @@ def remove(model: nn.Module) -> None:
 
 
 def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.Module]]:
-    """Replace the adapter's layers by layers whose weights include the adapter's product.
+    """Replace the adapter's layers by layers whose weights include the adapter's product. They are
+    not quantized: rounded to few bits again, they would lose it.
 
     Returns:
         The names and the replaced layers of the base, with unchanged weights.
     """
     adapted = layers(model)
     own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in adapted]
-    if not adapted or not wanted(sum(m.weight.nbytes for _, m in own)):
+    if not adapted or not wanted(sum(dense_bytes(m) for _, m in own)):
         return []
-    model.update_modules(tree_unflatten([(name, m.fuse()) for name, m in adapted]))
+    model.update_modules(tree_unflatten([(name, m.fuse(dequantize=True)) for name, m in adapted]))
     model.freeze()
     model.eval()
     mx.eval(model.parameters())
     return own
+
+
+def dense_bytes(layer: nn.Module) -> int:
+    """Bytes of the weights of a layer, or of a dequantized copy of them."""
+    if "scales" not in layer:
+        return int(layer.weight.nbytes)
+    kind = layer.scales.dtype
+    size = kind.size if mx.issubdtype(kind, mx.floating) else 2  # in some modes they are bytes
+    return int(layer.weight.size * 32 // layer.bits * size)
+
+
+def copies(model: nn.Module) -> int:
+    """Bytes of dequantized copies of all weights that an adapter of the layers can change."""
+    kinds = (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear)
+    modules = (m for layer in model.layers for m in layer.modules())
+    return sum(dense_bytes(m) for m in modules if isinstance(m, kinds))
 
 
 def narrow(model: nn.Module) -> None:

@@ -107,6 +107,7 @@ def generate(
         prefix=n,
         longest=longest - n + copied,
         tokens=most + copied,
+        copied=bool(form.unshared),
     )
     done = total = 0
 

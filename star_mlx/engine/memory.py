@@ -6,13 +6,19 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
-from star_mlx.engine.device import GIB, Bound
+from star_mlx.engine.device import GIB, Bound, on_cpu
 from star_mlx.engine.shape import Shape
 from star_mlx.errors import ModelError
 from star_mlx.settings import Train
 
 MARGIN = 0.95  # of the limit is used, as the estimates are not exact
-FEWEST, MOST = 64, 512  # tokens of a pass of reading
+FEWEST = 64  # tokens of a pass of reading
+CPU_MOST, GPU_MOST = 512, 2048  # and at most; an interruption waits for a pass
+
+
+def most() -> int:
+    """The tokens of a pass of reading, if there is room for them: a GPU takes more at once."""
+    return CPU_MOST if on_cpu() else GPU_MOST
 
 
 class Memory:
@@ -31,11 +37,19 @@ class Memory:
     def reading(self, prefix: int) -> int:
         """The tokens to read in a pass, of a prefix of ``prefix`` tokens."""
         if self._bound is None:
-            return MOST
-        return min(MOST, max(FEWEST, self._free() // 2 // self._shape.reading_bytes(prefix)))
+            return most()
+        fit = self._free() // 2 // self._shape.reading_bytes(prefix)
+        return _pass(min(most(), max(FEWEST, fit)))
 
     def decoding(
-        self, rows: int, lanes: int, *, prefix: int, longest: int, tokens: int
+        self,
+        rows: int,
+        lanes: int,
+        *,
+        prefix: int,
+        longest: int,
+        tokens: int,
+        copied: bool = False,
     ) -> tuple[int, int, int]:
         """Rows at once, lanes, and tokens that a lane reads in a pass: as wanted, or fewer.
 
@@ -43,20 +57,27 @@ class Memory:
             prefix: tokens that all rows share.
             longest: tokens of the longest prompt after the prefix.
             tokens: tokens of the longest row after the prefix, including new ones.
+            copied: whether the prefix is copied into the rows.
 
         Raises:
             ModelError: not even one row fits.
         """
         if self._bound is None:
-            return rows, lanes, MOST
+            return rows, lanes, most()
         free, row = self._free(), self._shape.row_bytes(tokens)
+        if not copied:
+            free = max(0, free - self._shape.widened_bytes(prefix))
         read = self._shape.reading_bytes(prefix + longest)
         while True:
-            reading = min(MOST, max(longest, free // 2 // (lanes * read)))
+            reading = min(CPU_MOST, max(longest, free // 2 // (lanes * read)))
             working = lanes * max(reading, longest) * read
             fit = (free - working) // row
             if fit >= lanes:
-                return min(rows, fit), lanes, reading
+                rows = min(rows, fit)
+                if most() > CPU_MOST:  # larger passes take no row's place
+                    left = (free - rows * row) // (lanes * read)
+                    reading = max(reading, _pass(min(most(), left)))
+                return rows, lanes, reading
             if lanes == 1:
                 raise self._refusal("decode one row", row + working)
             lanes -= 1
@@ -92,6 +113,15 @@ class Memory:
         """Whether ``size`` more bytes would leave at least as many for the work itself."""
         return self._bound is None or self._free() > 2 * size
 
+    def folds(self, weights: int, copies: int) -> bool:
+        """Whether adapters are added into copies of the weights, dequantized, elsewhere than on a
+        CPU: if the copies, of ``copies`` bytes, leave at least as much for the work.
+
+        It depends on the bound and the base alone and not on what is in use, so that all adapters
+        of a run, and a resumed run, are computed in the same way.
+        """
+        return self._bound is None or int(MARGIN * self._bound.size) - weights > 2 * copies
+
     def _free(self) -> int:
         assert self._bound is not None
         return max(0, int(MARGIN * self._bound.size) - int(self._held()))
@@ -103,6 +133,12 @@ class Memory:
             f"Choose {less}a smaller base, fewer few-shot examples, a smaller train.max_length, or "
             "a larger max_memory"
         )
+
+
+def _pass(tokens: int) -> int:
+    """The tokens of a pass, if there is room for so many: above ``CPU_MOST`` a power of 2, so that
+    little more or less memory in use makes no other passes."""
+    return tokens if tokens <= CPU_MOST else 1 << (tokens.bit_length() - 1)
 
 
 def _rounded(number: int) -> int:

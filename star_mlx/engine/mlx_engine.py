@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 
 from star_mlx.engine import adapter, batches, decode
 from star_mlx.engine import lora as training
@@ -33,9 +34,12 @@ class MlxEngine:
         self._switch = adapter.Switch(base.model, self._fold)
         self._bound, self._shape = bound, Shape.of(base.config, itemsize(base.found.folder))
         self._memory = Memory(bound, self._shape)
+        self._weights = sum(a.nbytes for _, a in tree_flatten(base.model.parameters()))
+        self._copies = adapter.copies(base.model)
 
     def describe(self) -> Mapping[str, Any]:
-        """Name, device, bits, parameters, context length and content hash of the base."""
+        """Name, device, bits, parameters, context length and content hash of the base; whether
+        rows share a prefix; and on a GPU, whether adapters are folded for decoding."""
         base, form = self._base, self._base.form
         alone = "" if form.copied else ", one row at a time"
         return {
@@ -48,6 +52,7 @@ class MlxEngine:
             "context": base.context,
             "hash": base.hash,
             "prefix": f"copied{alone}: {form.unshared}" if form.unshared else "shared",
+            **({} if on_cpu() else {"adapter": "folded" if self._folds else "beside"}),
         }
 
     def encode(self, text: str) -> list[int]:
@@ -125,10 +130,17 @@ class MlxEngine:
         whole = len(self._text.prompt(prefix + prompt))
         shared = len(self._text.prompt(prefix)) if prefix and not self._base.form.unshared else 0
         held = int(mx.get_active_memory())
-        return work(recipe, self._shape, held, self._bound, prefix=shared, prompt=whole - shared)
+        return work(
+            recipe, self._shape, held, self._bound, prefix=shared, prompt=whole - shared,
+            copies=None if on_cpu() else self._copies * self._folds,
+        )  # fmt: skip
+
+    @property
+    def _folds(self) -> bool:
+        return self._memory.folds(self._weights, self._copies)
 
     def _fold(self, size: int) -> bool:
-        return on_cpu() and self._memory.spare(size)  # elsewhere the base is quantized: no folding
+        return self._memory.spare(size) if on_cpu() else self._folds
 
     def memory(self) -> tuple[int, int]:
         """Bytes in use by mlx now, and the peak since the last call of ``peak_memory``."""

@@ -12,7 +12,7 @@ from typing import Any
 from star_mlx.engine.batches import CPU_BUDGET, GPU_BUDGET
 from star_mlx.engine.device import GIB, Bound, bound, on_cpu
 from star_mlx.engine.lanes import Lanes
-from star_mlx.engine.memory import MOST, Memory
+from star_mlx.engine.memory import Memory, most
 from star_mlx.engine.resolve import Found
 from star_mlx.engine.shape import Shape, read_config
 from star_mlx.errors import ModelError
@@ -35,6 +35,7 @@ class Needs:
     tokens: tuple[int, int]
     longest: int  # tokens of a training row
     checkpoint: bool  # whether layers keep only their inputs in training
+    folded: bool = True  # whether adapters are added into copies of the weights for decoding
 
     @property
     def peak(self) -> int:
@@ -48,6 +49,8 @@ class Needs:
             parts.append("not even one row of the longest prompts can be decoded")
         elif self.rows[1] < self.rows[0]:
             parts.append(f"{self.rows[1]} of {self.rows[0]} rows are decoded at once")
+        if not self.folded:
+            parts.append("adapters are not folded into copies of the weights for decoding")
         if not self.tokens[1]:
             but = "" if self.checkpoint else " (train.checkpoint=true needs much less)"
             parts.append(f"examples of {self.longest:,} tokens cannot be trained on{but}")
@@ -70,15 +73,12 @@ def estimate(
         row: tokens of the longest training row; by default as many as the recipe allows.
     """
     config = read_config(folder)
-    return work(
-        recipe,
-        Shape.of(config, itemsize(folder)),
-        weights(folder, config),
-        bound(recipe.max_memory),
-        prefix=prefix,
-        prompt=prompt,
-        row=row,
-    )
+    shape, held = Shape.of(config, itemsize(folder)), weights(folder, config)
+    limit, copies = bound(recipe.max_memory), None
+    if not on_cpu():
+        copies = shape.itemsize * shape.linear_parameters
+        copies *= Memory(limit, shape).folds(held, copies)
+    return work(recipe, shape, held, limit, prefix=prefix, prompt=prompt, row=row, copies=copies)
 
 
 def work(
@@ -90,8 +90,14 @@ def work(
     prefix: int,
     prompt: int,
     row: int | None = None,
+    copies: int | None = None,
 ) -> Needs:
-    """As ``estimate``, for a model of this shape whose weights take ``held`` bytes."""
+    """As ``estimate``, for a model of this shape whose weights take ``held`` bytes.
+
+    Args:
+        copies: bytes of the copies of weights that adapters are folded into, 0 if they are not;
+            None on a CPU, where there may be any if there is room.
+    """
     lanes = Lanes(shape.hidden)
     generate, train = recipe.generate, recipe.train
     rows = min(generate.batch_size, generate.chunk * generate.samples)
@@ -99,9 +105,10 @@ def work(
     count = lanes.count(rows)
     decoding = (
         shape.prefix_bytes(prefix)
+        + shape.widened_bytes(prefix)
         + rows * shape.row_bytes(tokens)
-        + count * max(MOST, prompt) * shape.reading_bytes(prefix + prompt)
-        + (4 * shape.parameters if on_cpu() else 0)  # copies with the adapter added
+        + count * max(most(), prompt) * shape.reading_bytes(prefix + prompt)
+        + (4 * shape.parameters if copies is None else copies)
     )
     length = train.max_length if row is None else min(row, train.max_length)
     batch = math.ceil(train.batch_size * length / lanes.width)
@@ -109,9 +116,11 @@ def work(
     training = shape.adapter_bytes(train) + budget * lanes.width * shape.training_bytes(
         length, train
     )
-    memory = Memory(limit, shape, lambda: held + shape.prefix_bytes(prefix))
+    read = held + shape.prefix_bytes(prefix)
+    memory = Memory(limit, shape, lambda: read)
+    folded = Memory(limit, shape, lambda: read + (copies or 0))
     try:
-        fit, _, _ = memory.decoding(rows, count, prefix=prefix, longest=prompt, tokens=tokens)
+        fit, _, _ = folded.decoding(rows, count, prefix=prefix, longest=prompt, tokens=tokens)
     except ModelError:
         fit = 0
     try:
@@ -119,7 +128,10 @@ def work(
     except ModelError:
         passed = 0
     at_once = (budget * lanes.width, passed * lanes.width)
-    return Needs(held, decoding, training, limit, (rows, fit), at_once, length, train.checkpoint)
+    return Needs(
+        held, decoding, training, limit, (rows, fit), at_once, length, train.checkpoint,
+        folded=copies != 0,
+    )  # fmt: skip
 
 
 def check_weights(found: Found, limit: Bound | None) -> None:

@@ -109,7 +109,7 @@ class CompiledStep:
     """The pass over a part and the update are each compiled, once for every shape of the arrays;
     ``padded`` sees to it that there are few.
 
-    The parts are computed one after the other, so that only one is in memory.
+    They are evaluated apart: all at once, a checkpointed pass would take more memory.
     """
 
     def __init__(
@@ -127,15 +127,15 @@ class CompiledStep:
         model, count = self._model, supervised(parts)
         total: Any = None
         for part in parts:
-            if total is not None:
-                mx.eval(total)
             adapter.new_masks(model)
             total = self._add(total, *padded(part))
+            mx.eval(total)
         loss, gradient = total
         parameters = model.trainable_parameters()
+        norm: Any
         parameters, norm = self._update(parameters, gradient, mx.array(count, mx.float32))
         model.update(parameters)
-        mx.eval(parameters, self._optimizer.state, loss, norm)
+        mx.eval(parameters, self._optimizer.state, norm)
         return float(loss.item()) / count, float(norm.item())
 
     def _added(self, total: Any, *arrays: Any) -> Any:

@@ -54,9 +54,12 @@ class Shape:
         return 2 * self.layers * self.groups * self.head * self.itemsize
 
     def prefix_bytes(self, tokens: int) -> int:
-        """Bytes of the prefix that rows share. In half precision its keys and values are kept in
-        float32, beside the caches they were read into."""
-        return tokens * self.cache_bytes * (3 if self.itemsize < 4 else 1)
+        """Bytes of the caches of the prefix that rows share."""
+        return tokens * self.cache_bytes
+
+    def widened_bytes(self, tokens: int) -> int:
+        """Bytes of the copy of such a prefix in float32, which rows in half precision attend to."""
+        return 2 * tokens * self.cache_bytes if self.itemsize < 4 else 0
 
     def reading_bytes(self, seen: int) -> int:
         """Bytes of activations and scores for reading a token that sees ``seen`` others."""
@@ -127,8 +130,12 @@ class Shape:
     @property
     def parameters(self) -> int:
         """About how many weights the model has, with one embedding for input and output."""
-        layer = sum(a * b for a, b in self.linear.values())
-        return self.layers * layer + self.vocabulary * self.hidden
+        return self.linear_parameters + self.vocabulary * self.hidden
+
+    @property
+    def linear_parameters(self) -> int:
+        """About how many weights the linear modules of all layers have."""
+        return self.layers * sum(a * b for a, b in self.linear.values())
 
     def adapter_parameters(self, settings: Train) -> int:
         """About how many weights a LoRA adapter with these settings has."""
