@@ -220,7 +220,7 @@ class _Writer:
     def _chunks(
         self, number: int, kind: str, rows: Sequence[bytes], offset: int
     ) -> list[dict[str, Any]]:
-        entries, size = [], self._made.generate.chunk
+        entries, size = [], self._made.generate.per_chunk
         for index, first in enumerate(range(0, len(rows), size)):
             chunk = rows[first : first + size]
             extent: dict[str, Any] = {

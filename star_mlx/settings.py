@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from datetime import date
 from types import NoneType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
 OnRegression = Literal["warn", "stop", "rollback"]
 MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
+Size = Annotated[int, Field(ge=1)] | Literal["auto"]  # a number, or the device's own
 # Names that are arguments of applying a template, or that it gets from the prompts.
 _OWN_ARGUMENTS = {
     *("self", "conversation", "messages", "tools", "documents", "chat_template", "padding"),
@@ -250,14 +251,16 @@ class Generate(_Group):
         ge=1,
         description="attempts per problem without a hint; each distinct right rationale is kept",
     )
-    batch_size: int = Field(32, ge=1, description="completions decoded at once")
+    batch_size: Size = Field(
+        32, description="completions decoded at once; auto: as this device does best"
+    )
     stop_repeats: bool = Field(
         False, description="end a greedy completion that repeats itself, and count it as cut off"
     )
-    chunk: int = Field(
+    chunk: Size = Field(
         256,
-        ge=1,
-        description="problems saved at a time; an interruption loses at most these",
+        description="problems saved at a time; an interruption loses at most these; auto: as this "
+        "device does best",
     )
 
     @model_validator(mode="after")
@@ -273,6 +276,26 @@ class Generate(_Group):
                 "such as generate.temperature=0.7"
             )
         return self
+
+    @property
+    def automatic(self) -> tuple[str, ...]:
+        """The names of the settings that are ``auto``."""
+        return tuple(name for name in ("batch_size", "chunk") if getattr(self, name) == "auto")
+
+    @property
+    def at_once(self) -> int:
+        """``batch_size``, or its default for ``auto`` on an unknown device."""
+        return 32 if self.batch_size == "auto" else self.batch_size
+
+    @property
+    def per_chunk(self) -> int:
+        """``chunk``, or its default for ``auto`` on an unknown device."""
+        return 256 if self.chunk == "auto" else self.chunk
+
+    def sized(self, rows: int, completions: int) -> Generate:
+        """The same with numbers for ``auto``: rows at once, and completions in a chunk."""
+        numbers = {"batch_size": rows, "chunk": max(1, completions // self.samples)}
+        return self.model_copy(update={name: numbers[name] for name in self.automatic})
 
 
 class Train(_Group):

@@ -26,6 +26,7 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
     """
     import yaml
 
+    from star_mlx.engine import auto
     from star_mlx.events import Notice
     from star_mlx.recipe import opening
     from star_mlx.run import at_hand, timing
@@ -40,14 +41,15 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
             notices.append(event.text)
 
     if run is not None and writing.check(run):
-        recipe = opening.as_dated(recipe, reading.read(run).recipe)
+        recipe = opening.as_begun(recipe, reading.read(run).recipe)
     at = at_hand.gather(recipe)
     record = None if run is None else at_hand.resumed(at, run, emit)
     finished = [] if record is None else [line.iteration for line in record.metrics[1:]]
     found = plan(at, finished=finished, timing=timing.of(at) if measure else None)
-    values = opening.settled(recipe, at.task)
+    values = opening.settled(at.recipe, at.task)
     shown = prompts(at)
     warnings = [*notices, *found.warnings]
+    chosen = auto.words(at.recipe, recipe)
     if as_json:
         schedule = [asdict(one) for one in found.iterations]
         made = {"plan": found.to_json(), "prompts": shown.to_json(), "warnings": warnings}
@@ -58,7 +60,13 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
         click.echo(f"# --- {title}")
         for line in harmless(text).split("\n"):
             click.echo(f"# | {line}".rstrip())
-    for line in [*_common(at, found), *map(_iteration, found.iterations)]:
+    common = list(_common(at, found))
+    for line in [
+        *common[:1],
+        *[chosen] * bool(chosen),
+        *common[1:],
+        *map(_iteration, found.iterations),
+    ]:
         click.echo(f"# {harmless(line)}")
     for text in warnings:
         click.echo(f"# warning: {harmless(text)}")

@@ -58,7 +58,8 @@ def _type(annotation: Any) -> str:
         return "null"
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _type(get_args(annotation)[0])
+        kind, *fields = get_args(annotation)
+        return _type(kind) + _bounds([b for f in fields for b in getattr(f, "metadata", [f])])
     if origin is Literal:
         return "|".join(map(str, get_args(annotation)))
     if origin in (Union, UnionType):

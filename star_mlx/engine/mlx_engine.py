@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from star_mlx.engine import adapter, batches, decode
+from star_mlx.engine import adapter, auto, batches, decode
 from star_mlx.engine import lora as training
 from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
@@ -124,6 +124,10 @@ class MlxEngine:
             too_long=too_long,
             progress=progress,
         )
+
+    def sized(self, recipe: Recipe) -> Recipe:
+        """The recipe with numbers for ``auto``, for this base on this device."""
+        return auto.sized(recipe, self._shape.hidden)
 
     def needs(self, recipe: Recipe, *, prefix: str, prompt: str) -> Needs:
         """The memory that a recipe needs, with this few-shot prompt and this longest question."""

@@ -100,7 +100,7 @@ def work(
     """
     lanes = Lanes(shape.hidden)
     generate, train = recipe.generate, recipe.train
-    rows = min(generate.batch_size, generate.chunk * generate.samples)
+    rows = min(generate.at_once, generate.per_chunk * generate.samples)
     tokens = prompt + generate.max_tokens
     count = lanes.count(rows)
     decoding = (

@@ -53,7 +53,7 @@ def generating(recipe: Recipe, prompts: Prompts, *, few_shot: bool, hinted: bool
     """
     g = recipe.generate
     decoding = Decoding(
-        g.max_tokens, prompts.stop, g.temperature, g.top_p, g.batch_size, g.stop_repeats
+        g.max_tokens, prompts.stop, g.temperature, g.top_p, g.at_once, g.stop_repeats
     )
     in_front = few_shot and not prompts.zero_shot
     return Asking(prompts, in_front, decoding, hinted, g.thinking_tokens)

@@ -99,6 +99,21 @@ def as_dated(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
     return _on(recipe, str(day))
 
 
+def as_sized(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
+    """The recipe with the numbers that a run took for ``auto`` when it began, so that it goes on
+    in the same chunks on another machine."""
+    names, made = recipe.generate.automatic, recorded.get("generate") or {}
+    numbers = {name: made[name] for name in names if name in made}
+    if not numbers:
+        return recipe
+    return recipe.model_copy(update={"generate": recipe.generate.model_copy(update=numbers)})
+
+
+def as_begun(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
+    """The recipe with the day and the sizes of a run that it is to continue."""
+    return as_sized(as_dated(recipe, recorded), recorded)
+
+
 def _on(recipe: Recipe, day: str) -> Recipe:
     spec = recipe.prompts.model_copy(update={"date": day})
     return recipe.model_copy(update={"prompts": spec})

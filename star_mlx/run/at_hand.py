@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from star_mlx import engine as engines
-from star_mlx.engine import resolve, tokens
+from star_mlx.engine import auto, resolve, tokens
 from star_mlx.engine.resolve import Found
 from star_mlx.events import Emit
 from star_mlx.prompts import Prompts
@@ -43,16 +43,19 @@ class AtHand:
 def gather(recipe: Recipe) -> AtHand:
     """Open the task, its data and the tokenizer of a recipe, as far as they are on this machine.
 
+    The recipe then has numbers for ``auto``.
+
     Raises:
         StarError: what is there cannot be used.
     """
+    found = resolve.at_hand(recipe.model.path, recipe.model.revision)
+    recipe = auto.sized_for(recipe, found)
     task, prompt_set = opening.open_task(recipe)
     problems = dev = None
     if _local(task):
         problems = prompt_set.unseen(task.training(()))
         dev = task.problems("dev")[: recipe.evaluate.dev]
     spec = recipe.model
-    found = resolve.at_hand(spec.path, spec.revision)
     count: tokens.Counter = by_characters
     templated = not recipe.prompts.chat
     if found is not None:

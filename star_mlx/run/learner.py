@@ -193,7 +193,7 @@ class Learner:
         total = len(problems) * how.samples
         self._emit(PhaseStarted(n, phase, total, how.note))
         attempts: list[Attempt] = []
-        size = self.recipe.generate.chunk
+        size = self.recipe.generate.per_chunk
         at = passes.begun(n, phase, total)
         for index, first in enumerate(range(0, len(problems), size)):
             chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]

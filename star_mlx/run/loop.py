@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx import engine as engines
+from star_mlx.engine import auto
 from star_mlx.errors import RunError
 from star_mlx.events import Emit, IterationFinished, Notice, RunFinished, RunStarted
 from star_mlx.measure import accuracy, findings, power, verdict
@@ -60,9 +61,10 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
     if exists:
-        recipe = opening.as_dated(recipe, reading.read(run).recipe)
+        recipe = opening.as_begun(recipe, reading.read(run).recipe)
     else:
         recipe = opening.dated(recipe, prompt_set, engine, date.today())
+    given, recipe = recipe, room.sized(recipe, engine)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
     values = opening.settled(recipe, task)
     values["provenance"] = provenance.provenance(task, prompt_set, engine)
@@ -77,6 +79,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
         if (prefix := str(engine.describe().get("prefix", ""))).startswith("copied"):
             emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
+        if chosen := auto.words(recipe, given):
+            emit(Notice("info", chosen))
         if cut := room.cut(recipe, task, prompt_set, engine):
             emit(Notice("info", cut))
         if skipped := task.skipped():

@@ -1,4 +1,4 @@
-"""What a bound on memory makes of a run, said before it starts."""
+"""What the device and its memory make of a recipe, said before a run starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from star_mlx.settings import Recipe
 from star_mlx.types import Engine, Task
 
 LOOKED_AT = 200  # problems, of which the longest question is taken
+
+
+def sized(recipe: Recipe, engine: Engine) -> Recipe:
+    """The recipe with numbers for ``auto``, as the engine's device does best; the defaults if the
+    engine does not say."""
+    if not recipe.generate.automatic:
+        return recipe
+    choose = getattr(engine, "sized", None)  # of a base in memory, not of every engine
+    if choose is not None:
+        chosen: Recipe = choose(recipe)
+        return chosen
+    default = type(recipe.generate)()
+    made = recipe.generate.sized(default.at_once, default.per_chunk)
+    return recipe.model_copy(update={"generate": made})
 
 
 def cut(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> str:

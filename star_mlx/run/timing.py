@@ -91,7 +91,7 @@ def _generated(
         found = passes.attempts(engine, None, asked, some, seeds=list(range(count)))
         return found, time.perf_counter() - started
 
-    most = min(made.batch_size, made.chunk)
+    most = min(made.at_once, made.per_chunk)
     timed(1, 1)  # reads the few-shot prompt, which is kept
     found, seconds = timed(FEW, min(SHORT, made.max_tokens))
     each = seconds / max(1, sum(len(one.token_ids) for one in found))  # seconds of a token

@@ -30,6 +30,7 @@ from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening, provenance
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner, fit
+from star_mlx.run.room import sized
 from star_mlx.settings import Recipe
 from star_mlx.star import amount as scheduled
 from star_mlx.star import failures, in_front, sample
@@ -196,6 +197,7 @@ def evaluate(
     task, prompt_set = opening.open_task(recipe)
     problems = measure.chosen(task, recipe, how)
     engine = engine or engines.open_base(recipe)
+    recipe = sized(recipe, engine)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
     made: list[Sequence[Attempt]] = []
     for of in models:
@@ -289,6 +291,7 @@ def _at_work(
     task, prompt_set = opening.open_task(recipe)
     task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
+    recipe = sized(recipe, engine)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
     made_from = provenance.provenance(task, prompt_set, engine)
     values = opening.settled(recipe, task) | {"provenance": made_from, "step": about}

@@ -1,0 +1,101 @@
+"""``auto`` in a recipe: as the device does best, chosen once, when a run is created."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from star_mlx.cli import main
+from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.errors import RecipeError, RunError
+from star_mlx.events import Notice
+from star_mlx.recipe.loading import load
+from star_mlx.run import loop
+from star_mlx.settings import Generate, Recipe
+from tests import gpu_branch
+
+AUTO = ("generate.batch_size=auto", "generate.chunk=auto")
+SMALL = ("task.options.train=60", "star.iterations=1", "star.problems=6", "evaluate.dev=2")
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load("arithmetic", overrides=[*SMALL, *overrides])
+
+
+class Sized(ScriptedEngine):
+    """An engine whose device has sizes of its own, as ``MlxEngine`` has."""
+
+    def __init__(self, rows: int, chunk: int) -> None:
+        super().__init__(lambda asked: asked.prompt.split("Target: ")[-1])
+        self.best = rows, chunk
+
+    def sized(self, recipe: Recipe) -> Recipe:
+        return recipe.model_copy(update={"generate": recipe.generate.sized(*self.best)})
+
+
+def run(folder: Path, *overrides: str, engine: Any) -> tuple[dict[str, Any], list[str]]:
+    """The recipe that the run recorded, and what it said."""
+    events: list[Any] = []
+    loop.run(recipe(*overrides), folder, events.append, engine=engine)
+    made = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))["generate"]
+    return made, [e.text for e in events if isinstance(e, Notice) and "auto" in e.text]
+
+
+def test_it_is_chosen_once_and_goes_on_so_on_another_machine(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    made, said = run(folder, *AUTO, engine=Sized(7, 3))
+    assert (made["batch_size"], made["chunk"]) == (7, 3)
+    assert said == ["auto is generate.batch_size=7 and generate.chunk=3 on this device"]
+    chunks = (folder / "journal.jsonl").read_text(encoding="utf-8").count('"kind": "direct"')
+    chunks += (folder / "journal.jsonl").read_text(encoding="utf-8").count('"kind":"direct"')
+    assert chunks == 2  # of 6 problems
+    again, said = run(folder, *AUTO, "star.iterations=1", engine=Sized(100, 100))
+    assert again == made and said == []
+    loop.run(recipe(AUTO[0], "generate.chunk=3"), folder, lambda event: None, engine=Sized(1, 1))
+    with pytest.raises(RunError, match=r"generate\.chunk 3 -> 4"):
+        run(folder, AUTO[0], "generate.chunk=4", engine=Sized(7, 3))
+
+
+def test_an_engine_that_does_not_say_gets_the_defaults(tmp_path: Path) -> None:
+    engine = ScriptedEngine(lambda asked: asked.prompt.split("Target: ")[-1])
+    made, _ = run(tmp_path / "run", *AUTO, engine=engine)
+    assert (made["batch_size"], made["chunk"]) == (32, 256)
+    assert (Generate().batch_size, Generate().chunk) == (32, 256)
+
+
+def test_the_sizes_are_those_of_the_device_and_the_model() -> None:
+    from star_mlx.engine import auto
+
+    def sizes(hidden: int, *more: str) -> tuple[int, int]:
+        made = auto.sized(recipe(*AUTO, *more), hidden).generate
+        return made.at_once, made.per_chunk
+
+    assert sizes(896) == (32, 64) and sizes(128) == (256, 256)  # on a CPU
+    with gpu_branch.taken():
+        assert sizes(896) == sizes(128) == (64, 256)
+        eight = ("generate.samples=8", "generate.temperature=0.7")
+        assert sizes(896, *eight) == (64, 32)  # a chunk of problems has all their samples
+        assert auto.sized_for(recipe(*AUTO), None).generate.per_chunk == 256
+    plain = recipe("generate.batch_size=9")
+    assert auto.sized(plain, 896) is plain
+
+
+@pytest.mark.parametrize("value", ["0", "lots", "2.5", "true", "null"])
+def test_other_sizes_are_refused_in_one_line(value: str) -> None:
+    with pytest.raises(RecipeError, match=r"generate\.chunk should be .* or '?auto") as caught:
+        recipe(f"generate.chunk={value}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_what_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    options = [word for one in (*SMALL, *AUTO) for word in ("--set", one)]
+    with pytest.raises(SystemExit) as ended:
+        main(["loop", "--task", "arithmetic", "--dry-run", *options])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    assert "# auto is generate.batch_size=256 and generate.chunk=256 on this device\n" in out
+    assert yaml.safe_load(out)["generate"]["chunk"] == 256
