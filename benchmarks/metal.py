@@ -6,9 +6,9 @@ The embedded base and a model of the Hub (``--model none`` leaves it out) decode
 way that the engine has for it, so that the figures show which is the right one on this device:
 
 - the few-shot prompt kept once for all rows, or copied into every row;
-- an adapter beside the weights, or folded into them;
+- an adapter beside the weights, or folded into (on a GPU dequantized) copies of them;
 - the steps of decoding in the order for a GPU, or for a CPU;
-- training with mlx's compilation or without;
+- training with steps that mlx compiles, as the engine has them on a GPU, or without;
 - and mlx-lm itself: ``batch_generate``, and the trainer of ``mlx_lm.lora``.
 
 Completions are greedy, without a stop but the end token; the rows that are trained on are of mixed
@@ -23,6 +23,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+import os
 import platform
 import sys
 import time
@@ -40,7 +41,7 @@ blas.load()  # before mlx is imported
 import mlx.core as mx  # noqa: E402
 from common import versions  # noqa: E402
 
-from star_mlx.engine import batch, device, machine, resolve  # noqa: E402
+from star_mlx.engine import batch, device, machine, optimizer_step, resolve  # noqa: E402
 from star_mlx.engine.load import Base, load  # noqa: E402
 from star_mlx.engine.mlx_engine import MlxEngine  # noqa: E402
 from star_mlx.errors import StarError  # noqa: E402
@@ -162,12 +163,17 @@ def stock_training(base: Base, work: Work, engine: MlxEngine) -> Callable[[], Fi
 
 @contextlib.contextmanager
 def compiling(wanted: bool) -> Iterator[None]:
-    """Inside the block, ``mx.compile`` compiles, or leaves functions as they are."""
-    (mx.enable_compile if wanted else mx.disable_compile)()
+    """Inside the block, training steps are compiled, or not. On a CPU the engine never does so."""
+    if not os.environ.get("MLX_DISABLE_COMPILE"):
+        (mx.enable_compile if wanted else mx.disable_compile)()
     try:
-        yield
+        with mock.patch.object(optimizer_step, "compiled", lambda: wanted or not device.on_cpu()):
+            yield
     finally:  # as the engine has it
-        (mx.disable_compile if device.on_cpu() else mx.enable_compile)()
+        if device.on_cpu():
+            mx.disable_compile()
+        elif not os.environ.get("MLX_DISABLE_COMPILE"):
+            mx.enable_compile()
 
 
 Way = tuple[str, str, Callable[[], Figures], Callable[[], Any]]
