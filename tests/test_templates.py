@@ -150,9 +150,8 @@ def test_a_day_of_the_recipe_counts_and_another_is_another_recipe(tmp_path: Path
         recipe("prompts.date=2026")
 
 
-def test_a_run_of_before_that_recorded_no_day_goes_on_without(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    run(folder)
+def made_before(folder: Path) -> None:
+    """Make a run one of an earlier version, which recorded nothing about the day."""
     values = made(folder)
     for name in ("template", "date"):
         del values["prompts"][name]
@@ -161,10 +160,32 @@ def test_a_run_of_before_that_recorded_no_day_goes_on_without(tmp_path: Path) ->
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     for line in lines:
         line.pop("recipe_sha256", None)
+        line.pop("sum", None)
+    noon = datetime.datetime.combine(DAY, datetime.time(12)).astimezone()
+    lines[0]["time"] = noon.astimezone(datetime.timezone.utc).isoformat(timespec="seconds")
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_run_of_before_that_recorded_no_day_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(folder)
+    made_before(folder)
     run(folder)
     assert "date" not in made(folder)["prompts"]
     assert opening.as_dated(recipe(), made(folder)).prompts.date is None
+
+
+def test_a_run_of_before_whose_prompts_show_the_day_goes_on_with_its_first(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(folder, engine=Dated(reply))
+    made_before(folder)
+    later = DAY + datetime.timedelta(400)
+    run(folder, engine=Dated(reply), today=later)
+    assert opening.resume_recipe(folder).prompts.date == DAY.isoformat()
+    with reopen.opened(folder, lambda event: None, Dated(reply)):
+        pass
+    with pytest.raises(RunError, match="prompts_sha256"):
+        run(folder, f"prompts.date='{later}'", engine=Dated(reply))
 
 
 # --------------------------------------------------------------------------- the common prefix

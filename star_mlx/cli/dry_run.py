@@ -41,7 +41,7 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
             notices.append(event.text)
 
     if run is not None and writing.check(run):
-        recipe = opening.as_begun(recipe, reading.read(run).recipe)
+        recipe = opening.as_begun(recipe, reading.read(run))
     at = at_hand.gather(recipe)
     record = None if run is None else at_hand.resumed(at, run, emit)
     finished = [] if record is None else [line.iteration for line in record.metrics[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -90,10 +91,18 @@ def dated(
     return made[0] if len(shown) > 1 else recipe
 
 
-def as_dated(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
+def as_dated(recipe: Recipe, recorded: Mapping[str, Any], created: str = "") -> Recipe:
     """The recipe with the day on which a run began, from the run's recorded recipe, so that a run
-    resumed on another day has the same prompts. A run that recorded no day goes on without."""
-    day = (recorded.get("prompts") or {}).get("date")
+    resumed on another day has the same prompts.
+
+    A run that recorded that there is none goes on without. Earlier versions recorded nothing about
+    the day: it is that of ``created``, the time at which the run began, if that is given.
+    """
+    prompts = recorded.get("prompts") or {}
+    day = prompts.get("date")
+    if "date" not in prompts:
+        with contextlib.suppress(ValueError):  # no time, or a damaged one
+            day = datetime.datetime.fromisoformat(created).astimezone().date().isoformat()
     if day is None or not recipe.prompts.chat or recipe.prompts.date is not None:
         return recipe
     return _on(recipe, str(day))
@@ -109,9 +118,10 @@ def as_sized(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
     return recipe.model_copy(update={"generate": recipe.generate.model_copy(update=numbers)})
 
 
-def as_begun(recipe: Recipe, recorded: Mapping[str, Any]) -> Recipe:
+def as_begun(recipe: Recipe, record: reading.RunRecord) -> Recipe:
     """The recipe with the day and the sizes of a run that it is to continue."""
-    return as_sized(as_dated(recipe, recorded), recorded)
+    dated = as_dated(recipe, record.recipe, record.journal.created)
+    return as_sized(dated, record.recipe)
 
 
 def _on(recipe: Recipe, day: str) -> Recipe:
@@ -147,4 +157,5 @@ def task_named(name: str, data: str | None = None) -> Task:
 
 def resume_recipe(run: Path) -> Recipe:
     """The recipe a run folder was made with."""
-    return from_resolved(reading.read(run).recipe)
+    record = reading.read(run)
+    return as_dated(from_resolved(record.recipe), record.recipe, record.journal.created)

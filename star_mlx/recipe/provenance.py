@@ -106,6 +106,9 @@ def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emi
     """Refuse to resume a run that was made with another recipe, base, data or prompts."""
     then, now = _complete(record.recipe), dict(values)
     made, make = record.provenance, now.pop("provenance")
+    if "date" not in (record.recipe.get("prompts") or {}) and "prompts" in then:
+        # an earlier version's: the hash of the prompts says whether this is their day
+        then["prompts"] = {**then["prompts"], "date": now["prompts"]["date"]}
     differ = recipe_differences(_placeless(then), _placeless(now))
     same = ("data_sha256", "prompts_sha256")
     differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]

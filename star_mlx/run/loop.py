@@ -61,7 +61,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
     if exists:
-        recipe = opening.as_begun(recipe, reading.read(run).recipe)
+        recipe = opening.as_begun(recipe, reading.read(run))
     else:
         recipe = opening.dated(recipe, prompt_set, engine, date.today())
     given, recipe = recipe, room.sized(recipe, engine)

@@ -35,6 +35,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Created(msgspec.Struct, frozen=True):
+    time: str = ""
     recipe_sha256: str = ""
 
 
@@ -113,6 +114,7 @@ class Journal:
     trained: dict[int, TrainedEntry] = field(default_factory=dict)
     finished: dict[int, Finished] = field(default_factory=dict)
     results: dict[str, ResultEntry] = field(default_factory=dict)
+    created: str = ""  # when
     recipe_sha256: str = ""
     exists: bool = False
     verified: bool = False
@@ -156,7 +158,8 @@ class Journal:
             [finished] = decode(line, Finished)
             self.finished[finished.iteration] = finished
         elif event == "created":
-            self.recipe_sha256 = decode(line, Created)[0].recipe_sha256
+            [created] = decode(line, Created)
+            self.created, self.recipe_sha256 = created.time, created.recipe_sha256
         elif event == "result":
             [result] = decode(line, ResultEntry)
             self.results[result.file] = result
