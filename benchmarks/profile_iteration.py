@@ -48,6 +48,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         form,
         lanes,
         lora,
+        optimizer_step,
         sampling,
         shared_cache,
         text,
@@ -63,7 +64,8 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         "evaluation": [(mx, "eval"), (mx, "async_eval"), (mx, "clear_cache"),
                        (mx.array, "tolist"), (mx.array, "item")],
         "building": [(form.Form, "logits"), (decode, "prefill"), (optim.Optimizer, "update"),
-                     (optim, "clip_grad_norm"), (lora, "tree_map"), (adapter.Switch, "use"),
+                     (optim, "clip_grad_norm"), (optimizer_step, "tree_map"),
+                     (adapter.Switch, "use"),
                      (shared_cache.SharedCache, "put"), (shared_cache.SharedCache, "select")],
         "sampling": [(sampling.Draws, "nucleus"), (sampling.Draws, "draw")],
         "disk": [(writing.Store, name) for name in
@@ -74,7 +76,7 @@ def places(spans: Spans) -> list[tuple[Any, str, Callable[[Any], Any]]]:
         "python: stops": [(text.Stops, "find")],
         "python: prompts": [(prompts.Prompts, "batch"), (prompts.Prompts, "training")],
         "python: grading": [(learner, "judge"), (metrics, "line")],
-        "python: batches": [(batches, "rows"), (lora, "padded"), (lora, "micro")],
+        "python: batches": [(batches, "rows"), (optimizer_step, "padded"), (lora, "micro")],
     }  # fmt: skip
     return [
         *((owner, name, functools.partial(spans.timed, kind))

@@ -35,7 +35,6 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Created(msgspec.Struct, frozen=True):
-    time: str = ""
     recipe_sha256: str = ""
 
 
@@ -158,8 +157,8 @@ class Journal:
             [finished] = decode(line, Finished)
             self.finished[finished.iteration] = finished
         elif event == "created":
-            [created] = decode(line, Created)
-            self.created, self.recipe_sha256 = created.time, created.recipe_sha256
+            self.recipe_sha256 = decode(line, Created)[0].recipe_sha256
+            self.created = decode(line, Head)[0].time
         elif event == "result":
             [result] = decode(line, ResultEntry)
             self.results[result.file] = result
