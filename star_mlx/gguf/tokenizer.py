@@ -8,6 +8,7 @@ vocabularies, the conversion to merges that transformers does for LLaMA. Imports
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # token types; 1 is an ordinary token
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# Hugging Face's files ignore case with (?i:), which takes 'ſ for 's too; llama.cpp does not
+SHORT = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+SHORT_ANY_CASE = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    SHORT + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 PATTERNS = {
     "default": (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
@@ -31,8 +36,15 @@ PATTERNS = {
     "llama-bpe": (LLAMA3,),
     "llama3": (LLAMA3,),
     "llama-v3": (LLAMA3,),
+    "qwen2": (QWEN2,),
     "poro-chat": (BLOOM,),
 }
+# tokens that end a text, a turn or a message. llama.cpp's list has "</s>" too, which it cuts out of
+# a text even where it is an ordinary word, as in Qwen's vocabulary; here its type decides.
+ENDS = (
+    "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
+    "<end_of_turn>", "<EOT>", "<eos>",
+)  # fmt: skip
 ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 
 
@@ -50,9 +62,8 @@ def write(file: Gguf, folder: Path, context: int) -> str:
     types = _list(file, "tokenizer.ggml.token_type", int, [1] * len(tokens))
     if len(types) != len(tokens):
         raise ModelError(f"{file.path}: {len(tokens)} tokens but {len(types)} token types")
-    if len(set(tokens)) != len(tokens):
-        twice = sorted(t for t in set(tokens) if tokens.count(t) > 1)[0]
-        raise ModelError(f"{file.path}: the token {twice!r} occurs twice in the vocabulary")
+    types = [CONTROL if t in ENDS else kind for t, kind in zip(tokens, types, strict=True)]
+    _check_distinct(file, tokens)
     if kind == "gpt2":
         tokenizer, words = _byte_level(file, tokens)
     elif kind == "llama":
@@ -71,14 +82,26 @@ def write(file: Gguf, folder: Path, context: int) -> str:
     return words
 
 
+def _check_distinct(file: Gguf, tokens: list[str]) -> None:
+    if len(set(tokens)) != len(tokens):
+        twice = min(token for token, n in Counter(tokens).items() if n > 1)
+        raise ModelError(f"{file.path}: the token {twice!r} occurs twice in the vocabulary")
+
+
 def tokens_of(file: Gguf) -> list[str]:
     """The vocabulary, in the order of its ids."""
     return _list(file, "tokenizer.ggml.tokens", str)
 
 
 def end_tokens(file: Gguf) -> list[int]:
-    """Ids of the tokens that end a completion: end of text first, then of turn and of message."""
+    """Ids of the tokens that end a completion.
+
+    Those that the file names come first (the end of a text, of a turn, of a message), then others
+    that llama.cpp knows by their text.
+    """
     ids = [_token(file, role) for role in ("eos", "eot", "eom")]
+    known = {token: i for i, token in enumerate(tokens_of(file))}
+    ids += [known.get(text) for text in ENDS]
     return list(dict.fromkeys(i for i in ids if i is not None))
 
 
@@ -171,10 +194,12 @@ def _named(file: Gguf, tokens: list[str]) -> dict[str, str]:
 def _add_marked(tokenizer: Tokenizer, tokens: list[str], types: list[int]) -> None:
     from tokenizers import AddedToken
 
-    for token, kind in zip(tokens, types, strict=True):
-        if token and kind in (CONTROL, UNKNOWN, USER_DEFINED):
-            special = kind != USER_DEFINED
-            tokenizer.add_tokens([AddedToken(token, special=special, normalized=False)])
+    marked = [
+        AddedToken(token, special=kind != USER_DEFINED, normalized=False)
+        for token, kind in zip(tokens, types, strict=True)
+        if token and kind in (CONTROL, UNKNOWN, USER_DEFINED)
+    ]
+    tokenizer.add_tokens(marked)  # at once: each call builds the search for them anew
 
 
 def _flags(file: Gguf, kind: str) -> tuple[bool, bool]:

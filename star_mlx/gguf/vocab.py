@@ -18,7 +18,16 @@ from typing import Any
 from star_mlx.errors import ModelError
 from star_mlx.gguf import tokenizer as gguf_tokenizer
 from star_mlx.gguf.container import Gguf
-from star_mlx.gguf.tokenizer import BYTE, CONTROL, GPT2, PATTERNS, UNKNOWN, USER_DEFINED
+from star_mlx.gguf.tokenizer import (
+    BYTE,
+    CONTROL,
+    GPT2,
+    PATTERNS,
+    SHORT,
+    SHORT_ANY_CASE,
+    UNKNOWN,
+    USER_DEFINED,
+)
 
 NORMAL, UNUSED = 1, 5
 SPACE = "▁"  # SentencePiece's
@@ -157,7 +166,7 @@ def _byte_level(spec: Mapping[str, Any], tokens: list[str], types: list[int]) ->
         name = next((n for n, p in PATTERNS.items() if p == patterns), None)
     if name is None:
         raise _no_equal("it splits text into words in a way of its own")
-    whole = name.startswith("llama")  # there a word that is a token is not merged
+    whole = PATTERNS[name] == PATTERNS["llama-bpe"]  # there a word that is a token is not merged
     if bool(model.get("ignore_merges")) != whole:
         raise _no_equal("it looks whole words up, or not, where llama.cpp does the other")
     return {
@@ -190,7 +199,8 @@ def _patterns(node: Mapping[str, Any] | None) -> tuple[str, ...] | None:
         if part.get("type") == "Digits" and part.get("individual_digits"):
             found.append(r"\p{N}")
         elif part.get("type") == "Split" and part["behavior"] == "Isolated" and not part["invert"]:
-            found.append(part["pattern"].get("Regex"))
+            pattern = part["pattern"].get("Regex")
+            found.append(pattern and pattern.replace(SHORT_ANY_CASE, SHORT))
         else:
             return None
     if last.get("use_regex", True):
