@@ -382,7 +382,7 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should a part ever be misread: the last check compares tokens themselves."""
-    monkeypatch.setattr(vocab, "_patterns", lambda node: vocab.PATTERNS["gpt-2"])
+    monkeypatch.setattr(vocab, "_patterns", lambda node: vocab.WORDS["gpt-2"].patterns)
     with pytest.raises(ModelError, match=r"would be .*, not .*; use --format fused"):
         metadata(folder)
 

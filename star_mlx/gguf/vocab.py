@@ -18,16 +18,8 @@ from typing import Any
 from star_mlx.errors import ModelError
 from star_mlx.gguf import tokenizer as gguf_tokenizer
 from star_mlx.gguf.container import Gguf
-from star_mlx.gguf.tokenizer import (
-    BYTE,
-    CONTROL,
-    GPT2,
-    PATTERNS,
-    SHORT,
-    SHORT_ANY_CASE,
-    UNKNOWN,
-    USER_DEFINED,
-)
+from star_mlx.gguf.tokenizer import BYTE, CONTROL, ENDS, UNKNOWN, USER_DEFINED
+from star_mlx.gguf.words import GPT2, SHORT, SHORT_ANY_CASE, WORDS
 
 NORMAL, UNUSED = 1, 5
 SPACE = "▁"  # SentencePiece's
@@ -127,10 +119,13 @@ def _roles(tokenizer: Any) -> dict[str, Any]:
     front = marked[: max(len(marked) - len(plain), 0)] if marked[-len(plain) :] == plain else []
     ends = set(map(int, tokenizer.eos_token_ids))
     end = int(tokenizer.eos_token_id) if tokenizer.eos_token_id in ends else min(ends)
-    if len(front) > 1 or len(ends) > 3:
+    # llama.cpp knows some by their text, so that they need no role
+    named = {i for i in ends - {end} if tokenizer.convert_ids_to_tokens(i) in ENDS}
+    if len(front) > 1 or len(ends - named) > 3:
         raise _no_equal(f"{len(front)} tokens begin a prompt, {len(ends)} can end a completion")
     bos = front[0] if front else tokenizer.bos_token_id
-    others = dict(zip(("eot", "eom"), sorted(ends - {end}), strict=False))
+    spare = [*sorted(ends - {end} - named), *sorted(named)]
+    others = dict(zip(("eot", "eom"), spare, strict=False))
     ids = {
         "bos": end if bos is None else bos,  # else llama.cpp would take an ordinary token for it
         "eos": end,
@@ -161,13 +156,13 @@ def _byte_level(spec: Mapping[str, Any], tokens: list[str], types: list[int]) ->
     patterns = _patterns(spec.get("pre_tokenizer"))
     if patterns == ():
         _check_uncut(("".join(merge) for merge in merges), alphabet)
-        name: str | None = WHOLE
-    else:
-        name = next((n for n, p in PATTERNS.items() if p == patterns), None)
-    if name is None:
+        patterns = WORDS[WHOLE].patterns
+    alike = [name for name, kind in WORDS.items() if kind.patterns == patterns]
+    if not alike:
         raise _no_equal("it splits text into words in a way of its own")
-    whole = PATTERNS[name] == PATTERNS["llama-bpe"]  # there a word that is a token is not merged
-    if bool(model.get("ignore_merges")) != whole:
+    whole = bool(model.get("ignore_merges"))  # a word that is a token is not merged
+    name = next((name for name in alike if WORDS[name].whole == whole), None)
+    if name is None:
         raise _no_equal("it looks whole words up, or not, where llama.cpp does the other")
     return {
         "tokenizer.ggml.model": "gpt2",
