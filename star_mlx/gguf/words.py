@@ -45,7 +45,8 @@ GPT4O = (
 DEEPSEEK3 = (
     r"[!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*" + SPACES
 )
-HAN = "[一-龥ࠀ-一가-퟿]+"
+HAN = r"[[一-龥ࠀ-一가-퟿]&&\S]+"  # llama.cpp sees white space of these ranges as such alone
+SIGNS = "!-/:-~！-／：-～‘-‟　-。"
 LETTERS = (  # escaped where another normal form would be another letter
     "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ"
     "ἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u1f7dᾀ-ᾴᾶ-ᾼ\u1fbeῂ-ῄῆ-ῌῐ-\u1fd3ῖ-\u1fdbῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ"
@@ -77,7 +78,7 @@ KINDS = {  # the first name of each is the one that a file is written with
     "poro-chat bloom gpt3-finnish": Words((BLOOM,)),
     "viking": Words((BLOOM, r"\p{N}")),
     "deepseek-llm": Words(
-        (r"[\r\n]", rf"\s?[{LETTERS}]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", HAN, r"\p{N}+")
+        (r"[\r\n]", rf"\s?[{LETTERS}]+", rf"\s?[[{SIGNS}]&&\S]+", r"\s+$", HAN, r"\p{N}+")
     ),
     "deepseek-v3 hunyuan-dense joyai-llm": Words(
         (r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK3)
