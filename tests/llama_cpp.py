@@ -60,21 +60,18 @@ def ask(
 
 
 def tokens(
-    models: Sequence[Path], texts: Sequence[str], between: int, *, special: bool = True
-) -> list[list[list[int]]]:
-    """The token ids of many texts by each of several models, without what stands before a prompt.
+    models: Sequence[Path], texts: Sequence[str], between: int
+) -> list[tuple[list[list[int]], list[list[int]]]]:
+    """The token ids of texts by each of several models, without what stands before a prompt: with
+    special tokens' texts read as such, and as ordinary text.
 
-    Args:
-        between: the id of a token that no text has; all texts are one request.
-        special: whether a special token's text is that token, and not ordinary text.
+    ``between`` is the id of a token that no text has, so that all texts are one request.
     """
-    job = {
-        "models": list(map(str, models)), "texts": list(texts), "between": between,
-        "special": special,
-    }  # fmt: skip
-    found = _apart(job)["ids"]
-    assert all(len(rows) == len(texts) for rows in found), f"a text has the token {between}"
-    return found  # type: ignore[no-any-return]
+    job = {"models": list(map(str, models)), "texts": list(texts), "between": between}
+    found = [(special, plain) for special, plain in _apart(job)["ids"]]
+    for rows in (rows for pair in found for rows in pair):
+        assert len(rows) == len(texts), f"a text has the token {between}"
+    return found
 
 
 def _apart(job: dict[str, Any]) -> dict[str, Any]:
@@ -197,16 +194,17 @@ def _tokenize(job: dict[str, Any]) -> dict[str, list[Any]]:
     content = [part for text in job["texts"] for part in (text, job["between"])]
     found = []
     for model in job["models"]:
-        rows: list[list[int]] = [[]]
-        for token in _serve(model)(
-            "/tokenize", content=content, add_special=False, parse_special=job["special"]
-        )["tokens"]:
-            if token == job["between"]:
-                rows.append([])
-            else:
-                rows[-1].append(token)
-        found.append(rows[:-1])
-    return {"ids": found}
+        post = _serve(model)
+        for special in (True, False):
+            answer = post("/tokenize", content=content, add_special=False, parse_special=special)
+            rows: list[list[int]] = [[]]
+            for token in answer["tokens"]:
+                if token == job["between"]:
+                    rows.append([])
+                else:
+                    rows[-1].append(token)
+            found.append(rows[:-1])
+    return {"ids": list(zip(found[::2], found[1::2], strict=True))}
 
 
 if __name__ == "__main__":

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from star_mlx.errors import ModelError
+from star_mlx.gguf import container
 from star_mlx.gguf import tokenizer as gguf_tokenizer
 from star_mlx.gguf.container import Gguf
 from star_mlx.gguf.words import WORDS
 from tests import llama_cpp
+from tests.downloads import GEMMA3, QWEN2, SMOLLM2, Model, fetched
+from tests.test_gguf import pieces, sentencepiece_metadata, write  # noqa: F401
+from tests.test_gguf_smollm2 import ABSENT
 
 TEXT = r"""
 the The of and Natalia sold clips to 48 friends 1,234.50 $3 50% #### 72 <<48/2=24>>24 = + - * / ( )
@@ -108,24 +113,219 @@ def converted(folder: Path, metadata: dict[str, Any]) -> Any:
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def differing(tokenizer: Any, texts: Any, wanted: list[list[int]], special: bool) -> list[str]:
-    tokenizer.encode_special_tokens = not special
-    have = tokenizer.encode_batch(texts, add_special_tokens=False)
-    return [text for text, a, b in zip(texts, have, wanted, strict=True) if a.ids != b]
+def differing(tokenizer: Any, texts: Sequence[str], wanted: tuple[list[list[int]], ...]) -> Any:
+    """The texts of other tokens than wanted: with special tokens read as such, and without."""
+    found = []
+    for plain, rows in enumerate(wanted):
+        tokenizer.encode_special_tokens = bool(plain)
+        have = tokenizer.encode_batch(texts, add_special_tokens=False)
+        found.append([text for text, a, b in zip(texts, have, rows, strict=True) if a.ids != b])
+    return tuple(found)
 
 
 @pytest.mark.download
-@pytest.mark.parametrize("special", [True, False])
-def test_every_pre_tokenizer_is_llama_cpps(tmp_path: Path, special: bool) -> None:
-    from tests.test_gguf import write
-
-    tokens = byte_level()["tokenizer.ggml.tokens"]
+def test_every_pre_tokenizer_is_llama_cpps(tmp_path: Path) -> None:
+    """On a sixth of the texts: its regular expressions take a second for a thousand."""
+    texts, tokens = strings()[::6], byte_level()["tokenizer.ggml.tokens"]
     paths = {name: tmp_path / f"{name}.gguf" for name in KINDS}
     for name, path in paths.items():
         write(path, metadata=byte_level() | {"tokenizer.ggml.pre": name})
-    found = llama_cpp.tokens(
-        list(paths.values()), strings(), tokens.index("<none>"), special=special
-    )
+    found = llama_cpp.tokens(list(paths.values()), texts, tokens.index("<none>"))
     for name, ids in zip(paths, found, strict=True):
         tokenizer = converted(tmp_path / name, byte_level() | {"tokenizer.ggml.pre": name})
-        assert differing(tokenizer, strings(), ids, special) == [], name
+        assert differing(tokenizer, texts, ids) == ([], []), name
+
+
+@pytest.mark.parametrize(
+    ("pre", "text", "words"),
+    [
+        ("qwen2", "a 12 IT'S(b'ſ\r\n  x", "a| |1|2| IT|'S|(b|'ſ|\r\n| | x"),
+        ("smaug-bpe", "a 1234 IT'S(b\n\n", "a| |123|4| IT|'S|(b|\n\n"),
+        ("qwen35", "e\u0301a e\u0301 12", "e\u0301a| e\u0301| |1|2"),
+        ("qwen2", "e\u0301a", "e|\u0301a"),
+        ("seed-coder", "a ?!\n\n12", "a| ?!|\n\n|1|2"),
+        ("qwen2", "a ?!\n\n12", "a| ?!\n\n|1|2"),
+        ("ufakzeka", "it's 12", "it|'s| |1|2"),
+        ("ufakzeka", "it'seen", "it|'seen"),
+        ("minicpm5", "a12345 b", "a|123|45| b"),
+        ("gpt-4o", "HTTPServer camelCase it's/\n", "HTTPServer| camel|Case| it's|/\n"),
+        ("gpt-4o", "ÉCOLEs 12345", "ÉCOLEs| |123|45"),
+        ("tekken", "camelCase it's 12", "camel|Case| it|'s| |1|2"),
+        ("viking", "a b, c12", "a| b|,| c|1|2"),
+        ("bloom", "a b, c12", "a| b|,| c12"),
+        ("deepseek-llm", "a b12 世界,\nc", "a| b|12| |世界|,|\n|c"),
+        ("deepseek-coder", "a b12 世,\nc", "a| b|1|2| 世|,|\n|c"),
+        ("deepseek-v3", "(ab 1234世界はx!\n", "(ab| |123|4|世界は|x|!\n"),
+        ("starcoder", "a 12", "a| |1|2"),
+        ("falcon3", "a 1234", "a| |123|4"),
+    ],
+)  # fmt: skip
+def test_a_text_is_split_into_words(pre: str, text: str, words: str) -> None:
+    from tokenizers import Regex, pre_tokenizers
+
+    splits = [pre_tokenizers.Split(Regex(p), "isolated") for p in WORDS[pre].patterns]
+    found = pre_tokenizers.Sequence(splits).pre_tokenize_str(text)
+    assert [word for word, _ in found] == words.split("|")
+
+
+@pytest.mark.parametrize(
+    ("pre", "whole", "bos"),
+    [("llama-bpe", True, True), ("tekken", True, True), ("minicpm5", True, False),
+     ("smaug-bpe", False, False), ("qwen2", False, False)],
+)  # fmt: skip
+def test_words_that_are_tokens_and_the_first_token(
+    tmp_path: Path, pre: str, whole: bool, bos: bool
+) -> None:
+    metadata = byte_level()
+    tokens = [*metadata["tokenizer.ggml.tokens"], "Ġunmerged"]
+    types = [*metadata["tokenizer.ggml.token_type"], 1]
+    lists = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
+    tokenizer = converted(tmp_path / "out", metadata | lists | {"tokenizer.ggml.pre": pre})
+    ids = tokenizer.encode(" unmerged").ids
+    assert (ids[-1] == len(tokens) - 1) == whole
+    assert (ids[0] == tokens.index("<s>")) == bos
+
+
+# --------------------------------------------------------------------------- real files
+
+
+@pytest.mark.download
+@pytest.mark.parametrize(
+    ("model", "between", "ends", "apart"),
+    [
+        # 13 bytes have no token: llama.cpp keeps apart what stood beside them
+        (SMOLLM2, "<jupyter_script>", ["<|im_end|>", "<|endoftext|>"],
+         (['"\x06\\'], ['"\x06\\'])),
+        # it takes </s> for a control token in any vocabulary: an ordinary word here,
+        (QWEN2, "[PAD151935]", ["<|im_end|>", "<|endoftext|>"], (["a</s>"], [])),
+        # and here one that the file says is to be found in ordinary text too
+        (GEMMA3, "<unused6000>", ["<eos>", "<end_of_turn>"], ([], ["a</s>"])),
+    ],
+    ids=["smollm2", "qwen2", "gemma3"],
+)  # fmt: skip
+def test_a_real_files_texts_have_llama_cpps_tokens(
+    tmp_path: Path, model: Model, between: str, ends: list[str], apart: tuple[list[str], list[str]]
+) -> None:
+    path = fetched(model)
+    file = container.read(path)
+    tokenizer = converted(tmp_path / "out", file.metadata)
+    assert [tokenizer.id_to_token(i) for i in gguf_tokenizer.end_tokens(file)] == ends
+    texts = [re.sub(ABSENT, "", text) if model is SMOLLM2 else text for text in strings()]
+    texts += sorted({text for one in apart for text in one})
+    assert len(set(texts)) > 1500
+    (found,) = llama_cpp.tokens([path], texts, tokenizer.token_to_id(between))
+    assert differing(tokenizer, texts, found) == apart
+    if model is not GEMMA3:  # there "▁" is a space
+        for text in texts[: -len(apart[0])]:
+            ids = tokenizer.encode(text, add_special_tokens=False).ids
+            assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+@pytest.mark.download
+def test_transformers_loads_qwens(tmp_path: Path) -> None:
+    from mlx_lm.utils import load_tokenizer
+
+    file = container.read(fetched(QWEN2))
+    converted(tmp_path / "out", file.metadata)
+    tokenizer = load_tokenizer(tmp_path / "out", eos_token_ids=gguf_tokenizer.end_tokens(file))
+    assert tokenizer.eos_token_ids == {151645, 151643}
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], add_generation_prompt=True, return_dict=False
+    )
+    assert tokenizer.decode(ids) == (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+# --------------------------------------------------------------------------- SentencePiece
+
+
+@pytest.mark.download
+@pytest.mark.parametrize("name", ["Phi3", "Phi 3 Mini"])
+def test_phi3s_tokens_take_white_space_along(
+    tmp_path: Path,
+    pieces: Any,  # noqa: F811
+    name: str,
+) -> None:
+    """As llama.cpp has it: by the name in the file, and spaces of ASCII alone."""
+    metadata = sentencepiece_metadata(pieces)
+    extra = ["<|endoftext|>", "<|user|>", "<|end|>", "<none>"]
+    for key, more in {"tokens": extra, "scores": [-1000.0] * 4, "token_type": [3] * 4}.items():
+        metadata[f"tokenizer.ggml.{key}"] = [*metadata[f"tokenizer.ggml.{key}"], *more]
+    metadata["general.name"] = name
+    write(tmp_path / "a.gguf", metadata=metadata)
+    tokenizer = converted(tmp_path / "out", metadata)
+    texts = ["<|user|> \n Hi<|end|>\n<|user|>  ", "<s> a</s>  b <|endoftext|> c", *strings()[::5]]
+    (found,) = llama_cpp.tokens([tmp_path / "a.gguf"], texts, tokenizer.token_to_id("<none>"))
+    assert differing(tokenizer, texts, found) == ([], [])
+
+
+# --------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"tokens": "a"}, "tokens is not a list of str"),
+        ({"tokens": [1, 2]}, "tokens is not a list of str"),
+        ({"token_type": ["x"]}, "token_type is not a list of int"),
+        ({"token_type": [1, 2]}, "tokens but 2 token types"),
+        ({"merges": None}, "lacks the metadata tokenizer.ggml.merges"),
+        ({"merges": [1]}, "merges is not a list of str"),
+        ({"merges": ["\n\n"]}, r"merge '\\n\\n' is not in its vocabulary"),
+        ({"pre": "mine"}, "pre-tokenizer is 'mine'; known are default, gpt-2, .*llama-bpe.*qwen2"),
+        ({"pre": ["x"]}, "pre-tokenizer is .*; known are default"),
+        ({"model": "x" * 99}, "of the kind 'x{60}'; `gpt2`"),
+        ({"eos_token_id": None}, r"names no end token \(tokenizer.ggml.eos_token_id\)"),
+        ({"eos_token_id": -1}, "its eos token -1 is not in its vocabulary"),
+        ({"eos_token_id": True}, "its eos token True is not in its vocabulary"),
+        ({"eot_token_id": 1 << 31}, "its eot token 2147483648 is not in its vocabulary"),
+        ({"bos_token_id": "a\nb"}, r"its bos token 'a\\nb' is not in its vocabulary"),
+        ({"add_bos_token": "yes"}, "tokenizer.ggml.add_bos_token is 'yes', not a bool"),
+        ({"scores": [0.0]}, "tokens but 1 scores"),
+        ({"scores": None}, "lacks the metadata tokenizer.ggml.scores"),
+        ({"scores": [float("nan")] * 3006}, "a score of its vocabulary is not a finite number"),
+        ({"scores": [0.0] * 3006}, "lacks tokens for single bytes"),
+    ],
+)  # fmt: skip
+def test_a_broken_vocabulary_is_one_clear_line(
+    tmp_path: Path, changes: dict[str, Any], text: str
+) -> None:
+    metadata = byte_level() | ({"tokenizer.ggml.model": "llama"} if "scores" in changes else {})
+    for key, value in changes.items():
+        metadata[f"tokenizer.ggml.{key}"] = value
+    whole = {key: value for key, value in metadata.items() if value is not None}
+    with pytest.raises(ModelError, match=text) as raised:
+        converted(tmp_path / "out", whole)
+    assert "\n" not in str(raised.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_template_of_another_type_and_tokens_without_text(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.chat_template is not a text"):
+        converted(tmp_path / "out", byte_level() | {"tokenizer.chat_template": ["x"]})
+    assert list((tmp_path / "out").iterdir()) == []
+    tokens = [*byte_level()["tokenizer.ggml.tokens"], "", ""]
+    types = [*byte_level()["tokenizer.ggml.token_type"], 1, 1]
+    lists = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
+    tokenizer = converted(tmp_path / "out", byte_level() | lists)
+    assert tokenizer.id_to_token(len(tokens) - 1) == f"[EMPTY_{len(tokens) - 1}]"
+
+
+def test_the_first_of_two_equal_merges_counts(tmp_path: Path) -> None:
+    merges = byte_level()["tokenizer.ggml.merges"]
+    again = byte_level() | {"tokenizer.ggml.merges": [*merges, *merges[:50]]}
+    texts = list(strings())
+    once = converted(tmp_path / "a", byte_level()).encode_batch(texts)
+    assert [e.ids for e in converted(tmp_path / "b", again).encode_batch(texts)] == [
+        e.ids for e in once
+    ]
+
+
+def test_generation_stops_where_the_file_says(tmp_path: Path) -> None:
+    converted(tmp_path / "out", byte_level())
+    found = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    tokens = byte_level()["tokenizer.ggml.tokens"]
+    assert found["eos_token_id"] == [tokens.index("<|im_end|>")]
+    assert found["bos_token_id"] == tokens.index("<s>")

@@ -44,7 +44,7 @@ def write(file: Gguf, folder: Path, context: int) -> str:
         ModelError: an unknown kind of tokenizer or pre-tokenizer, values of another type than they
             must have, or lists that do not fit together.
     """
-    kind = file.need("tokenizer.ggml.model")
+    kind = str(file.need("tokenizer.ggml.model"))[:60]
     tokens = tokens_of(file)
     types = _list(file, "tokenizer.ggml.token_type", int, [1] * len(tokens))
     if len(types) != len(tokens):
@@ -61,15 +61,16 @@ def write(file: Gguf, folder: Path, context: int) -> str:
             "`llama` (SentencePiece) can be imported"
         )
     named = _named(file, tokens)
+    config = _config(file, named, context, kind)
+    ids = {f"{name}_token_id": _token(file, role) for role, name in ROLES.items() if name != "unk"}
+    generation = {k: i for k, i in ids.items() if i is not None} | {
+        "eos_token_id": end_tokens(file)
+    }
     _add_marked(file, tokenizer, tokens, types)
     _post_process(file, tokenizer, tokens, named, kind)
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_json(folder / "tokenizer_config.json", _config(file, named, context, kind))
-    ids = {f"{name}_token_id": _token(file, role) for role, name in ROLES.items() if name != "unk"}
-    ends = {"eos_token_id": end_tokens(file)}
-    _write_json(
-        folder / "generation_config.json", {k: i for k, i in ids.items() if i is not None} | ends
-    )
+    _write_json(folder / "tokenizer_config.json", config)
+    _write_json(folder / "generation_config.json", generation)
     return words
 
 
@@ -108,7 +109,8 @@ def _token(file: Gguf, role: str) -> int | None:
         return None
     n = len(file.need("tokenizer.ggml.tokens"))
     if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < n:
-        raise ModelError(f"{file.path}: its {role} token {token} is not in its vocabulary")
+        shown = token if isinstance(token, int) else repr(token)[:60]
+        raise ModelError(f"{file.path}: its {role} token {shown} is not in its vocabulary")
     return token
 
 
@@ -128,7 +130,7 @@ def _flag(file: Gguf, name: str, default: bool) -> bool:
 
 def _words(file: Gguf) -> tuple[str, Words]:
     name = file.metadata.get("tokenizer.ggml.pre") or "default"
-    if name not in WORDS:
+    if not isinstance(name, str) or name not in WORDS:
         raise ModelError(
             f"{file.path}: its pre-tokenizer is {str(name)[:60]!r}; known are {', '.join(WORDS)}"
         )
