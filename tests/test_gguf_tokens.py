@@ -70,7 +70,7 @@ def strings() -> tuple[str, ...]:
 def test_the_texts_are_many_and_varied() -> None:
     assert len(strings()) >= 1500
     assert len(set(strings())) > 1450
-    assert len(set("".join(strings()))) > 3000
+    assert len(set("".join(strings()))) > 2500
 
 
 # --------------------------------------------------------------------------- every pre-tokenizer
@@ -154,7 +154,7 @@ def test_every_pre_tokenizer_is_llama_cpps(tmp_path: Path) -> None:
         ("viking", "a b, c12", "a| b|,| c|1|2"),
         ("bloom", "a b, c12", "a| b|,| c12"),
         ("deepseek-llm", "a b12 世界,\nc", "a| b|12| |世界|,|\n|c"),
-        ("deepseek-coder", "a b12 世,\nc", "a| b|1|2| 世|,|\n|c"),
+        ("deepseek-coder", "a b12 世,\nc", "a| b|1|2| |世|,|\n|c"),
         ("deepseek-v3", "(ab 1234世界はx!\n", "(ab| |123|4|世界は|x|!\n"),
         ("starcoder", "a 12", "a| |1|2"),
         ("falcon3", "a 1234", "a| |123|4"),

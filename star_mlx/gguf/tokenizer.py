@@ -62,16 +62,19 @@ def write(file: Gguf, folder: Path, context: int) -> str:
         )
     named = _named(file, tokens)
     config = _config(file, named, context, kind)
-    ids = {f"{name}_token_id": _token(file, role) for role, name in ROLES.items() if name != "unk"}
-    generation = {k: i for k, i in ids.items() if i is not None} | {
-        "eos_token_id": end_tokens(file)
-    }
+    generation = _generation(file)
     _add_marked(file, tokenizer, tokens, types)
     _post_process(file, tokenizer, tokens, named, kind)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_json(folder / "tokenizer_config.json", config)
     _write_json(folder / "generation_config.json", generation)
     return words
+
+
+def _generation(file: Gguf) -> dict[str, Any]:
+    ids = {f"{name}_token_id": _token(file, role) for role, name in ROLES.items() if name != "unk"}
+    named: dict[str, Any] = {key: token for key, token in ids.items() if token is not None}
+    return named | {"eos_token_id": end_tokens(file)}
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
