@@ -355,6 +355,20 @@ def test_a_base_that_composes_accents_is_written_as_one_that_does_not(tmp_path: 
     assert metadata(folder) == wanted
 
 
+def test_runs_of_one_character_may_overlap(tmp_path: Path) -> None:
+    """As Gemma's spaces and newlines do; other tokens may not, whatever runs there are."""
+    runs = [added("  ", 264), added("    ", 265), added("\n\n", 266), added("\n\n\n", 267)]
+    folder = base(tmp_path / "base", None)
+    edit(folder / "tokenizer.json", added_tokens=[added("<eos>", 0, special=True), *runs])
+    edit(folder / "config.json", vocab_size=268)
+    assert metadata(folder)["tokenizer.ggml.tokens"][264:] == [run["content"] for run in runs]
+    more = [added("<eos>", 0, special=True), *runs, added(" \n", 268)]
+    edit(folder / "tokenizer.json", added_tokens=more)
+    edit(folder / "config.json", vocab_size=269)
+    with pytest.raises(ModelError, match=r"can overlap in a text"):
+        metadata(folder)
+
+
 def test_ends_that_llama_cpp_knows_by_their_text_need_no_role(tmp_path: Path) -> None:
     ends = ["<|end|>", "<|im_end|>", "<|eot_id|>"]
     names = [*tokens()[:-4], *ends, "<user>"]

@@ -4,9 +4,10 @@ Source of the rules: llama.cpp's ``src/llama-vocab.cpp`` (token types, defaults 
 flags, tokens known by their text) and, for SentencePiece vocabularies, the conversion to merges
 that transformers does for LLaMA. Imports no mlx.
 
-A text has llama.cpp's tokens, but for these: ``</s>`` where it is no control token; a byte of which
-a byte-level vocabulary has no token (both drop it, and here its neighbours may merge); white space
-beyond ASCII behind a token that takes it along (Phi-3); SentencePiece pieces of equal scores.
+A text has llama.cpp's tokens, but for these differences: ``</s>`` if it is no control token;
+letters and digits of Unicode 16, which llama.cpp does not know; a byte without a token in a
+byte-level vocabulary (both drop it, but here its neighbours may merge); white space beyond ASCII
+behind a token of Phi-3's; SentencePiece pieces of equal scores.
 """
 
 from __future__ import annotations
