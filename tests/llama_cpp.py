@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,31 @@ def ask(
         "model": str(model), "lora": lora and str(lora), "texts": list(texts),
         "prompts": list(prompts), "tokens": tokens, "exact": exact,
     }  # fmt: skip
+    return Answer(**_apart(job))
+
+
+def tokens(
+    models: Sequence[Path], texts: Sequence[str], between: int
+) -> list[tuple[list[list[int]], list[list[int]]]]:
+    """The token ids of texts by each of several models, without what stands before a prompt: with
+    special tokens' texts read as such, and as ordinary text.
+
+    ``between`` is the id of a token that no text has, so that all texts are one request.
+    """
+    job = {"models": list(map(str, models)), "texts": list(texts), "between": between}
+    found = [(special, plain) for special, plain in _apart(job)["ids"]]
+    for rows in (rows for pair in found for rows in pair):
+        assert len(rows) == len(texts), f"a text has the token {between}"
+    return found
+
+
+def _apart(job: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(installed())}, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, f"llama.cpp ended {done.returncode}:\n{done.stderr[-3000:]}"
-    return Answer(**json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 def installed() -> Path:
@@ -124,21 +143,24 @@ def complete(arguments: Sequence[str]) -> None:
 # --------------------------------------------------------------------------- the other process
 
 
-def _answer(job: dict[str, Any]) -> dict[str, list[Any]]:
+def _serve(
+    model: str, lora: str | None = None, exact: bool = False
+) -> Callable[..., dict[str, Any]]:
+    """Start a server, and return a function that sends it a request."""
     import urllib.request
 
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = job["model"]
+    params.model.path = model
     params.n_ctx, params.n_parallel, params.n_gpu_layers, params.warmup = 2048, 1, 0, False
-    if job["exact"]:
+    if exact:
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     # threads of small products, or beside another process that works, wait more than they work
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    if job["lora"]:
-        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(job["lora"], 1.0)]
+    if lora:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(lora, 1.0)]
     server = xllamacpp.Server(params)  # on the loopback interface, at a port of its own
 
     def post(path: str, **body: Any) -> dict[str, Any]:
@@ -148,6 +170,11 @@ def _answer(job: dict[str, Any]) -> dict[str, list[Any]]:
         with urllib.request.urlopen(request) as response:
             return json.load(response)  # type: ignore[no-any-return]
 
+    return post
+
+
+def _answer(job: dict[str, Any]) -> dict[str, list[Any]]:
+    post = _serve(job["model"], job["lora"], job["exact"])
     said = [
         post("/completion", prompt=prompt, n_predict=job["tokens"], temperature=0,
              samplers=["top_k"], top_k=1, cache_prompt=False, return_tokens=True)
@@ -163,6 +190,24 @@ def _answer(job: dict[str, Any]) -> dict[str, list[Any]]:
     }
 
 
+def _tokenize(job: dict[str, Any]) -> dict[str, list[Any]]:
+    content = [part for text in job["texts"] for part in (text, job["between"])]
+    found = []
+    for model in job["models"]:
+        post = _serve(model)
+        for special in (True, False):
+            answer = post("/tokenize", content=content, add_special=False, parse_special=special)
+            rows: list[list[int]] = [[]]
+            for token in answer["tokens"]:
+                if token == job["between"]:
+                    rows.append([])
+                else:
+                    rows[-1].append(token)
+            found.append(rows[:-1])
+    return {"ids": list(zip(found[::2], found[1::2], strict=True))}
+
+
 if __name__ == "__main__":
-    print(json.dumps(_answer(json.load(sys.stdin))), flush=True)
+    asked = json.load(sys.stdin)
+    print(json.dumps(_tokenize(asked) if "models" in asked else _answer(asked)), flush=True)
     os._exit(0)  # the server's own end takes seconds

@@ -31,7 +31,13 @@ from star_mlx.tasks.arithmetic_text import question, scratchpad, spaced
 from star_mlx.types import Amount, Decoding, Example
 from tests import llama_cpp, tiny_random
 from tests.downloads import smollm2_gguf  # noqa: F401
-from tests.test_gguf import loaded, pieces, same_bits, sentencepiece_metadata  # noqa: F401
+from tests.test_gguf import (  # noqa: F401
+    loaded,
+    pieces,
+    same_bits,
+    sentencepiece_metadata,
+    tokens,
+)
 from tests.test_gguf import write as write_gguf
 from tests.test_gguf_smollm2 import strings
 
@@ -300,7 +306,9 @@ def test_tinys_tokenizer() -> None:
     assert found["tokenizer.ggml.add_bos_token"] is False
 
 
-@pytest.mark.parametrize("pre", ["smollm", "gpt-2", "default", "llama-bpe", "poro-chat"])
+@pytest.mark.parametrize(
+    "pre", ["smollm", "gpt-2", "default", "llama-bpe", "poro-chat", "qwen2", "smaug-bpe", "gpt-4o"]
+)
 @pytest.mark.parametrize("bos", [False, True])
 def test_an_imported_tokenizer_comes_back(tmp_path: Path, pre: str, bos: bool) -> None:
     wanted = {"tokenizer.ggml.pre": pre, "tokenizer.ggml.add_bos_token": bos}
@@ -339,6 +347,39 @@ def test_what_ends_a_completion_in_mlx_ends_it_there(tmp_path: Path) -> None:
     assert found["tokenizer.ggml.eot_token_id"] == 5
 
 
+def test_a_base_that_composes_accents_is_written_as_one_that_does_not(tmp_path: Path) -> None:
+    """As Qwen's do: llama.cpp has the same tokens of any text in the usual form, NFC."""
+    folder = base(tmp_path / "base", None)
+    wanted = metadata(folder)
+    edit(folder / "tokenizer.json", normalizer={"type": "NFC"})
+    assert metadata(folder) == wanted
+
+
+def test_runs_of_one_character_may_overlap(tmp_path: Path) -> None:
+    """As Gemma's spaces and newlines do; other tokens may not, whatever runs there are."""
+    runs = [added("  ", 264), added("    ", 265), added("\n\n", 266), added("\n\n\n", 267)]
+    folder = base(tmp_path / "base", None)
+    edit(folder / "tokenizer.json", added_tokens=[added("<eos>", 0, special=True), *runs])
+    edit(folder / "config.json", vocab_size=268)
+    assert metadata(folder)["tokenizer.ggml.tokens"][264:] == [run["content"] for run in runs]
+    more = [added("<eos>", 0, special=True), *runs, added(" \n", 268)]
+    edit(folder / "tokenizer.json", added_tokens=more)
+    edit(folder / "config.json", vocab_size=269)
+    with pytest.raises(ModelError, match=r"can overlap in a text"):
+        metadata(folder)
+
+
+def test_ends_that_llama_cpp_knows_by_their_text_need_no_role(tmp_path: Path) -> None:
+    ends = ["<|end|>", "<|im_end|>", "<|eot_id|>"]
+    names = [*tokens()[:-4], *ends, "<user>"]
+    wanted = {"tokenizer.ggml.tokens": names, "tokenizer.ggml.merges": ["Ġ t"]}
+    write_gguf(tmp_path / "a.gguf", metadata=wanted)
+    importing.import_gguf(tmp_path / "a.gguf", tmp_path / "in")
+    config = json.loads((tmp_path / "in" / "config.json").read_text())
+    assert sorted(config["eos_token_id"]) == [1, *sorted(map(names.index, ends))]
+    assert metadata(tmp_path / "in")["tokenizer.ggml.eos_token_id"] == 1
+
+
 SPLIT = {"type": "Split", "pattern": {"Regex": r"\d"}, "behavior": "Isolated", "invert": False}
 BYTES = DIGITS_THEN_WORDS["pretokenizers"][1]
 
@@ -356,7 +397,7 @@ def added(content: str, i: int, **flags: bool) -> dict[str, Any]:
          "splits text into words in a way of its own"),
         ({"pre_tokenizer": {**BYTES, "add_prefix_space": True}}, "in a way of its own"),
         ({"pre_tokenizer": None}, "in a way of its own"),
-        ({"normalizer": {"type": "NFC"}}, r"normalizes text \(NFC\)"),
+        ({"normalizer": {"type": "NFKC"}}, r"normalizes text \(NFKC\)"),
         ({"added_tokens": [added("<eos>", 0, lstrip=True)]}, "takes the spaces or words beside"),
         ({"added_tokens": [added("<eos>", 0), added("a<e", 300)]}, "'a<e' and '<eos>' can overlap"),
         ({"added_tokens": [added("<eos>", 0), added("big", 300)]}, "token 300 has no row among"),
@@ -382,7 +423,7 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should a part ever be misread: the last check compares tokens themselves."""
-    monkeypatch.setattr(vocab, "_patterns", lambda node: vocab.PATTERNS["gpt-2"])
+    monkeypatch.setattr(vocab, "_patterns", lambda node: vocab.WORDS["gpt-2"].patterns)
     with pytest.raises(ModelError, match=r"would be .*, not .*; use --format fused"):
         metadata(folder)
 

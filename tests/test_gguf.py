@@ -434,7 +434,7 @@ def test_a_sentencepiece_vocabulary_tokenizes_as_sentencepiece_does(
     [
         ({"tokenizer.ggml.model": "t5"}, "of the kind 't5'; `gpt2`"),
         ({"tokenizer.ggml.model": None}, "lacks the metadata tokenizer.ggml.model"),
-        ({"tokenizer.ggml.pre": "tekken"}, "pre-tokenizer is 'tekken'; known are default, gpt-2"),
+        ({"tokenizer.ggml.pre": "other"}, "pre-tokenizer is 'other'; known are default, gpt-2"),
         ({"tokenizer.ggml.tokens": None}, "lacks the metadata tokenizer.ggml.tokens"),
         ({"tokenizer.ggml.merges": ["a z", "x"]}, "merge 'a z' is not in its vocabulary"),
         ({"tokenizer.ggml.token_type": [1]}, "260 tokens|tokens but 1 token types"),
@@ -442,7 +442,7 @@ def test_a_sentencepiece_vocabulary_tokenizes_as_sentencepiece_does(
           "tokenizer.ggml.merges": []}, "'a' occurs twice"),
         ({"tokenizer.ggml.eos_token_id": None}, "names no end token"),
         ({"tokenizer.ggml.eos_token_id": 9999}, "its eos token 9999 is not in its vocabulary"),
-        ({"tokenizer.ggml.eos_token_id": "x"}, "its eos token x is not in its vocabulary"),
+        ({"tokenizer.ggml.eos_token_id": "x"}, "its eos token 'x' is not in its vocabulary"),
         ({"llama.embedding_length": None}, "lacks the metadata llama.embedding_length"),
         ({"llama.embedding_length": 32}, r"has the shape \[263, 64\], not \[263, 32\]"),
         ({"llama.attention.head_count": 0}, "head_count is 0, not one positive"),

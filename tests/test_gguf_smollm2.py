@@ -109,7 +109,7 @@ def test_it_answers(folder: Path) -> None:
 def test_the_config_is_the_files(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert (config["rope_theta"], config["rms_norm_eps"]) == (100000.0, 1e-5)
-    assert (config["eos_token_id"], config["bos_token_id"]) == (2, 1)
+    assert (config["eos_token_id"], config["bos_token_id"]) == ([2, 0], 1)
     assert config["quantization"] == {
         "group_size": 32,
         "bits": 4,

@@ -1,58 +1,57 @@
 """Convert a GGUF file's tokenizer to ``tokenizer.json`` and ``tokenizer_config.json``.
 
-Source of the rules: llama.cpp's ``src/llama-vocab.cpp`` (pre-tokenizer patterns by the name in
-``tokenizer.ggml.pre``, token types, defaults of the ``add_*`` flags) and, for SentencePiece
-vocabularies, the conversion to merges that transformers does for LLaMA. Imports no mlx.
+Source of the rules: llama.cpp's ``src/llama-vocab.cpp`` (token types, defaults of the ``add_*``
+flags, tokens known by their text) and, for SentencePiece vocabularies, the conversion to merges
+that transformers does for LLaMA. Imports no mlx.
+
+A text has llama.cpp's tokens, but for these differences: ``</s>`` if it is no control token;
+letters and digits of Unicode 16, which llama.cpp does not know; a byte without a token in a
+byte-level vocabulary (both drop it, but here its neighbours may merge); white space beyond ASCII
+behind a token of Phi-3's; SentencePiece pieces of equal scores.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from star_mlx.errors import ModelError
 from star_mlx.gguf.container import Gguf
+from star_mlx.gguf.words import WORDS, Words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # token types; 1 is an ordinary token
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
-PATTERNS = {
-    "default": (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
-    "gpt-2": (GPT2,),
-    "smollm": (r"\p{N}", GPT2),
-    "llama-bpe": (LLAMA3,),
-    "llama3": (LLAMA3,),
-    "llama-v3": (LLAMA3,),
-    "poro-chat": (BLOOM,),
-}
+# tokens that end a text, a turn or a message. llama.cpp's list has "</s>" too, which it cuts out of
+# a text even where it is an ordinary word, as in Qwen's vocabulary; here its type decides.
+ENDS = (
+    "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
+    "<end_of_turn>", "<EOT>", "<eos>",
+)  # fmt: skip
+BARE = ("<unk>", "<s>", "<|endoftext|>")  # of Phi-3's, those that leave white space alone
 ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 
 
 def write(file: Gguf, folder: Path, context: int) -> str:
-    """Write both files of the tokenizer, and return its kind in words.
+    """Write the tokenizer's files and generation_config.json, and return its kind in words.
 
     ``context`` is the maximum number of tokens the model reads.
 
     Raises:
-        ModelError: an unknown kind of tokenizer or pre-tokenizer, or lists that do not fit
-            together.
+        ModelError: an unknown kind of tokenizer or pre-tokenizer, values of another type than they
+            must have, or lists that do not fit together.
     """
-    kind = file.need("tokenizer.ggml.model")
+    kind = str(file.need("tokenizer.ggml.model"))[:60]
     tokens = tokens_of(file)
     types = _list(file, "tokenizer.ggml.token_type", int, [1] * len(tokens))
     if len(types) != len(tokens):
         raise ModelError(f"{file.path}: {len(tokens)} tokens but {len(types)} token types")
-    if len(set(tokens)) != len(tokens):
-        twice = sorted(t for t in set(tokens) if tokens.count(t) > 1)[0]
-        raise ModelError(f"{file.path}: the token {twice!r} occurs twice in the vocabulary")
+    types = [CONTROL if t in ENDS else kind for t, kind in zip(tokens, types, strict=True)]
+    _check_distinct(file, tokens)
     if kind == "gpt2":
         tokenizer, words = _byte_level(file, tokens)
     elif kind == "llama":
@@ -63,22 +62,48 @@ def write(file: Gguf, folder: Path, context: int) -> str:
             "`llama` (SentencePiece) can be imported"
         )
     named = _named(file, tokens)
-    _add_marked(tokenizer, tokens, types)
+    config = _config(file, named, context, kind)
+    generation = _generation(file)
+    _add_marked(file, tokenizer, tokens, types)
     _post_process(file, tokenizer, tokens, named, kind)
     tokenizer.save(str(folder / "tokenizer.json"))
-    text = json.dumps(_config(file, named, context, kind), indent=2, ensure_ascii=False)
-    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+    _write_json(folder / "tokenizer_config.json", config)
+    _write_json(folder / "generation_config.json", generation)
     return words
 
 
+def _generation(file: Gguf) -> dict[str, Any]:
+    ids = {f"{name}_token_id": _token(file, role) for role, name in ROLES.items() if name != "unk"}
+    named: dict[str, Any] = {key: token for key, token in ids.items() if token is not None}
+    return named | {"eos_token_id": end_tokens(file)}
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _check_distinct(file: Gguf, tokens: list[str]) -> None:
+    if len(set(tokens)) != len(tokens):
+        twice = min(token for token, n in Counter(tokens).items() if n > 1)
+        raise ModelError(f"{file.path}: the token {twice!r} occurs twice in the vocabulary")
+
+
 def tokens_of(file: Gguf) -> list[str]:
-    """The vocabulary, in the order of its ids."""
-    return _list(file, "tokenizer.ggml.tokens", str)
+    """The vocabulary, in the order of its ids. Tokens without text get a name, as in llama.cpp."""
+    tokens = _list(file, "tokenizer.ggml.tokens", str)
+    return [token or f"[EMPTY_{i}]" for i, token in enumerate(tokens)]
 
 
 def end_tokens(file: Gguf) -> list[int]:
-    """Ids of the tokens that end a completion: end of text first, then of turn and of message."""
+    """Ids of the tokens that end a completion.
+
+    Those that the file names come first (the end of a text, of a turn, of a message), then others
+    that llama.cpp knows by their text.
+    """
     ids = [_token(file, role) for role in ("eos", "eot", "eom")]
+    known = {token: i for i, token in enumerate(tokens_of(file))}
+    ids += [known.get(text) for text in ENDS]
     return list(dict.fromkeys(i for i in ids if i is not None))
 
 
@@ -86,8 +111,10 @@ def _token(file: Gguf, role: str) -> int | None:
     token = file.metadata.get(f"tokenizer.ggml.{role}_token_id")
     if token is None or token == 0xFFFFFFFF:  # none
         return None
-    if not isinstance(token, int) or not 0 <= token < len(tokens_of(file)):
-        raise ModelError(f"{file.path}: its {role} token {token} is not in its vocabulary")
+    n = len(file.need("tokenizer.ggml.tokens"))
+    if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < n:
+        shown = token if isinstance(token, int) else repr(token)[:60]
+        raise ModelError(f"{file.path}: its {role} token {shown} is not in its vocabulary")
     return token
 
 
@@ -98,23 +125,35 @@ def _list(file: Gguf, key: str, of: type, default: list[Any] | None = None) -> l
     return value
 
 
+def _flag(file: Gguf, name: str, default: bool) -> bool:
+    value = file.metadata.get(f"tokenizer.ggml.{name}", default)
+    if not isinstance(value, bool):
+        raise ModelError(f"{file.path}: tokenizer.ggml.{name} is {str(value)[:60]!r}, not a bool")
+    return value
+
+
+def _words(file: Gguf) -> tuple[str, Words]:
+    name = file.metadata.get("tokenizer.ggml.pre") or "default"
+    if not isinstance(name, str) or name not in WORDS:
+        raise ModelError(
+            f"{file.path}: its pre-tokenizer is {str(name)[:60]!r}; known are {', '.join(WORDS)}"
+        )
+    return name, WORDS[name]
+
+
 def _byte_level(file: Gguf, tokens: list[str]) -> tuple[Tokenizer, str]:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    name = str(file.metadata.get("tokenizer.ggml.pre", "default"))
-    if name not in PATTERNS:
-        raise ModelError(
-            f"{file.path}: its pre-tokenizer is {name!r}; known are {', '.join(PATTERNS)}"
-        )
-    merges = [tuple(m.split(" ", 1)) for m in _list(file, "tokenizer.ggml.merges", str)]
+    name, words = _words(file)
+    # of two equal merges the first counts
+    texts = dict.fromkeys(_list(file, "tokenizer.ggml.merges", str))
+    merges = [tuple(text.split(" ", 1)) for text in texts]
     vocab = {token: i for i, token in enumerate(tokens)}
     for merge in merges:
         if len(merge) != 2 or not vocab.keys() >= {*merge, "".join(merge)}:
             raise ModelError(f"{file.path}: the merge {' '.join(merge)!r} is not in its vocabulary")
-    # llama.cpp looks a whole word up before it merges, for Llama 3 only
-    model = models.BPE(vocab=vocab, merges=merges, ignore_merges=PATTERNS[name] == (LLAMA3,))
-    tokenizer = Tokenizer(model)
-    splits = [pre_tokenizers.Split(Regex(p), "isolated") for p in PATTERNS[name]]
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=words.whole))
+    splits = [pre_tokenizers.Split(Regex(p), "isolated") for p in words.patterns]
     last = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, last])
     tokenizer.decoder = decoders.ByteLevel()
@@ -127,6 +166,8 @@ def _sentencepiece(file: Gguf, tokens: list[str], types: list[int]) -> tuple[Tok
     scores = _list(file, "tokenizer.ggml.scores", float)
     if len(scores) != len(tokens):
         raise ModelError(f"{file.path}: {len(tokens)} tokens but {len(scores)} scores")
+    if not all(map(math.isfinite, scores)):
+        raise ModelError(f"{file.path}: a score of its vocabulary is not a finite number")
     bytes_ = {f"<0x{byte:02X}>" for byte in range(256)}
     if not bytes_ <= {t for t, k in zip(tokens, types, strict=True) if k == BYTE}:
         raise ModelError(f"{file.path}: its SentencePiece vocabulary lacks tokens for single bytes")
@@ -137,7 +178,7 @@ def _sentencepiece(file: Gguf, tokens: list[str], types: list[int]) -> tuple[Tok
         byte_fallback=True,
     )  # fmt: skip
     tokenizer = Tokenizer(model)
-    prefix = bool(file.metadata.get("tokenizer.ggml.add_space_prefix", True))
+    prefix = _flag(file, "add_space_prefix", True)
     spaces = normalizers.Replace(" ", "▁")
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), spaces] if prefix else [spaces]
@@ -168,19 +209,22 @@ def _named(file: Gguf, tokens: list[str]) -> dict[str, str]:
     return named
 
 
-def _add_marked(tokenizer: Tokenizer, tokens: list[str], types: list[int]) -> None:
+def _add_marked(file: Gguf, tokenizer: Tokenizer, tokens: list[str], types: list[int]) -> None:
     from tokenizers import AddedToken
 
+    name = str(file.metadata.get("general.name", "")).lower()
+    greedy = "phi-3" in name or "phi3" in name  # its tokens take the white space behind them along
+    marked = []
     for token, kind in zip(tokens, types, strict=True):
-        if token and kind in (CONTROL, UNKNOWN, USER_DEFINED):
-            special = kind != USER_DEFINED
-            tokenizer.add_tokens([AddedToken(token, special=special, normalized=False)])
+        if kind in (CONTROL, UNKNOWN, USER_DEFINED):
+            special, rstrip = kind != USER_DEFINED, greedy and token not in BARE
+            marked.append(AddedToken(token, special=special, normalized=False, rstrip=rstrip))
+    tokenizer.add_tokens(marked)  # at once: each call builds the search for them anew
 
 
 def _flags(file: Gguf, kind: str) -> tuple[bool, bool]:
-    llama3 = PATTERNS.get(str(file.metadata.get("tokenizer.ggml.pre"))) == (LLAMA3,)
-    bos = bool(file.metadata.get("tokenizer.ggml.add_bos_token", kind == "llama" or llama3))
-    return bos, bool(file.metadata.get("tokenizer.ggml.add_eos_token", False))
+    default = kind == "llama" or _words(file)[1].bos
+    return _flag(file, "add_bos_token", default), _flag(file, "add_eos_token", False)
 
 
 def _post_process(
@@ -213,6 +257,8 @@ def _config(file: Gguf, named: dict[str, str], context: int, kind: str) -> dict[
         **{f"{name}_token": token for name, token in named.items()},
     }
     template = file.metadata.get("tokenizer.chat_template")
-    if isinstance(template, str):
+    if not isinstance(template, str | None):
+        raise ModelError(f"{file.path}: tokenizer.chat_template is not a text")
+    if template:
         config["chat_template"] = template
     return config
