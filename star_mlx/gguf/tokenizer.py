@@ -23,6 +23,7 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 PATTERNS = {
     "default": (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
@@ -32,7 +33,12 @@ PATTERNS = {
     "llama3": (LLAMA3,),
     "llama-v3": (LLAMA3,),
     "poro-chat": (BLOOM,),
+    "qwen2": (QWEN2,),
 }
+ENDS = {  # special_eog_ids in llama-vocab.cpp
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>",
+    "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<EOT>", "<end_of_utterance>",
+}  # fmt: skip
 ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 
 
@@ -77,8 +83,10 @@ def tokens_of(file: Gguf) -> list[str]:
 
 
 def end_tokens(file: Gguf) -> list[int]:
-    """Ids of the tokens that end a completion: end of text first, then of turn and of message."""
+    """Ids of the tokens that end a completion: end of text first, then of turn and of message, and
+    those that llama.cpp knows by their text."""
     ids = [_token(file, role) for role in ("eos", "eot", "eom")]
+    ids += [i for i, token in enumerate(tokens_of(file)) if token in ENDS]
     return list(dict.fromkeys(i for i in ids if i is not None))
 
 
