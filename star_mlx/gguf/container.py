@@ -21,18 +21,26 @@ from star_mlx.errors import ModelError
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # id -> name, weights per block, bytes per block
+PLAIN_IDS = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 30: ("BF16", 1, 2)}
 KNOWN = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
+    **PLAIN_IDS,
     2: ("Q4_0", 32, 18),
     3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
     8: ("Q8_0", 32, 34),
-    30: ("BF16", 1, 2),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    20: ("IQ4_NL", 32, 18),
+    23: ("IQ4_XS", 256, 136),
 }
+PLAIN = tuple(name for name, _, _ in PLAIN_IDS.values())
 UNKNOWN = {
-    6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K",
-    15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL",
-    21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+    9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    21: "IQ3_S", 22: "IQ2_S", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
     29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0",
 }  # fmt: skip
 SCALARS = {
@@ -106,8 +114,8 @@ def read(path: Path) -> Gguf:
     """Read a file's header.
 
     Raises:
-        ModelError: it is not a GGUF file, is damaged or truncated, or has a tensor type without an
-            exact form in MLX.
+        ModelError: it is not a GGUF file, is damaged or truncated, or has a tensor of a type that
+            cannot be imported.
     """
     try:
         with open(path, "rb") as file:
@@ -202,8 +210,8 @@ class _Header:
         if kind not in KNOWN:
             called = UNKNOWN.get(kind, f"the unknown type {kind}")
             raise ModelError(
-                f"{self.path}: tensor {name} is {called}, which has no exact form in MLX; "
-                "ask for a Q4_0, Q4_1, Q8_0, F16, BF16 or F32 file of this model"
+                f"{self.path}: tensor {name} is {called}, which cannot be imported; "
+                "ask for a Q4_K_M, Q8_0, BF16 or F16 file of this model"
             )
         called, block, size = KNOWN[kind]
         if 0 in shape or shape[-1] % block:

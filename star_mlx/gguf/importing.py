@@ -1,12 +1,8 @@
-"""Convert a llama-family GGUF file to a model folder of mlx-lm.
+"""Convert a GGUF file to a model folder of mlx-lm.
 
-GGUF's Q4_0, Q4_1 and Q8_0 blocks (32 weights that share a half-precision scale; ggml's
-``ggml-quants.c``) are MLX's affine quantization ``scale * q + bias`` in another order of bits, so
-they are carried over exactly: ``bias`` is ``-8 * scale`` for Q4_0 (q is 0 to 15 in both), the
-block's own minimum for Q4_1, and ``-128 * scale`` for Q8_0 (q is -128 to 127 there, 0 to 255
-here). In float32 ``scale * q`` is exact and one rounding remains, as in ggml, whether or not the
-sum is fused; the multiples by a power of two are exact in half precision unless they overflow,
-where float32 is stored. Only the sign of a zero may differ: ggml's ``-scale * 0`` is -0.
+Quantized weights are carried over as ``gguf/blocks.py`` says, the rows of q and k in the order of
+Hugging Face, and norms without the 1 that gemma's have in GGUF. Only the sign of a zero may differ:
+ggml's ``-scale * 0`` is -0.
 """
 
 from __future__ import annotations
@@ -22,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from star_mlx.errors import ModelError
+from star_mlx.gguf import blocks, container
 from star_mlx.gguf import config as gguf_config
-from star_mlx.gguf import container
 from star_mlx.gguf import tokenizer as gguf_tokenizer
-from star_mlx.gguf.config import GROUP, QUANTIZED, Place
-from star_mlx.gguf.container import Gguf, Tensor
+from star_mlx.gguf.blocks import Errors
+from star_mlx.gguf.config import Place
+from star_mlx.gguf.container import PLAIN, Gguf, Tensor
 from star_mlx.store.files import partial_folder, whole_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -41,6 +38,7 @@ class Imported:
     parameters: int
     types: Mapping[str, int]
     bits: int | None  # asked for with ``bits``
+    nearest: Mapping[str, Errors]  # of the types that MLX does not hold exactly
     tokenizer: str
     context: int
 
@@ -48,8 +46,9 @@ class Imported:
 def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
     """Write the model of a GGUF file to the new folder ``out``.
 
-    Quantized tensors keep their exact values; others keep their type, or are quantized to ``bits``
-    (4 or 8) if given.
+    Quantized tensors keep their exact values if MLX can hold them (``gguf/blocks.py``), else the
+    nearest of 8 bits, or of float16 if ``bits`` is 16. Others keep their type, or are quantized to
+    ``bits`` (4 or 8) if given.
 
     Raises:
         ModelError: the file is damaged or of a kind that cannot be imported, or ``out`` is not
@@ -58,63 +57,99 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
     out = out.expanduser().resolve()
     partial = partial_folder(out, "import")
     file = container.read(path)
+    kind = gguf_config.architecture(file)
     config, places = gguf_config.read(file)
     types: Counter[str] = Counter()
     for name in places:
         types[file.tensors[name].kind] += int(np.prod(file.tensors[name].shape))
-    packed = sorted(QUANTIZED.keys() & types.keys())
-    if bits and packed:
+    packed = sorted(types.keys() - set(PLAIN))
+    if bits in (4, 8) and packed:
         raise ModelError(
             f"{path} is already quantized ({', '.join(packed)}), and doing it again would lose "
             "more: leave --bits out, or use its F16 file"
         )
     with whole_folder(partial, out):
-        words = gguf_tokenizer.write(file, partial, config["max_position_embeddings"])
-        config |= _write_weights(file, places, partial, bits)
+        context = config["max_position_embeddings"]
+        words = gguf_tokenizer.write(file, partial, context)
+        weights = _Weights(file, kind.norm_offset, bits)
+        config |= weights.write(places, partial)
         text = json.dumps(config, indent=2) + "\n"
         (partial / "config.json").write_text(text, encoding="utf-8")
-    context = config["max_position_embeddings"]
-    return Imported(out, "llama", types.total(), dict(types), bits, words, context)
+    return Imported(
+        out, kind.name, types.total(), dict(types), bits, weights.errors, words, context
+    )
 
 
 # --------------------------------------------------------------------------- the weights
 
 
-def _write_weights(
-    file: Gguf, places: Mapping[str, Place], folder: Path, bits: int | None
-) -> dict[str, Any]:
-    """Write model.safetensors, and return the types and quantization for config.json."""
-    from star_mlx.engine import blas
+class _Weights:
+    """The weights of a file in MLX's form: ``modules`` has the quantization of each matrix, or
+    False, and ``errors`` what was lost, by type."""
 
-    blas.load()  # before the first import of mlx
-    import mlx.core as mx
+    def __init__(self, file: Gguf, norm_offset: float, bits: int | None) -> None:
+        self.file, self.norm_offset, self.bits = file, norm_offset, bits
+        self.modules: dict[str, Any] = {}
+        self.errors: dict[str, Errors] = {}
 
-    weights: dict[str, mx.array] = {}
-    packed: dict[str, Any] = {}
-    for name, place in places.items():
-        tensor, part = file.tensors[name], name.rsplit(".", 1)[1]
-        arrays = {k: _to_mlx(v) for k, v in _convert(file, tensor, place).items()}
-        if len(place.shape) == 2:
-            packed[place.module] = False
-            if tensor.kind in QUANTIZED:
-                packed[place.module] = {"group_size": GROUP, "bits": QUANTIZED[tensor.kind]}
-            elif bits and (group := next((g for g in (64, 32) if place.shape[1] % g == 0), 0)):
-                triple = mx.quantize(arrays["weight"], group_size=group, bits=bits)
-                arrays = dict(zip(("weight", "scales", "biases"), triple, strict=True))
-                mx.eval(*triple)
-                packed[place.module] = {"group_size": group, "bits": bits}
-        else:
-            arrays = {part: arrays["weight"]}
-        weights |= {f"{place.module}.{key}": array for key, array in arrays.items()}
-    target = folder / "model.safetensors"
-    try:
-        mx.save_safetensors(str(target), weights, {"format": "mlx"})
-    except RuntimeError as error:
-        raise ModelError(f"{target} cannot be written: {error}") from error
-    _flush(target, sum(array.nbytes for array in weights.values()))
-    dtypes = {"F32": "float32", "BF16": "bfloat16"}  # else that of the scales
-    dtype = dtypes.get(file.tensors["token_embd.weight"].kind, "float16")
-    return {"torch_dtype": dtype, **_quantization(packed)}
+    def write(self, places: Mapping[str, Place], folder: Path) -> dict[str, Any]:
+        """Write model.safetensors, and return the types and quantization for config.json."""
+        from star_mlx.engine import blas
+
+        blas.load()  # before the first import of mlx
+        import mlx.core as mx
+
+        weights: dict[str, mx.array] = {}
+        for name, place in places.items():
+            tensor, part = self.file.tensors[name], name.rsplit(".", 1)[1]
+            if len(place.shape) == 2:
+                for key, array in self.matrix(tensor, place).items():
+                    weights[f"{place.module}.{key}"] = array
+            else:
+                weights[f"{place.module}.{part}"] = self.vector(tensor, place)
+        target = folder / "model.safetensors"
+        try:
+            mx.save_safetensors(str(target), weights, {"format": "mlx"})
+        except RuntimeError as error:
+            raise ModelError(f"{target} cannot be written: {error}") from error
+        _flush(target, sum(array.nbytes for array in weights.values()))
+        dtypes = {"F32": "float32", "BF16": "bfloat16"}  # else that of the scales
+        dtype = dtypes.get(self.file.tensors["token_embd.weight"].kind, "float16")
+        return {"torch_dtype": dtype, **_quantization(self.modules)}
+
+    def vector(self, tensor: Tensor, place: Place) -> Any:
+        array = _rows(_plain(self.file, tensor), place.heads)
+        if self.norm_offset and tensor.name.endswith("norm.weight"):
+            array = array.astype(np.float32) - np.float32(self.norm_offset)
+        return _to_mlx(array)
+
+    def matrix(self, tensor: Tensor, place: Place) -> dict[str, Any]:
+        import mlx.core as mx
+
+        self.modules[place.module] = False
+        if tensor.kind not in PLAIN:
+            return self.quantized(tensor, place)
+        array = _to_mlx(_rows(_plain(self.file, tensor), place.heads))
+        group = next((g for g in (64, 32) if place.shape[1] % g == 0), 0)
+        if self.bits not in (4, 8) or not group:
+            return {"weight": array}
+        self.modules[place.module] = {"group_size": group, "bits": self.bits}
+        triple = mx.quantize(array, group_size=group, bits=self.bits)
+        mx.eval(*triple)
+        return dict(zip(("weight", "scales", "biases"), triple, strict=True))
+
+    def quantized(self, tensor: Tensor, place: Place) -> dict[str, Any]:
+        raw = self.file.bytes_of(tensor).reshape(tensor.shape[0], -1)
+        try:
+            packed = blocks.pack(raw, tensor.kind, halves=self.bits == 16)
+        except ValueError as error:
+            raise ModelError(f"{self.file.path}: tensor {tensor.name} {error}") from error
+        if tensor.kind not in blocks.EXACT:
+            had = self.errors.get(tensor.kind)
+            self.errors[tensor.kind] = had + packed.errors if had else packed.errors
+        if packed.group:
+            self.modules[place.module] = {"group_size": packed.group, "bits": packed.bits}
+        return {key: _to_mlx(_rows(array, place.heads)) for key, array in packed.arrays.items()}
 
 
 def _flush(path: Path, least: int) -> None:
@@ -141,53 +176,13 @@ def _quantization(packed: Mapping[str, Any]) -> dict[str, Any]:
     return {"quantization": {**common, "mode": "affine", **others}}
 
 
-def _convert(file: Gguf, tensor: Tensor, place: Place) -> dict[str, Array]:
-    """A tensor in MLX's form: ``weight``, and ``scales`` and ``biases`` if quantized."""
-    raw = file.bytes_of(tensor)
-    if tensor.kind not in QUANTIZED:
-        dtype = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[tensor.kind]
-        arrays = {"weight": raw.view(dtype).reshape(tensor.shape)}
-    else:
-        try:
-            arrays = unpack(raw.reshape(tensor.shape[0], tensor.shape[1] // GROUP, -1), tensor.kind)
-        except ValueError as error:
-            raise ModelError(f"{file.path}: tensor {tensor.name} {error}") from error
-    if place.heads:
-        arrays = {name: unpermute(array, place.heads) for name, array in arrays.items()}
-    return arrays
+def _plain(file: Gguf, tensor: Tensor) -> Array:
+    dtype = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[tensor.kind]
+    return file.bytes_of(tensor).view(dtype).reshape(tensor.shape)
 
 
-def unpack(blocks: Array, kind: str) -> dict[str, Array]:
-    """GGUF blocks, uint8 of shape (rows, blocks, bytes), in MLX's affine form with groups of 32.
-
-    Returns ``weight``, uint32 of shape (rows, columns * bits / 32), and ``scales`` and ``biases``,
-    float16 (float32 where a bias would overflow) of shape (rows, blocks).
-
-    Raises:
-        ValueError: a scale or minimum is not finite.
-    """
-    rows = blocks.shape[0]
-    at = 4 if kind == "Q4_1" else 2
-    halves = np.ascontiguousarray(blocks[..., :at]).view("<f2")
-    if not np.isfinite(halves).all():
-        raise ValueError("has a scale that is not finite: the file is damaged; download it again")
-    quants = np.ascontiguousarray(blocks[..., at:])
-    if kind == "Q8_0":
-        packed = quants ^ 0x80  # -128..127 -> 0..255
-    else:  # a byte holds weights j and j + 16 there, 2j and 2j + 1 here; the lower bits first
-        each = np.concatenate([quants & 15, quants >> 4], axis=-1)
-        packed = each[..., 0::2] | (each[..., 1::2] << 4)
-    scales = halves[..., 0]
-    if kind == "Q4_1":
-        biases = halves[..., 1]
-    else:
-        wide = scales.astype(np.float32) * np.float32(-8 if kind == "Q4_0" else -128)
-        if np.abs(wide).max() > np.finfo(np.float16).max:
-            scales, biases = scales.astype(np.float32), wide
-        else:
-            biases = wide.astype(np.float16)
-    weight = np.ascontiguousarray(packed).reshape(rows, -1).view("<u4")
-    return {"weight": weight, "scales": scales, "biases": biases}
+def _rows(array: Array, heads: int) -> Array:
+    return unpermute(array, heads) if heads else array
 
 
 def unpermute(array: Array, heads: int) -> Array:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from star_mlx.errors import ModelError
-from star_mlx.gguf.config import LINEAR, NORMS
+from star_mlx.gguf.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -25,7 +25,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 ARCHITECTURE = "llama"
 MODELS = ("llama", "mistral")  # by config.json's model_type; mlx-lm reads both as a llama
-_PARTS = {module: name for name, module in {**LINEAR, **NORMS}.items()}
+_LLAMA = ARCHITECTURES[ARCHITECTURE]
+_PARTS = {module: name for name, module in {**_LLAMA.linear, **_LLAMA.norms}.items()}
 _TOPS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 

@@ -30,7 +30,7 @@ UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # token types; 1 is an ordina
 # a text even where it is an ordinary word, as in Qwen's vocabulary; here its type decides.
 ENDS = (
     "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
-    "<end_of_turn>", "<EOT>", "<eos>",
+    "<end_of_turn>", "<EOT>", "<eos>", "<end_of_utterance>",
 )  # fmt: skip
 BARE = ("<unk>", "<s>", "<|endoftext|>")  # of Phi-3's, those that leave white space alone
 ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
