@@ -41,6 +41,14 @@ def _symbol(c: str) -> str:
     return f"\\u{ord(c):04x}"
 
 
+def clipped(text: str, most: int = 80) -> str:
+    """A text without its middle if it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    left = len(text) - most
+    return f"{text[: most * 2 // 3]}[... {left} characters ...]{text[len(text) - most // 3 :]}"
+
+
 def duration(seconds: float) -> str:
     """``"0.4 s"``, ``"34 s"``, ``"5 min 3 s"``, ``"2 h 5 min"``."""
     if seconds < 10:
