@@ -181,6 +181,8 @@ def refused(errors: Sequence[Mapping[str, Any]], example: str) -> tuple[tuple[st
 def _key(error: Mapping[str, Any]) -> tuple[str, ...]:
     """The place of an error without what is no key: types, and the number of a missing entry."""
     place = error["loc"][:-1] if _short(error) else error["loc"]
+    if error["type"] == "extra_forbidden":  # a user's word, which may look like a type
+        return tuple(map(str, place))
     return tuple(str(part) for part in place if isinstance(part, int) or not _TYPE.match(part))
 
 
