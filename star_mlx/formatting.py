@@ -41,6 +41,14 @@ def _symbol(c: str) -> str:
     return f"\\u{ord(c):04x}"
 
 
+def clipped(text: str, most: int = 80) -> str:
+    """A text without its middle if it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    left = len(text) - most
+    return f"{text[: most * 2 // 3]}[... {left} characters ...]{text[len(text) - most // 3 :]}"
+
+
 def duration(seconds: float) -> str:
     """``"0.4 s"``, ``"34 s"``, ``"5 min 3 s"``, ``"2 h 5 min"``."""
     if seconds < 10:
@@ -173,6 +181,8 @@ def refused(errors: Sequence[Mapping[str, Any]], example: str) -> tuple[tuple[st
 def _key(error: Mapping[str, Any]) -> tuple[str, ...]:
     """The place of an error without what is no key: types, and the number of a missing entry."""
     place = error["loc"][:-1] if _short(error) else error["loc"]
+    if error["type"] == "extra_forbidden":  # a user's word, which may look like a type
+        return tuple(map(str, place))
     return tuple(str(part) for part in place if isinstance(part, int) or not _TYPE.match(part))
 
 

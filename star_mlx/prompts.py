@@ -15,7 +15,9 @@ from typing import Any
 
 import yaml
 
+from star_mlx.data import yaml_text
 from star_mlx.errors import PromptError
+from star_mlx.formatting import clipped
 from star_mlx.types import Problem, Question, Task
 
 _UNLIKE = ("a", "0")  # questions without a common beginning
@@ -190,7 +192,7 @@ def load(path: Path, task: Task, *, direct: bool = False) -> Prompts:
             whose text does not end in its own answer as the task reads it.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        data, _ = yaml_text.load(yaml_text.text_of(path), _Loader)
     except OSError as error:
         raise PromptError(f"prompt file {path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -233,16 +235,11 @@ def _values(shot: Problem, blank: bool) -> dict[str, Any]:
     return {**values, "answer": shot.answer}
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``answer: yes`` and ``answer: 7:30`` are the texts that they are written as."""
-
-
-def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-    return node.value if ":" in node.value else loader.construct_yaml_int(node)
+class _Loader(yaml_text.Loader):
+    """YAML in which ``answer: yes`` is the text that it is written as."""
 
 
 _Loader.add_constructor("tag:yaml.org,2002:bool", lambda _, node: node.value)
-_Loader.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -257,7 +254,9 @@ _Dumper.add_representer(
 def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
     where = f"prompt file {path}, example {number}"
     if not isinstance(item, dict):
-        raise PromptError(f"{where}: give question, rationale and answer, not {item!r}")
+        raise PromptError(
+            f"{where}: give question, rationale and answer, not {clipped(repr(item))}"
+        )
     parts = {}
     for part in ("question", "rationale", "answer"):
         value = item.get(part)
@@ -265,10 +264,13 @@ def _shot(path: Path, number: int, item: object, task: Task) -> Problem:
             raise PromptError(f"{where} lacks its {part}")
         parts[part] = str(value).strip("\n")
     if unknown := set(item) - {*parts, "choices"}:
-        raise PromptError(f"{where} has an unknown part {sorted(map(str, unknown))[0]!r}")
+        raise PromptError(f"{where} has an unknown part {clipped(sorted(map(str, unknown))[0])!r}")
     shot = example(number, {**item, **parts})
     if wrong := _misread(task, shot):
-        raise PromptError(f"{where}: its text reads as {wrong}, not as its answer {shot.answer!r}")
+        answer = clipped(repr(shot.answer))
+        raise PromptError(
+            f"{where}: its text reads as {clipped(wrong)}, not as its answer {answer}"
+        )
     return shot
 
 

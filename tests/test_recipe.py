@@ -10,6 +10,7 @@ import yaml
 
 from star_mlx import settings, tasks
 from star_mlx.cli import main
+from star_mlx.data import yaml_text
 from star_mlx.errors import RecipeError, TaskError
 from star_mlx.recipe import layers
 from star_mlx.recipe.loading import differences, from_resolved, load, resolved, shipped
@@ -241,7 +242,7 @@ def test_differences_name_key_and_both_values():
         ("seed", "--set seed: write KEY=VALUE"),
         ("star..x=1", "write KEY=VALUE"),
         ("seed=[", "this is no valid YAML"),
-        ("seed=2024-13-45", "this is no valid YAML"),
+        ("seed=2024-13-45", "seed should be a whole number, but is '2024-13-45'"),
         ("extends=x", "unknown key extends"),
     ],
 )
@@ -315,7 +316,7 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkey
     assert load(write("extends: arithmetic\nseed: 3\n")).task.name == "mine"
     monkeypatch.chdir(tmp_path)
     assert load("arithmetic").task.name == "mine"
-    monkeypatch.setattr(Path, "read_text", lambda *args, **more: (tmp_path / "none").open())
+    monkeypatch.setattr(yaml_text, "text_of", lambda path: (tmp_path / "none").read_text())
     here = Path("arithmetic")
     assert said_of("arithmetic") == f"{here} cannot be read: No such file or directory"
 
@@ -343,7 +344,7 @@ def test_a_file_goes_before_a_shipped_recipe_of_its_name(write, tmp_path, monkey
         ("star.rank=3", "unknown key star.rank: did you mean train.rank?", None),
         ("train.rnk=3", "unknown key train.rnk: did you mean train.rank?", None),
         ("star.rnk=3", "unknown key star.rnk: did you mean train.rank?", None),
-        ("seed=2024-13-45", "this is no valid YAML: month must be in 1..12", None),
+        ("seed=!!timestamp 2024-13-45", "this is no valid YAML: month must be in 1..12", None),
         ("train.keys=q", "train.keys should be a list, such as [a, b], but is q",
          settings.Train.model_fields["keys"]),
         ("star.problems=all", "star.problems should be a whole number, but is all",

@@ -41,8 +41,11 @@ from star_mlx.cli.train import train
 from star_mlx.cli.try_ import try_
 from star_mlx.cli.watch import watch
 from star_mlx.errors import StarError
+from star_mlx.formatting import clipped, harmless
 
 __all__ = ["main"]
+
+LONGEST = 2000  # characters of an error; longer ones quote what nobody reads
 
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -120,5 +123,6 @@ def _terminated(number: int, _: object) -> NoReturn:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    click.echo(f"star-mlx: error: {' '.join(text.split())}", err=True)
+    said = clipped(harmless(" ".join(text.split())), LONGEST)
+    click.echo(f"star-mlx: error: {said}", err=True)
     sys.exit(code)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from star_mlx import tasks
+from star_mlx.data import yaml_text
 from star_mlx.engine.resolve import HUB_ID, Found, content_hash, find
 from star_mlx.errors import ModelError, RunError, StarError
 from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
@@ -173,6 +174,6 @@ def _prompts(folder: Path, recipe: Recipe, task: Task) -> Prompts:
 def _yaml(file: Path) -> Any:
     """The content of a YAML or JSON file."""
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return yaml_text.load(yaml_text.text_of(file))[0]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from None

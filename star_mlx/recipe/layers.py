@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from star_mlx.data import yaml_text
 from star_mlx.errors import RecipeError
-from star_mlx.formatting import refused
+from star_mlx.formatting import clipped, refused
 
 Key = tuple[str, ...]
 
@@ -36,31 +37,6 @@ class Layer:
             (self.lines[k] for n in range(len(key), 0, -1) if (k := key[:n]) in self.lines), None
         )
         return self.source if line is None else f"{self.source}, line {line}"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``5e-4`` is a number, keys such as ``yes`` are text, and duplicate keys are
-    refused."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{key.value} is given twice, first in line {seen[key.value]}",
-                    problem_mark=key.start_mark,
-                )
-            seen[key.value] = key.start_mark.line + 1
-            if key.tag == "tag:yaml.org,2002:bool":  # task.options.read.yes
-                key.tag = "tag:yaml.org,2002:str"
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 # --------------------------------------------------------------------------- reading
@@ -97,7 +73,7 @@ def _find(name: str, shipped: Path, folder: Path) -> Path:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
     what = f"{here} is a folder" if here.is_dir() else f"there is no file {here}"
-    raise RecipeError(f"no recipe {name!r}: {what}, and of the shipped recipes {hint}")
+    raise RecipeError(f"no recipe {clipped(name)!r}: {what}, and of the shipped recipes {hint}")
 
 
 def _layer(path: Path) -> Layer:
@@ -118,16 +94,17 @@ def document(path: Path, what: str, such_as: str, *, empty: bool = False) -> Lay
             message what it should be. With ``empty``, an empty file is one without keys.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = yaml_text.text_of(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = str(error) if isinstance(error, yaml.YAMLError) else "it is not UTF-8 text"
+        why = error.strerror or why if isinstance(error, OSError) else why
         raise RecipeError(f"{path} cannot be read: {why}") from None
-    values = _parsed(text, str(path))
+    values, node = _parsed(text, str(path))
     if values is None and empty:
         values = {}
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: {what} is a mapping of keys to values, such as `{such_as}`")
-    return Layer(str(path), values, dict(_lines(yaml.compose(text, Loader=_Loader))))
+    return Layer(str(path), values, dict(_lines(node)))
 
 
 def _beside(group: Any, names: Sequence[str], folder: Path) -> None:
@@ -137,16 +114,14 @@ def _beside(group: Any, names: Sequence[str], folder: Path) -> None:
             group[name] = str(folder / Path(group[name]).expanduser())
 
 
-def _parsed(text: str, source: str) -> Any:
+def _parsed(text: str, source: str) -> tuple[Any, yaml.Node | None]:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml_text.load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark and not source.startswith("--") else ""
         raise RecipeError(f"{source}{line}: this is no valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{source}: this is no valid YAML: {_one_line(error)}") from None
-    except (ValueError, RecursionError) as error:  # such as the date 2024-13-45
         raise RecipeError(f"{source}: this is no valid YAML: {_one_line(error)}") from None
 
 
@@ -159,12 +134,12 @@ def _lines(node: yaml.Node | None, above: Key = ()) -> Iterator[tuple[Key, int]]
 
 def override(text: str, source: str = "") -> Layer:
     """The layer of one ``key.path=value``, which was given as ``source`` or with ``--set``."""
-    source = source or f"--set {text}"
+    source = source or f"--set {clipped(text)}"
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise RecipeError(f"{source}: write KEY=VALUE as one word, such as --set star.iterations=3")
-    values: Any = _parsed(value, source)
+    values, _ = _parsed(value, source)
     for key in reversed(keys):
         values = {key: values}
     return Layer(source, values)
@@ -292,7 +267,7 @@ def explained(
     first = errors[0]
     key, demand = refused(errors, _example([str(part) for part in first["loc"]], root))
     place = _place(layers, key)
-    path = ".".join(key)
+    path = clipped(".".join(key))
     if first["type"] == "extra_forbidden":
         return RecipeError(f"{place}: unknown key {path}: {_nearest(key, root, others)}")
     if first["type"] == "value_error":
@@ -303,7 +278,7 @@ def explained(
         inner = ", ".join(_group(key, root).model_fields)
         return RecipeError(f"{place}: {path} {demand}: {inner}")
     about = _description(key, root)
-    return RecipeError(f"{place}: {path} {demand}, but is {shown(first['input'])}{about}")
+    return RecipeError(f"{place}: {path} {demand}, but is {clipped(shown(first['input']))}{about}")
 
 
 def _example(key: Sequence[str], root: type[BaseModel]) -> str:
