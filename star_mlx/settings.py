@@ -12,7 +12,14 @@ from datetime import date
 from types import NoneType
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
 OnRegression = Literal["warn", "stop", "rollback"]
@@ -73,6 +80,17 @@ class PromptsSpec(_Group):
         False, description="format prompts with the model's chat template, for instruct models"
     )
     system: str | None = Field(None, description="system message of the chat template")
+    ask: str | None = Field(
+        None,
+        description="how a problem is asked: a text with {question}, which includes its choices; "
+        "null: as the task does",
+    )
+    hint: str | None = Field(
+        None,
+        description="how a problem is asked with its answer as a hint: a text with {question} and "
+        "{answer}; null: as the task does, or with prompts.ask, the answer in parentheses after "
+        "the question",
+    )
     template: dict[str, Any] = Field(
         default_factory=dict,
         description="arguments of the chat template, such as {enable_thinking: false}; --dry-run "
@@ -112,6 +130,22 @@ class PromptsSpec(_Group):
         except ValueError:
             pass
         raise ValueError(f"{day!r} is no date: write year-month-day, such as '2026-01-31'")
+
+    @field_validator("ask", "hint")
+    @classmethod
+    def _filled(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """Refuse a wording without a place that it needs, or with one that is not filled."""
+        needed = ("question",) if info.field_name == "ask" else ("question", "answer")
+        if text is None:
+            return None
+        shown = " and ".join(f"{{{place}}}" for place in needed)
+        if lacks := next((place for place in needed if f"{{{place}}}" not in text), None):
+            raise ValueError(f"it lacks {{{lacks}}}: give a text with {shown}")
+        for place in ("answer", "choices", "rationale"):
+            if place not in needed and f"{{{place}}}" in text:
+                more = " ({question} includes the choices)" if place == "choices" else ""
+                raise ValueError(f"it has {{{place}}}, but only {shown} can be filled in{more}")
+        return text
 
     @model_validator(mode="after")
     def _agree(self) -> PromptsSpec:
