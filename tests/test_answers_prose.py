@@ -90,6 +90,11 @@ def test_wrong(text):
         r"2\frac{1}{2} \times 4 = 10",
         r"\sqrt{16} + 2 = 6",
         "the 3rd + 4 = 9",
+        "D_5 = 2 + (5-1)",
+        r"D_{5} = 2 + (5 - 1)",
+        "D5 = 2 + 4 * 2",
+        "The time for 5 graves = 1.5 * 5",
+        r"\text{Time for 5 graves} = 1.5 \text{ hours} \times 5",
     ],
 )
 def test_what_may_be_meant_otherwise_is_unchecked(text):

@@ -16,6 +16,7 @@ from itertools import pairwise
 from star_mlx.answers.numerals import ends, plain
 from star_mlx.answers.steps import evaluate
 
+UNREADABLE = "\x01"  # a character that makes its side unreadable
 _LONGEST = 60  # tokens of a side
 _UNIT_WORDS = 5
 
@@ -28,6 +29,8 @@ _BOUND = re.compile(r"\\[()\[\]]|\$\$|&|\\\\")
 _TEXT = re.compile(
     r"\\(?:text|mathrm|textbf|mathbf|mbox|operatorname|textit|mathit)\s?\{([^{}]*)\}"
 )
+_AMONG_WORDS = re.compile(r"(?<=[a-zA-Z] )[0-9]")  # "Time for 5 graves" is the name of a value
+_INDEX = re.compile(r"_(?:\{[^{}]{0,40}\}|[A-Za-z0-9]{1,20})")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*")
 _NAMED = re.compile(r"\((?=[A-Za-z])[A-Za-z ,'’/-]{1,60}\)")
 _BULLET = re.compile(r"^\s*(?:[-*+•–]\s+|[0-9]{1,2}[.)]\s+|#+\s+|>\s*)+")
@@ -79,8 +82,8 @@ class Hand:
     """One side of an equation: the text next to an "=", as far as it is a calculation.
 
     ``expression`` is the calculation, or empty if it cannot be read. ``terms`` are the different
-    units of its numbers, ``modified`` says that a word such as "twice" is before it, ``continued``
-    that another "=" follows it.
+    units of its numbers. ``modified`` says that a word such as "twice" is before it, ``labelled``
+    that any word is, and ``continued`` that another "=" follows it.
     """
 
     tokens: list[str] = field(default_factory=list)
@@ -88,6 +91,7 @@ class Hand:
     terms: set[str] = field(default_factory=set)
     unread: bool = False
     modified: bool = False
+    labelled: bool = False
     continued: bool = False
 
     @property
@@ -138,8 +142,9 @@ def _prepared(text: str) -> str:
     text = _CODE.sub("\n", ends(text))
     text = _ANNOTATION.sub(lambda m: "" if m[2] else m[1], text)
     text = _BOUND.sub("\x00", _ARROW.sub("\x00", text))
-    text = _TEXT.sub(lambda m: f" {m[1]} ", text)
-    text = plain(_fractions(text).replace("\\%", "%").replace("\\$", "$").replace("\\approx", "≈"))
+    text = _TEXT.sub(lambda m: f" {_AMONG_WORDS.sub(UNREADABLE, m[1])} ", text)
+    text = _INDEX.sub(UNREADABLE, _fractions(text))
+    text = plain(text.replace("\\%", "%").replace("\\$", "$").replace("\\approx", "≈"))
     text = _POWER.sub("^", _NAMED.sub(" ", text)).replace("**", "")
     for pattern, instead in _WORDS:
         text = pattern.sub(instead, text)
@@ -157,9 +162,8 @@ def _fractions(text: str) -> str:
             bottom = top and _braced(text, top[1])
             if top and bottom:
                 whole = f"(({top[0]})/({bottom[0]}))"
-                # a mixed number or a product: chr(1) makes the side unreadable
-                mixed = text[: place.start()].rstrip(" ")[-1:].isdigit()
-                text = f"{text[: place.start()]}{chr(1) * mixed}{whole}{text[bottom[1] :]}"
+                mixed = text[: place.start()].rstrip(" ")[-1:].isdigit()  # or a product
+                text = f"{text[: place.start()]}{UNREADABLE * mixed}{whole}{text[bottom[1] :]}"
     return text
 
 
@@ -202,11 +206,13 @@ def _runs(line: str) -> Iterator[list[Hand]]:
             side.tokens.append(text)
         elif kind == "number" and not done and not _ordinal(tokens, at):
             side.modified |= not side.tokens and before in _MODIFIES
+            side.labelled |= not side.tokens and len(run) == 1 and before[:1].isalpha()
             side.tokens.append(text.replace(",", ""))
         elif kind == "number":
             yield from _closed(run)
             run = [Hand(tokens=[text.replace(",", "")], modified=before in _MODIFIES)]
-            run[0].unread = _ordinal(tokens, at)
+            run[0].unread = _ordinal(tokens, at) or tokens[at - 1][0] in ("word", "other")
+            run[0].labelled = before[:1].isalpha()
         elif done or (kind == "word" and not side.tokens and len(run) == 1) or kind == "stop":
             yield from _closed(run)
             run = [Hand(unread=kind == "other")]

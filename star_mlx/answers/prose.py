@@ -89,6 +89,8 @@ def _runs_on(left: Hand, right: Hand, a: Fraction) -> bool:
 
 def _doubtful(left: Hand, right: Hand, a: Fraction, b: Fraction) -> bool:
     """Whether sides that differ may mean something else than is read, or be rounded."""
+    if left.labelled and not left.calculates:  # "The cost of 5 boxes = 3 * 5"
+        return True
     if left.modified or _SCALES & (left.units | right.units):
         return True
     if any(_mixed(side, other) for side, other in ((left, right), (right, left))):
