@@ -207,6 +207,21 @@ class Star(_Group):
         description="probability that a rationalization is trained on with its hint in the prompt "
         "(reference: 0.0)",
     )
+    rationalize_until: int | None = Field(
+        None, ge=1, description="the last iteration that rationalizes failures; null: all do"
+    )
+    most_rationalized: float | None = Field(
+        None,
+        ge=0,
+        description="train on at most this many rationalizations for each example kept without a "
+        "hint, drawn by the seed; null: on all",
+    )
+    most_per_problem: int | None = Field(
+        None,
+        ge=1,
+        description="train on at most this many different right rationales of a problem; null: on "
+        "all",
+    )
     few_shot_train: bool = Field(
         False, description="keep the few-shot prompt in the training examples (reference: false)"
     )
@@ -257,6 +272,10 @@ class Star(_Group):
         if self.patience is not None and not self.evaluate:
             raise ValueError("patience needs dev accuracies: give star.evaluate=true")
         return self
+
+    def rationalizes(self, n: int) -> bool:
+        """Whether iteration n tries failures again with a hint."""
+        return self.rationalize and (self.rationalize_until is None or n <= self.rationalize_until)
 
     def few_shot(self, n: int) -> bool:
         """Whether iteration n uses the few-shot prompt."""

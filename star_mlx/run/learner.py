@@ -120,7 +120,7 @@ class Learner:
         return self._folder.save_trained(iteration, trained)
 
     def _nothing_kept(self, iteration: int) -> str:
-        again = self.recipe.star.rationalize
+        again = self.recipe.star.rationalizes(iteration)
         hint = ", with or without a hint" if again else ""
         text = f"iteration {iteration} kept no example: no answer was right{hint}. "
         if any(line.examples for line in self._folder.metrics):
