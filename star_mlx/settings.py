@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
+BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft", "rft"]
 OnRegression = Literal["warn", "stop", "rollback"]
 MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
 # Names that are arguments of applying a template, or that it gets from the prompts.

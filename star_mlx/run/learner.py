@@ -12,6 +12,7 @@ from star_mlx.answers import thinking
 from star_mlx.errors import NothingKept
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
 from star_mlx.measure import accuracy
+from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
 from star_mlx.recipe.asking import Asking
@@ -147,7 +148,7 @@ class Learner:
         """The metrics line of the base: with its few-shot prompt, and without examples."""
         dev = zero_shot = None
         seconds: dict[Phase, float] | None = None
-        measured = self.recipe.baseline not in ("direct", "sft")  # the others measure the base
+        measured = self.recipe.baseline not in TRAINED  # the others measure the base
         few_shot = self.recipe.star.few_shot(0)
         if measured and (found := self.evaluate(None, iteration=0, few_shot=few_shot)):
             dev = accuracy.measured(found, self._task.classes)
