@@ -244,24 +244,15 @@ class Learner:
         )
         if how.phase == "evaluate":
             return made
-        return [self._filtered(p, attempt) for p, attempt in zip(problems, made, strict=True)]
+        star = self.recipe.star
+        pairs = zip(problems, made, strict=True)
+        return [passes.filtered(self._task, star, problem, attempt) for problem, attempt in pairs]
 
     def _seeds(self, problems: Sequence[Problem], how: Pass) -> list[int]:
         parts = (self.recipe.seed, how.iteration, how.kind)
         if how.samples == 1:
             return [seed(*parts, p.id) for p in problems]
         return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
-
-    def _filtered(self, problem: Problem, attempt: Attempt) -> Attempt:
-        """The attempt, with ``rejected`` set if it is right but the recipe requires more."""
-        if not attempt.correct:
-            return attempt
-        star, text, rejected = self.recipe.star, attempt.completion, ""
-        if star.require_valid_steps and self._task.valid_steps(problem, text) is False:
-            rejected = "wrong step"
-        elif star.reject_hint_leaks and attempt.hinted:
-            rejected = "hint leak" if self._task.cites_hint(problem, text) else ""
-        return replace(attempt, rejected=rejected)
 
     def _told(self, problem: Problem) -> Attempt:
         text = self.prompts.completion(None, problem.answer)
