@@ -85,7 +85,7 @@ def run(shop: Workshop, settings: Mapping[str, Any], overrides: Sequence[str]) -
     if steps is None:
         return {**found, "kept": 0, "dev": found["base"], "p": 1.0, "seconds": 0}
     after = _measured(shop, recipe, task, prompts, adapter)
-    pair = paired({a.id: a.correct for a in after}, {a.id: a.correct for a in base})
+    pair = paired({a.id: a.correct for a in base}, {a.id: a.correct for a in after})
     return {
         **found,
         **steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from fractions import Fraction
 
 import pytest
@@ -42,6 +43,8 @@ def verdicts(text):
         "1,200 + 300 = 1,500",
         r"\(0.5 \cdot 12 = 6\)",
         "3^2 = 9",
+        r"\frac{1}{2} \times \frac{1}{4} = \frac{1}{8} \text{ cm}^2",
+        "6 feet * 7 feet = 42 feet^2",
         "3 hours (adult) + 2 hours (child) = 5 hours",
         "-284 + 324 = 40",
         "3 × 4 = 12!",
@@ -64,6 +67,7 @@ def test_right(text):
         "20% of 50 = 100",
         "- 5 * 3 = 16",
         "3 + 4 * 2 = 14",
+        r"6 \text{ cm} \times 7 \text{ cm} = 43 \text{ cm}^{2}",
         "-284 + 324 = 140",
         "48/2 = <<48/2=25>>25",
     ],
@@ -118,6 +122,16 @@ def test_what_may_be_meant_otherwise_is_unchecked(text):
 )
 def test_no_calculation_no_equation(text):
     assert equations(text) == []
+
+
+def test_any_text_can_be_read():
+    rng = random.Random(0)
+    parts = ["1", "2.5", "1,000", "+", "-", "*", "/", "=", "(", ")", "%", "$", " ", " ", "x", "of",
+             "apples", "per", r"\frac", "{", "}", r"\text{", "\n", ".", "**", "_", "≈", "<<1=1>>",
+             "and", "5th", "^", r"\(", r"\)", "’", "1/2", "twice"]  # fmt: skip
+    for _ in range(3000):
+        for one in equations("".join(rng.choices(parts, k=rng.randrange(1, 16)))):
+            assert one.right in (True, False, None)
 
 
 def test_chains_are_judged_one_by_one():

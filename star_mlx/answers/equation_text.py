@@ -34,6 +34,7 @@ _INDEX = re.compile(r"_(?:\{[^{}]{0,40}\}|[A-Za-z0-9]{1,20})")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*")
 _NAMED = re.compile(r"\((?=[A-Za-z])[A-Za-z ,'’/-]{1,60}\)")
 _BULLET = re.compile(r"^\s*(?:[-*+•–]\s+|[0-9]{1,2}[.)]\s+|#+\s+|>\s*)+")
+_SQUARED = re.compile(r"(?<=[A-Za-z])(?: ?\} ?)?\^(?:\{[23]\}|[23](?![0-9]))")  # cm^2
 _POWER = re.compile(r"(?<=[0-9)])\*\*(?=[0-9(])")
 _PART_OF = re.compile(
     r"(%|[0-9]/[0-9]{1,3}|\)\)) {1,3}of {1,3}(?:the |these |those )?(?=[$(]?[0-9])"
@@ -142,6 +143,7 @@ def _prepared(text: str) -> str:
     text = _CODE.sub("\n", ends(text))
     text = _ANNOTATION.sub(lambda m: "" if m[2] else m[1], text)
     text = _BOUND.sub("\x00", _ARROW.sub("\x00", text))
+    text = _SQUARED.sub(lambda m: "}" * ("}" in m[0]), text)
     text = _TEXT.sub(lambda m: f" {_AMONG_WORDS.sub(UNREADABLE, m[1])} ", text)
     text = _INDEX.sub(UNREADABLE, _fractions(text))
     text = plain(text.replace("\\%", "%").replace("\\$", "$").replace("\\approx", "≈"))
@@ -262,8 +264,8 @@ def _units(tokens: list[tuple[str, str]], at: int) -> list[str] | None:
 
 
 def _names(words: list[str]) -> bool:
-    """Whether words after a number are no unit: a variable, or the sentence that goes on."""
-    return bool(_BREAKS & set(words)) or len(words[0]) == 1
+    """Whether words after a number are no unit but a variable, the rest of a sentence, or none."""
+    return not words or bool(_BREAKS & set(words)) or len(words[0]) == 1
 
 
 def _add_units(side: Hand, words: list[str]) -> int:
