@@ -299,6 +299,7 @@ WRONG_STEP = (
         ("The correct answer is 60. Let's confirm: 12 * 5 = 60. So it is 60.", True),
         ("12 * 5 = 60.\n\nThis matches the given answer. The answer is 60.", True),
         ("We are told the answer is 60. She reads 12 * 5 = 60 pages in all.", True),
+        ("The answer is 60. She reads 12 * 5 = 60 pages in all.", True),
         ("To get the correct answer, multiply: 12 * 5 = 60.\n\nIt is 60.", True),
         ("To verify that the answer is correct, 12 * 5 = 60. It is 60.", True),
         ("She reads 12 * 4 = 48 pages, and more later.\n\nThe answer is \\boxed{60}.", True),

@@ -50,6 +50,7 @@ _TOLD_IN_PROSE = re.compile(
     re.IGNORECASE,
 )
 _STATES = re.compile(r"\b(?:correct|right|final) (?:answer|result|choice)\b", re.IGNORECASE)
+_BEGINS_WITH_IT = re.compile(r"[^.!?\n]{0,120}\banswer (?:is|was|must be)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?]\s+(?=\S)")
 _CONCLUSION = re.compile(r"(?:so |thus |therefore,? )?(?:the )?answer is\b|####", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -123,8 +124,9 @@ def cites_in_prose(completion: str) -> bool:
     >>> cites_in_prose("12 * 5 = 60. So the correct answer is 60.")
     False
     """
-    body = completion[: _conclusion(completion)]
-    return _TOLD_IN_PROSE.search(completion) is not None or _STATES.search(body) is not None
+    body = completion[: _conclusion(completion)].lstrip()
+    stated = _STATES.search(body) or _BEGINS_WITH_IT.match(body)
+    return stated is not None or _TOLD_IN_PROSE.search(completion) is not None
 
 
 def _conclusion(completion: str) -> int:
