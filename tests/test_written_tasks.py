@@ -328,3 +328,5 @@ def test_more_phrases_are_leaks_of_commonsenseqa_in_prose():
     assert make("commonsenseqa", {"prose": True}).cites_hint(problem, text)
     assert make("commonsenseqa", {"prose": True}).cites_hint(problem, told)
     assert not CSQA.cites_hint(problem, told)
+    first = "The answer is (A) bank. A bank has revolving doors."
+    assert not make("commonsenseqa", {"prose": True}).cites_hint(problem, first)

@@ -15,7 +15,14 @@ from pydantic import Field
 
 from star_mlx import answers, data
 from star_mlx.answers import prose, steps
-from star_mlx.tasks.written import ProseOptions, Written, cites_in_prose, gold, question_text
+from star_mlx.tasks.written import (
+    ProseOptions,
+    Written,
+    answers_first,
+    cites_in_prose,
+    gold,
+    question_text,
+)
 from star_mlx.types import Problem, Question
 
 REPOSITORY = "openai/gsm8k"
@@ -75,11 +82,12 @@ class Gsm8k(Written):
         return prose.valid(completion) if self.options.prose else steps.valid(completion)
 
     def cites_hint(self, problem: Problem, completion: str) -> bool:
-        """As in every task; in prose also if no right equation has the answer's value, which is
-        then only repeated."""
+        """As in every task; in prose also if the answer stands before any step, or if no right
+        equation has its value, so that it is only repeated."""
         if super().cites_hint(problem, completion):
             return True
+        if not self.options.prose:
+            return False
         value = answers.number(problem.answer)
-        return self.options.prose and (
-            cites_in_prose(completion) or value is None or not prose.comes_to(completion, value)
-        )
+        derived = value is not None and prose.comes_to(completion, value)
+        return not derived or answers_first(completion) or cites_in_prose(completion)

@@ -124,9 +124,14 @@ def cites_in_prose(completion: str) -> bool:
     >>> cites_in_prose("12 * 5 = 60. So the correct answer is 60.")
     False
     """
+    body = completion[: _conclusion(completion)]
+    return _TOLD_IN_PROSE.search(completion) is not None or _STATES.search(body) is not None
+
+
+def answers_first(completion: str) -> bool:
+    """Whether a rationale begins with the answer, before any step."""
     body = completion[: _conclusion(completion)].lstrip()
-    stated = _STATES.search(body) or _BEGINS_WITH_IT.match(body)
-    return stated is not None or _TOLD_IN_PROSE.search(completion) is not None
+    return _BEGINS_WITH_IT.match(body) is not None
 
 
 def _conclusion(completion: str) -> int:
