@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from star_mlx.answers import accepted
 from star_mlx.data import yaml_text
 from star_mlx.errors import PromptError
 from star_mlx.formatting import clipped
@@ -22,6 +24,7 @@ from star_mlx.types import Problem, Question, Task
 
 _UNLIKE = ("a", "0")  # questions without a common beginning
 BETWEEN = "\n\n"  # between the examples of a few-shot prompt
+_PLACE = re.compile(r"\{(question|answer)\}")
 Turn = tuple[str, str]  # role, content
 Chat = Callable[[Sequence[Turn], bool], str]  # turns, whether a reply follows -> text
 
@@ -33,6 +36,8 @@ class Prompts:
     ``direct`` leaves the rationales out: answers alone. ``zero_shot`` asks for them in words, not
     by example. ``chat`` formats everything with the model's chat template, with the examples as
     earlier turns, after ``system`` if it is given; without ``chat``, prompts are plain text.
+    ``ask`` is a text with ``{question}`` that replaces the task's wording of a problem, and
+    ``hint`` one with ``{answer}`` too that replaces its wording with the hint.
     """
 
     task: Task
@@ -41,6 +46,8 @@ class Prompts:
     zero_shot: bool = False
     chat: Chat | None = None
     system: str | None = None
+    ask: str | None = None
+    hint: str | None = None
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -91,11 +98,11 @@ class Prompts:
         It gets the question alone, so it cannot contain a hint. Otherwise it is the prompt of
         generation: ``few_shot`` puts the (unhinted) few-shot prompt in front.
         """
-        return self._prompt(self._plain(question), hinted=False, few_shot=few_shot)
+        return self._prompt(self.asked(question), hinted=False, few_shot=few_shot)
 
     def training_turns(self, question: Question, *, few_shot: bool) -> list[Turn]:
         """The prompt of a training example as the turns of a chat, before any template."""
-        return self._turns(self._plain(question), hinted=False, few_shot=few_shot)
+        return self._turns(self.asked(question), hinted=False, few_shot=few_shot)
 
     def completion(self, rationale: str | None, answer: str) -> str:
         """The completion to train on for a rationale and answer from the data."""
@@ -103,11 +110,19 @@ class Prompts:
         return text.strip() if self.chat else text
 
     def digest(self) -> str:
-        """SHA-256 of both few-shot prompts."""
+        """SHA-256 of both few-shot prompts, and of the wording if it is not the task's."""
         text = self.few_shot(hinted=False) + "\0" + self.few_shot(hinted=True)
         if self.chat:
             text += "\0" + self.chat(self._turns("", hinted=False, few_shot=False), True)
+        if self.ask is not None or self.hint is not None:
+            text += f"\0{self.ask!r}\0{self.hint!r}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def asked(self, question: Question) -> str:
+        """The text that asks a question, without a hint, examples or a template."""
+        if self.ask is not None:
+            return _filled(self.ask, question.as_text())
+        return (self.task.zero_shot if self.zero_shot else self.task.ask)(question)
 
     def _prompt(self, asked: str, *, hinted: bool, few_shot: bool) -> str:
         if self.chat:
@@ -116,15 +131,17 @@ class Prompts:
 
     def _asked(self, problem: Problem, hinted: bool) -> str:
         if not hinted:
-            return self._plain(problem.question)
+            return self.asked(problem.question)
+        text, answer = problem.question.as_text(), accepted(problem.answer)[0]
+        if self.hint is not None:
+            return _filled(self.hint, text, answer)
+        if self.ask is not None:
+            return _filled(self.ask, f"{text} ({answer})")
         asked = self.task.ask_hinted(problem.question, problem.answer)
         if self.zero_shot:  # in the same words, if they are added to the question
-            plain, words = self.task.ask(problem.question), self._plain(problem.question)
+            plain, words = self.task.ask(problem.question), self.asked(problem.question)
             asked += words.removeprefix(plain) if words.startswith(plain) else ""
         return asked
-
-    def _plain(self, question: Question) -> str:
-        return (self.task.zero_shot if self.zero_shot else self.task.ask)(question)
 
     def _shots(self, hinted: bool) -> list[tuple[str, str]]:
         """The prompt and the completion of each example."""
@@ -285,6 +302,12 @@ def _misread(task: Task, shot: Problem) -> str | None:
     """The answer read from an example's text if it is not its own; else None."""
     read = task.read(task.worked(shot.rationale, shot.answer), shot.question)
     return None if read is not None and task.equal(read, shot.answer) else repr(read)
+
+
+def _filled(wording: str, question: str, answer: str = "") -> str:
+    """A wording with its places filled, all at once: those inside a question are left alone."""
+    parts = {"question": question, "answer": answer}
+    return _PLACE.sub(lambda found: parts[found[1]], wording)
 
 
 def _common(texts: Sequence[str]) -> str:

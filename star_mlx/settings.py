@@ -12,9 +12,16 @@ from datetime import date
 from types import NoneType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft"]
+BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft", "rft"]
 OnRegression = Literal["warn", "stop", "rollback"]
 MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
 Size = Annotated[int, Field(ge=1)] | Literal["auto"]  # a number, or the device's own
@@ -74,6 +81,17 @@ class PromptsSpec(_Group):
         False, description="format prompts with the model's chat template, for instruct models"
     )
     system: str | None = Field(None, description="system message of the chat template")
+    ask: str | None = Field(
+        None,
+        description="how a problem is asked: a text with {question}, which includes its choices; "
+        "null: as the task does",
+    )
+    hint: str | None = Field(
+        None,
+        description="how a problem is asked with its answer as a hint: a text with {question} and "
+        "{answer}; null: as the task does, or with prompts.ask, the answer in parentheses after "
+        "the question",
+    )
     template: dict[str, Any] = Field(
         default_factory=dict,
         description="arguments of the chat template, such as {enable_thinking: false}; --dry-run "
@@ -113,6 +131,22 @@ class PromptsSpec(_Group):
         except ValueError:
             pass
         raise ValueError(f"{day!r} is no date: write year-month-day, such as '2026-01-31'")
+
+    @field_validator("ask", "hint")
+    @classmethod
+    def _filled(cls, text: str | None, info: ValidationInfo) -> str | None:
+        """Refuse a wording without a place that it needs, or with one that is not filled."""
+        needed = ("question",) if info.field_name == "ask" else ("question", "answer")
+        if text is None:
+            return None
+        shown = " and ".join(f"{{{place}}}" for place in needed)
+        if lacks := next((place for place in needed if f"{{{place}}}" not in text), None):
+            raise ValueError(f"it lacks {{{lacks}}}: give a text with {shown}")
+        for place in ("answer", "choices", "rationale"):
+            if place not in needed and f"{{{place}}}" in text:
+                more = " ({question} includes the choices)" if place == "choices" else ""
+                raise ValueError(f"it has {{{place}}}, but only {shown} can be filled in{more}")
+        return text
 
     @model_validator(mode="after")
     def _agree(self) -> PromptsSpec:
@@ -174,6 +208,21 @@ class Star(_Group):
         description="probability that a rationalization is trained on with its hint in the prompt "
         "(reference: 0.0)",
     )
+    rationalize_until: int | None = Field(
+        None, ge=1, description="the last iteration that rationalizes failures; null: all do"
+    )
+    most_rationalized: float | None = Field(
+        None,
+        ge=0,
+        description="train on at most this many rationalizations for each example kept without a "
+        "hint, drawn by the seed; null: on all",
+    )
+    most_per_problem: int | None = Field(
+        None,
+        ge=1,
+        description="train on at most this many different right rationales of a problem; null: on "
+        "all",
+    )
     few_shot_train: bool = Field(
         False, description="keep the few-shot prompt in the training examples (reference: false)"
     )
@@ -224,6 +273,10 @@ class Star(_Group):
         if self.patience is not None and not self.evaluate:
             raise ValueError("patience needs dev accuracies: give star.evaluate=true")
         return self
+
+    def rationalizes(self, n: int) -> bool:
+        """Whether iteration n tries failures again with a hint."""
+        return self.rationalize and (self.rationalize_until is None or n <= self.rationalize_until)
 
     def few_shot(self, n: int) -> bool:
         """Whether iteration n uses the few-shot prompt."""

@@ -95,7 +95,7 @@ def failures(
 ) -> list[Problem]:
     """The problems to rationalize: those without a right attempt, each chosen with probability
     ``p_rationalization``."""
-    p = settings.p_rationalization if settings.rationalize else 0.0
+    p = settings.p_rationalization if settings.rationalizes(n) else 0.0
     solved, rng = {r.id for r in direct if r.correct}, random.Random(f"{seed}/{n}/rationalize")
     return [problem for problem in x if problem.id not in solved and rng.random() < p]
 
@@ -108,16 +108,24 @@ def kept(
     seed: int,
     n: int,
 ) -> tuple[Example, ...]:
-    """The examples of the attempts that ended in the right answer, each distinct rationale once.
-
-    ``example`` is ``Model.example``."""
+    """The examples (by ``Model.example``) of the attempts that ended in the right answer, each
+    distinct rationale once, at most ``most_per_problem`` of a problem."""
     problems, rng = {problem.id: problem for problem in x}, random.Random(f"{seed}/{n}/show")
-    first: dict[tuple[str, str], Attempt] = {}
-    for r in attempts:
-        if r.kept:
-            first.setdefault((r.id, r.completion.strip()), r)
-    shown = [(r, r.hinted and rng.random() < settings.p_show_hint_save) for r in first.values()]
+    first: dict[str, dict[str, Attempt]] = {}
+    for r in filter(lambda r: r.kept, attempts):
+        first.setdefault(r.id, {}).setdefault(r.completion.strip(), r)
+    right = [r for rs in first.values() for r in [*rs.values()][: settings.most_per_problem]]
+    right = weighted(right, settings.most_rationalized, random.Random(f"{seed}/{n}/weigh"))
+    shown = [(r, r.hinted and rng.random() < settings.p_show_hint_save) for r in right]
     return tuple(example(problems[r.id], r, iteration=n, show_hint=show) for r, show in shown)
+
+
+def weighted(right: list[Attempt], times: float | None, rng: random.Random) -> list[Attempt]:
+    """The right attempts with at most ``times`` as many hinted ones, drawn at random, as direct."""
+    hinted = [r.id for r in right if r.hinted]
+    most = len(hinted) if times is None else int(times * (len(right) - len(hinted)))
+    taken = {*rng.sample(hinted, min(most, len(hinted)))}
+    return [r for r in right if not r.hinted or r.id in taken]
 
 
 def carried(history: Sequence[Done], last: int) -> tuple[Example, ...]:

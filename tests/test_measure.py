@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from star_mlx.measure import findings
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load, resolved
 from star_mlx.run import baseline, evaluate, loop, reopen
-from star_mlx.store import reading, results
+from star_mlx.store import ledger, reading, results
 from star_mlx.store.results import Result, Share
 from tests.lines import json_lines
 
@@ -305,7 +306,7 @@ def test_what_there_is_to_compare_with_is_said(run, engine):
         evaluate.evaluate_run(run, "1", how=how, against=["sfft"], engine=engine)
     assert str(caught.value) == (
         "nothing is called 'sfft': give --against a number, best, last, few-shot, zero-shot, one "
-        "of the run's baselines direct and sft, or another run's folder"
+        "of the run's baselines direct, sft, rft, or another run's folder"
     )
     with pytest.raises(RunError, match="has no iteration 9: its last is 2"):
         evaluate.evaluate_run(run, "1", how=how, against=["9"], engine=engine)
@@ -365,6 +366,34 @@ def test_direct_trains_on_answers_alone_and_as_long_as_asked(run, engine):
     assert lines[1]["train"]["steps"] == 7
     rows = list(json_lines(folder / "iterations/001/examples.jsonl"))
     assert len(rows) == 5 and all(row["completion"].startswith(" #### ") for row in rows)
+
+
+def test_rft_trains_on_the_bases_own_right_rationales_each_different_one_once(run):
+    settings = {"generate.samples": 4, "generate.temperature": 0.5, "star.problems": 5}
+    seen = []
+
+    def reply(asked):
+        seen.append(asked.prefix)
+        right = pupil(replace(asked, trained_on=((),)))  # as if it were trained
+        return right if asked.seed % 2 else " So. " + right.strip()
+
+    folder, lines = made(run, "rft", ScriptedEngine(reply), steps=3, settings=settings)
+    assert [line["iteration"] for line in lines] == [0, 1]
+    assert lines[1]["train"]["steps"] == 3 and "eval" in lines[1] and "eval" not in lines[0]
+    rows = list(json_lines(folder / "iterations/001/examples.jsonl"))
+    assert {row["source"] for row in rows} == {"direct"} and 5 < len(rows) <= 10
+    assert len({(row["id"], row["completion"]) for row in rows}) == len(rows)
+    assert [prefix.count("Q: ") for prefix in seen] == [6] * 20 + [0] * 10
+    assert len(ledger.read(folder).problems) == 5
+
+
+def test_rft_samples_even_if_the_run_is_greedy(run):
+    made_of = opening.resume_recipe(run)
+    assert made_of.generate.samples == 1 and made_of.generate.temperature == 0
+    found = baseline.recipe(made_of, "rft", run=None, steps=3)
+    assert (found.generate.samples, found.generate.temperature) == (8, 0.7)
+    assert found.evaluate.temperature == 0 and not found.star.rationalize
+    assert baseline.recipe(made_of, "rft", run=None, steps=3, samples=4).generate.samples == 4
 
 
 def test_a_baseline_is_compared_with_like_an_iteration(run, engine):

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from star_mlx import prompts
-from star_mlx.errors import PromptError
+from star_mlx.answers import joined
+from star_mlx.errors import PromptError, RecipeError
+from star_mlx.recipe import loading as recipes
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.tasks.jsonl import Jsonl, JsonlOptions
 from star_mlx.types import Problem, Question
@@ -135,3 +137,47 @@ def test_blank_rationales_are_there_to_be_filled_in():
         "- question: Which?\n  choices:\n    A: 'a: net'\n    B: 'null'\n"
         "  rationale:\n  answer: B\n"
     )
+
+
+def test_a_wording_of_ones_own_replaces_that_of_the_task():
+    tricky, pair = Question("Is {answer} a net?"), (("A", "a net"), ("B", "{question}"))
+    choice = Problem("p", Question("Which?", pair), "B")
+    asked = prompts.Prompts(TASK, (), zero_shot=True, ask="{question}\n\nReason, {kindly}.")
+    assert asked.generation(Problem("p", tricky, "7"), hinted=False) == (
+        "Is {answer} a net?\n\nReason, {kindly}."
+    )
+    assert asked.training(choice.question, few_shot=False) == (
+        "Which?\n(A) a net\n(B) {question}\n\nReason, {kindly}."
+    )
+    assert asked.generation(Problem("p", tricky, "7"), hinted=True) == (
+        "Is {answer} a net? (7)\n\nReason, {kindly}."
+    )
+    told = replace(asked, hint="{question} (It is {answer}.)")
+    assert told.generation(choice, hinted=True) == "Which?\n(A) a net\n(B) {question} (It is B.)"
+    assert told.generation(choice, hinted=False) == asked.generation(choice, hinted=False)
+    several = Problem("p", Question("Where?"), joined(["Paris", "Lutetia"]))
+    assert told.generation(several, hinted=True) == "Where? (It is Paris.)"
+
+
+def test_the_wording_is_part_of_the_digest_and_of_the_examples(tmp_path):
+    loaded = load(tmp_path, GOOD)
+    asked = replace(loaded, ask="Add: {question}\n")
+    assert asked.few_shot(hinted=False).startswith("Add: 2 7 + 4 5\n<scratch>")
+    assert replace(loaded, hint=None).digest() == loaded.digest()
+    plain = prompts.Prompts(TASK, (), zero_shot=True)
+    ways = [plain, replace(plain, ask="{question}"), replace(plain, hint="{question}{answer}")]
+    assert len({way.digest() for way in ways}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ('prompts.ask="Go on."', r"prompts.ask: it lacks \{question\}: give a text with"),
+        ('prompts.hint="{question}"', r"prompts.hint: it lacks \{answer\}: give a text with"),
+        ('prompts.ask="{question} {answer}"', r"prompts.ask: it has \{answer\}, but only"),
+        ('prompts.ask="{question} {choices}"', r"\{question\} includes the choices"),
+    ],
+)
+def test_a_wording_needs_its_places(given, says):
+    with pytest.raises(RecipeError, match=says):
+        recipes.load("gsm8k", overrides=[given])

@@ -89,6 +89,10 @@ def test_an_iteration_in_which_nothing_failed_says_so():
         ({"star": {"p_rationalization": 0.0}}, ["generate", "keep", "train", "measure"]),
         ({"star": {"evaluate": False}}, ["generate", "keep", "with hint", "train"]),
         ({"baseline": "sft"}, ["train", "measure"]),
+        (
+            {"baseline": "rft", "star": {"rationalize": False}},
+            ["generate", "keep", "train", "measure"],
+        ),
         ({"baseline": "few-shot"}, ["measure the base", "measure it without examples"]),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from star_mlx.run.guard import plateaued, teacher
 from star_mlx.settings import Schedule, Star
-from star_mlx.star import amount, star
+from star_mlx.star import amount, kept, star
 from star_mlx.types import (
     Amount,
     Attempt,
@@ -183,6 +184,41 @@ def test_p_show_hint_save_is_the_share_of_rationalizations_saved_with_their_hint
     shown = run(p_show_hint_save=1.0)[0][0]
     assert {e.id for e in shown.examples if e.hint_shown} == set("468")
     assert all(e.prompt.endswith("hint") == e.hint_shown for e in shown.examples)
+
+
+def test_rationalizations_are_at_most_as_many_as_asked_for_beside_direct_ones():
+    iteration = run(most_rationalized=0.4)[0][0]  # of 3, 5 and 7 kept with the hint 3
+    sources = Counter(e.source for e in iteration.examples)
+    assert sources == {"direct": 3, "rationalized": 1} and len(iteration.hinted) == 7
+    assert run(most_rationalized=0.4)[0][0].examples == iteration.examples, "by the seed"
+    drawn = {
+        next(e.id for e in run(most_rationalized=0.4, seed=seed)[0][0].examples if e.id > "2")
+        for seed in range(20)
+    }
+    assert drawn == set("468")
+    assert run(most_rationalized=5.0)[0][0].examples == run()[0][0].examples
+    assert {e.source for e in run(most_rationalized=0.0)[0][0].examples} == {"direct"}
+
+
+def test_failures_are_rationalized_until_an_iteration():
+    iterations, _ = run(iterations=3, rationalize_until=1)
+    assert [len(i.hinted) for i in iterations] == [7, 0, 0]
+
+
+def test_a_problem_has_at_most_so_many_different_rationales():
+    made = [
+        Attempt(id, False, text, "1", right, "stop", ())
+        for id, texts in (("0", "abac"), ("1", "wa"))
+        for text, right in ((text, text != "w") for text in texts)
+    ]
+
+    def texts(**options):
+        found = kept(Scripted().example, D, made, Star(**options), 0, 1)
+        return [(e.id, e.completion) for e in found]
+
+    assert texts() == [("0", "a"), ("0", "b"), ("0", "c"), ("1", "a")]
+    assert texts(most_per_problem=2) == [("0", "a"), ("0", "b"), ("1", "a")]
+    assert texts(most_per_problem=1) == [("0", "a"), ("1", "a")]
 
 
 def test_few_shot_prompt_is_dropped_from_the_given_iteration_on():

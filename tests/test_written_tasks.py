@@ -281,3 +281,52 @@ def test_a_question_as_text_has_its_choices():
     assert question.as_text() == "Which?\n(A) a net\n(B) a rod"
     assert question.as_text(" ") == "Which? (A) a net (B) a rod"
     assert Question("Which?").as_text() == "Which?"
+
+
+PROSE = make("gsm8k", {"prose": True})
+WRONG_STEP = (
+    "Each hour she reads 12 pages.\n\\[ 12 \\times 5 = 50 \\]\nThe answer is \\(\\boxed{60}\\)."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cites"),
+    [
+        ("She reads \\( 12 \\times 5 = 60 \\) pages.\n\nThe answer is \\(\\boxed{60}\\).", False),
+        ("She reads 12 * 5 = 60 pages. So the correct answer is 60.", False),
+        ("We are told that she reads 12 pages. 12 * 5 = 60.\n\nThe final answer is 60.", False),
+        ("Given the pages, 12 * 5 = 60 as stated in the problem. It is 60.", False),
+        ("The correct answer is 60. Let's confirm: 12 * 5 = 60. So it is 60.", True),
+        ("12 * 5 = 60.\n\nThis matches the given answer. The answer is 60.", True),
+        ("We are told the answer is 60. She reads 12 * 5 = 60 pages in all.", True),
+        ("The answer is 60. She reads 12 * 5 = 60 pages in all.", True),
+        ("To get the correct answer, multiply: 12 * 5 = 60.\n\nIt is 60.", True),
+        ("To verify that the answer is correct, 12 * 5 = 60. It is 60.", True),
+        ("She reads 12 * 4 = 48 pages, and more later.\n\nThe answer is \\boxed{60}.", True),
+        ("She reads many pages every hour, which makes 60.", True),
+        (WRONG_STEP, True),
+    ],
+)
+def test_a_hint_cited_or_only_repeated_in_prose(text, cites):
+    problem = Problem("", Question("How many?"), "60")
+    assert PROSE.cites_hint(problem, text) is cites
+    assert "prose" in PROSE.settings() and "prose" not in GSM.settings()
+
+
+def test_every_equation_is_a_step_only_in_prose():
+    problem = Problem("", Question("How many?"), "60")
+    assert PROSE.valid_steps(problem, WRONG_STEP) is False
+    assert GSM.valid_steps(problem, WRONG_STEP) is None
+    assert PROSE.valid_steps(problem, WRONG_STEP.replace("= 50", "= 60")) is True
+    assert PROSE.valid_steps(problem, "So it is 60.") is None
+
+
+def test_more_phrases_are_leaks_of_commonsenseqa_in_prose():
+    text = "A bank has revolving doors. This matches the given answer (A). So the answer is (A)."
+    problem = Problem("", Question("Where?", (("A", "bank"), ("B", "zoo"))), "A")
+    told = "The correct answer is (A). A bank has such doors. So the answer is (A)."
+    assert make("commonsenseqa", {"prose": True}).cites_hint(problem, text)
+    assert make("commonsenseqa", {"prose": True}).cites_hint(problem, told)
+    assert not CSQA.cites_hint(problem, told)
+    first = "The answer is (A) bank. A bank has revolving doors."
+    assert not make("commonsenseqa", {"prose": True}).cites_hint(problem, first)

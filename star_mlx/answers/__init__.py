@@ -3,7 +3,8 @@
 Every function here is pure and takes any text. "No answer" is None, which is not a wrong answer.
 The reading is in ``numerals`` and ``completion`` (a number), ``quantities`` and ``units``,
 ``choices``, ``yes_no``, ``several`` (sets and lists) and ``statement`` (texts); ``thinking`` finds
-the text after a model's thinking; ``steps`` checks GSM8K's calculations.
+the text after a model's thinking; ``steps`` checks GSM8K's annotations, and ``prose`` every
+equation of a rationale in words and LaTeX.
 
 May import ``types``.
 """

@@ -165,8 +165,8 @@ class Run:
             iteration: a number, ``best``, ``last``, ``few-shot`` (the base) or ``zero-shot``.
             split: ``dev``, ``test`` or ``train``. Use the test split once, after all choices are
                 made.
-            against: models to compare with: values of ``iteration``, the baselines ``direct`` and
-                ``sft``, or other runs.
+            against: models to compare with: values of ``iteration``, the baselines ``direct``,
+                ``sft`` and ``rft``, or other runs.
             samples: attempts per problem, for pass@k and maj@k; more than 1 needs a
                 ``temperature``.
             temperature: by default the recipe's ``evaluate.temperature``.

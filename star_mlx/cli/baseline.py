@@ -31,11 +31,17 @@ from star_mlx.store import names
 @click.option(
     "--kind",
     required=True,
-    type=click.Choice(["zero-shot", "few-shot", "direct", "sft"]),
+    type=click.Choice(["zero-shot", "few-shot", "direct", "sft", "rft"]),
     help="The base without examples (zero-shot) or with them (few-shot), or trained on answers "
-    "alone (direct) or on the data's own rationales (sft).",
+    "alone (direct), on the data's own rationales (sft) or on its own right ones of one round of "
+    "samples (rft).",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps (direct, sft).")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps (direct, sft, rft).")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    help="Attempts per problem (rft); by default those of the recipe, or 8 if it has one.",
+)
 @track_option
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
@@ -44,6 +50,7 @@ def baseline(
     run: Path | None,
     kind: str,
     steps: int | None,
+    samples: int | None,
     track: Sequence[str],
     plain: bool,
     as_json: bool,
@@ -57,11 +64,13 @@ def baseline(
     """
     if run is None and given.task is None and given.recipe is None:
         raise click.UsageError("give a RUN, or --task or --recipe")
+    if samples is not None and kind != "rft":
+        raise click.UsageError(f"--samples is for --kind rft, not {kind}")
     from star_mlx.cli import config
     from star_mlx.run import baseline as baselines
     from star_mlx.run import loop
 
-    recipe = baselines.recipe(given.load(run), kind, run=run, steps=steps)
+    recipe = baselines.recipe(given.load(run), kind, run=run, steps=steps, samples=samples)
     name = f"{recipe.task.name}-{kind}"
     folder = names.baseline(run, kind) if run else loop.choose_run(config.read().runs, name)
     run_on_screen(recipe, folder, plain, as_json, track)

@@ -62,7 +62,7 @@ from star_mlx.cli.recipe_options import Given, recipe_options
     "--against",
     multiple=True,
     metavar="WHAT",
-    help="Compare problem by problem with a value of --iteration, direct or sft (the run's "
+    help="Compare problem by problem with a value of --iteration, direct, sft or rft (the run's "
     "baselines), or another run's folder. With --adapter: with few-shot, zero-shot or another "
     "adapter's folder. May be repeated.",
 )

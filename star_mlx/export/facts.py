@@ -29,6 +29,7 @@ BASELINES = {  # their names in the card
     "zero-shot": "the base, without examples",
     "direct": "trained on answers alone",
     "sft": "trained on the data's own rationales",
+    "rft": "trained on its own right rationales of one round",
 }
 PATHS = (  # of a recipe's keys, those that may name files of the machine it ran on
     ("model", "path"),

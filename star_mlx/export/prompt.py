@@ -81,7 +81,7 @@ def as_json(source: ExportSource, setup: Setup) -> dict[str, Any]:
         "few_shot": before if asked.few_shot else prompts.few_shot(hinted=False),
         "examples": [
             {
-                "question": prompts.task.ask(shot.question),
+                "question": prompts.asked(shot.question),
                 "completion": prompts.completion(
                     None if prompts.direct else shot.rationale, shot.answer
                 ),

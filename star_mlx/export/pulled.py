@@ -8,7 +8,7 @@ examples are the folder's own. Code that comes with the base is run only if the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from star_mlx.errors import ModelError, RunError, StarError
 from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
 from star_mlx.prompts import Prompts, example
 from star_mlx.recipe import loading as recipes
+from star_mlx.recipe.opening import worded
 from star_mlx.settings import Recipe
 from star_mlx.store import names
 from star_mlx.store.which import resolve
@@ -162,13 +163,13 @@ def _prompts(folder: Path, recipe: Recipe, task: Task) -> Prompts:
     """The few-shot examples in the folder."""
     direct = recipe.star.direct or recipe.baseline == "direct"
     if recipe.baseline == "zero-shot" or recipe.prompts.k == 0:
-        return Prompts(task, (), direct, zero_shot=True)
+        return worded(recipe, Prompts(task, (), direct, zero_shot=True))
     rows = _yaml(folder / PROMPTS)
     try:
         shots = tuple(example(number, row) for number, row in enumerate(rows, 1))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise RunError(f"{folder / PROMPTS} is not a list of few-shot examples") from None
-    return replace(Prompts(task, shots), direct=direct)
+    return worded(recipe, Prompts(task, shots, direct))
 
 
 def _yaml(file: Path) -> Any:

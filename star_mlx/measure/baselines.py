@@ -10,7 +10,7 @@ from star_mlx.store import names, reading
 from star_mlx.store.metrics import Measured
 from star_mlx.store.reading import RunRecord
 
-TRAINED = ("direct", "sft")  # the baselines with an adapter of their own
+TRAINED = ("direct", "sft", "rft")  # the baselines with an adapter of their own
 
 
 @dataclass(frozen=True, slots=True)

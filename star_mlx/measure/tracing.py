@@ -200,8 +200,11 @@ def _fate(
     rows: tuple[Example, ...],
 ) -> str:
     """Whether an attempt was kept to train on, and why."""
+    star = record.recipe.get("star") or {}
     for made, how in ((direct, "right without hint"), (hinted, "right with hint")):
         if any(row.correct and row.finish == "stop" and not row.rejected for row in made):
+            if not rows and star.get("most_rationalized") is not None:
+                return f"Not kept: {how}, but left out by star.most_rationalized"
             return f"Kept to train on: {how}"
     if rows:
         return "Kept to train on: the right answer alone (star.direct)"
@@ -212,9 +215,10 @@ def _fate(
         return f"Not kept: right, but rejected for a {right[0].rejected}"
     if hinted:
         return "Not kept: wrong with hint too"
-    star = record.recipe.get("star") or {}
     if not star.get("rationalize", True):
         return "Not kept: wrong, and this run does not ask again with hint (star.rationalize=false)"
+    if star.get("rationalize_until") is not None:
+        return "Not kept: wrong, and not asked again with hint (star.rationalize_until)"
     if star.get("p_rationalization", 1.0) < 1:
         return "Not kept: wrong, and not drawn to be asked with hint (star.p_rationalization)"
     return "Not kept: wrong, and not asked again with hint"

@@ -31,6 +31,7 @@ NAMED = {
     "zero-shot": "the base without examples (zero-shot)",
     "direct": "training on answers alone (direct)",
     "sft": "training on the data's own rationales (sft)",
+    "rft": "training on its own right rationales of one round (rft)",
 }
 _BEGINS: Mapping[Decision, str] = {
     "helped": "Training helped",

@@ -132,7 +132,7 @@ def _to_come(state: RunState, last: int) -> Iterator[tuple[Phase, float | None]]
             yield "evaluate", _held_out(state)
     if baseline in ("zero-shot", "few-shot"):
         return
-    phases = PHASES if baseline is None else PHASES[2:]
+    phases = PHASES if baseline in (None, "rft") else PHASES[2:]
     if at is not None and number > 0:
         for phase in PHASES[PHASES.index(at.phase) + 1 :]:
             yield phase, _work(state, phase, number)

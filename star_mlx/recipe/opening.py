@@ -47,7 +47,12 @@ def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
         )
     else:
         found = prompts.load(file, task, direct=direct)
-    return task, found
+    return task, worded(recipe, found)
+
+
+def worded(recipe: Recipe, prompt_set: prompts.Prompts) -> prompts.Prompts:
+    """The prompts in the recipe's own wording, if it has one."""
+    return dataclasses.replace(prompt_set, ask=recipe.prompts.ask, hint=recipe.prompts.hint)
 
 
 class Templates(Protocol):

@@ -1,8 +1,9 @@
-"""The baselines of STaR: no examples, few-shot, answers alone, human rationales.
+"""The baselines of STaR: no examples, few-shot, answers alone, human rationales, own rationales.
 
 A baseline is a run folder like any other, so it is resumed, shown, tried and evaluated like one.
-``zero-shot`` and ``few-shot`` measure the base; ``direct`` (answers alone, as the paper has it) and
-``sft`` (the data's own rationales) train one fresh adapter.
+``zero-shot`` and ``few-shot`` measure the base; ``direct`` (answers alone, as the paper has it),
+``sft`` (the data's own rationales) and ``rft`` (the base's own right rationales among several
+samples of each problem; Yuan et al. 2023, arXiv 2308.01825) train one fresh adapter.
 """
 
 from __future__ import annotations
@@ -16,18 +17,23 @@ from star_mlx.prompts import Prompts
 from star_mlx.recipe import loading as recipes
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
-from star_mlx.star import amount, sample
+from star_mlx.star import amount, kept, sample
 from star_mlx.store import reading
 from star_mlx.store.writing import Store
-from star_mlx.types import Iteration, Task
+from star_mlx.types import Attempt, Iteration, Task
+
+SAMPLES, TEMPERATURE = 8, 0.7  # of rft, if the recipe takes one sample a problem
 
 
-def recipe(base: Recipe, kind: str, *, run: Path | None, steps: int | None) -> Recipe:
+def recipe(
+    base: Recipe, kind: str, *, run: Path | None, steps: int | None, samples: int | None = None
+) -> Recipe:
     """The recipe of a baseline to compare with the recipe ``base``.
 
     Args:
         run: the run it belongs to, if any: a trained baseline gets the steps of its last iteration.
         steps: the number of steps to take instead.
+        samples: the attempts at each problem, for ``rft``.
     """
     values = recipes.resolved(base)
     star = values["star"]
@@ -36,6 +42,13 @@ def recipe(base: Recipe, kind: str, *, run: Path | None, steps: int | None) -> R
     if not base.star.few_shot_train:
         star["drop_few_shot_from"] = 1  # asked as it was trained
     values["evaluate"] |= {"zero_shot": False}
+    if kind == "rft":
+        star |= {"rationalize": False, "rationalize_until": None}
+        made = base.generate
+        values["generate"]["samples"] = samples or (made.samples if made.samples > 1 else SAMPLES)
+        values["generate"]["temperature"] = made.temperature or TEMPERATURE
+        if base.evaluate.temperature is None:
+            values["evaluate"]["temperature"] = made.temperature
     return recipes.from_resolved({**values, "baseline": kind})
 
 
@@ -71,11 +84,16 @@ def run(
             raise TaskError(
                 f"the data of {task.name} has no rationales to train on: no sft baseline"
             )
-    examples = tuple(learner.given(problem, iteration=1) for problem in problems)
+    made: list[Attempt] = []
+    if recipe.baseline == "rft":
+        made = learner.attempt(problems, None, iteration=1, hinted=False, few_shot=True)
+        examples = kept(learner.example, problems, made, options, recipe.seed, 1)
+    else:
+        examples = tuple(learner.given(problem, iteration=1) for problem in problems)
     trained = learner.train(examples, amount(options.schedule, 1), iteration=1)
     evaluation = learner.evaluate(trained.adapter, iteration=1, few_shot=options.few_shot(1))
-    iteration = Iteration(1, tuple(problems), (), (), examples, trained, evaluation)
+    iteration = Iteration(1, tuple(problems), tuple(made), (), examples, trained, evaluation)
     line = learner.metrics(iteration)
-    folder.finish(line)
+    folder.finish(line, made)
     emit(IterationFinished(line))
     return "done"

@@ -90,7 +90,7 @@ def _asked(at: AtHand, problem: Problem) -> str:
     """The prompt of a problem without the few-shot examples."""
     if at.templated:
         return at.prompts.training(problem.question, few_shot=False)
-    return at.task.ask(problem.question)
+    return at.prompts.asked(problem.question)
 
 
 def _cut_off(at: AtHand, problems: Sequence[Problem]) -> Remark:
@@ -144,8 +144,9 @@ def _hints(at: AtHand, problems: Sequence[Problem]) -> Remark:
     """Problems whose prompt with the hint is the same as without."""
     if not at.recipe.star.rationalize or at.prompts.direct:
         return Remark("hint", True, "failures are not tried again with a hint")
-    task, some = at.task, problems[:READ_BACK]
-    same = sum(task.ask(p.question) == task.ask_hinted(p.question, p.answer) for p in some)
+    some = problems[:READ_BACK]
+    ways = [[at.prompts.turns(p, hinted=h, few_shot=False) for p in some] for h in (False, True)]
+    same = sum(plain == hinted for plain, hinted in zip(*ways, strict=True))
     text = f"all {len(some)} prompts with hint show it"
     if same:
         text = f"{_of(same, len(some), 'prompts with hint')} do not show it: see task.options.hint"

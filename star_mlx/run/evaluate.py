@@ -16,6 +16,7 @@ import msgspec
 
 from star_mlx.errors import RunError
 from star_mlx.events import Emit
+from star_mlx.measure.baselines import TRAINED
 from star_mlx.measure.findings import compare, summary, verdicts
 from star_mlx.recipe import asking
 from star_mlx.run.learner import Learner
@@ -27,8 +28,6 @@ from star_mlx.store import which as store_which
 from star_mlx.store.results import Result
 from star_mlx.store.which import BASES, NAMES, Which
 from star_mlx.types import Attempt, Engine, Problem, Split, Task
-
-TRAINED = ("direct", "sft")  # baselines with an adapter of their own, in RUN/baselines/KIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,8 @@ def evaluate_run(
         iteration: a number, ``best``, ``last``, ``few-shot`` (iteration 0) or ``zero-shot``.
         how: the split, the samples, the temperature and the number of problems.
         against: models to compare with on the same problems: names as for ``iteration``, the
-            baselines ``direct`` and ``sft`` of the run, or the folder of another run (its best).
+            baselines ``direct``, ``sft`` and ``rft`` of the run, or the folder of another run (its
+            best).
 
     Returns:
         The result, and its file in the run.
@@ -220,7 +220,7 @@ def _other(name: str, run: Path) -> tuple[str, Path | None, Of]:
     if not store_which.is_name(name):
         raise RunError(
             f"nothing is called {name!r}: give --against a number, {', '.join(NAMES)}, one of the "
-            f"run's baselines {' and '.join(TRAINED)}, or another run's folder"
+            f"run's baselines {', '.join(TRAINED)}, or another run's folder"
         )
     of = which(reading.read(run), name)
     return of.name, None, of

@@ -12,6 +12,7 @@ from star_mlx.answers import thinking
 from star_mlx.errors import NothingKept
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
 from star_mlx.measure import accuracy
+from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
 from star_mlx.recipe.asking import Asking
@@ -120,7 +121,7 @@ class Learner:
         return self._folder.save_trained(iteration, trained)
 
     def _nothing_kept(self, iteration: int) -> str:
-        again = self.recipe.star.rationalize
+        again = self.recipe.star.rationalizes(iteration)
         hint = ", with or without a hint" if again else ""
         text = f"iteration {iteration} kept no example: no answer was right{hint}. "
         if any(line.examples for line in self._folder.metrics):
@@ -147,7 +148,7 @@ class Learner:
         """The metrics line of the base: with its few-shot prompt, and without examples."""
         dev = zero_shot = None
         seconds: dict[Phase, float] | None = None
-        measured = self.recipe.baseline not in ("direct", "sft")  # the others measure the base
+        measured = self.recipe.baseline not in TRAINED  # the others measure the base
         few_shot = self.recipe.star.few_shot(0)
         if measured and (found := self.evaluate(None, iteration=0, few_shot=few_shot)):
             dev = accuracy.measured(found, self._task.classes)
@@ -243,24 +244,15 @@ class Learner:
         )
         if how.phase == "evaluate":
             return made
-        return [self._filtered(p, attempt) for p, attempt in zip(problems, made, strict=True)]
+        star = self.recipe.star
+        pairs = zip(problems, made, strict=True)
+        return [passes.filtered(self._task, star, problem, attempt) for problem, attempt in pairs]
 
     def _seeds(self, problems: Sequence[Problem], how: Pass) -> list[int]:
         parts = (self.recipe.seed, how.iteration, how.kind)
         if how.samples == 1:
             return [seed(*parts, p.id) for p in problems]
         return [seed(*parts, p.id, i % how.samples) for i, p in enumerate(problems)]
-
-    def _filtered(self, problem: Problem, attempt: Attempt) -> Attempt:
-        """The attempt, with ``rejected`` set if it is right but the recipe requires more."""
-        if not attempt.correct:
-            return attempt
-        star, text, rejected = self.recipe.star, attempt.completion, ""
-        if star.require_valid_steps and self._task.valid_steps(problem, text) is False:
-            rejected = "wrong step"
-        elif star.reject_hint_leaks and attempt.hinted:
-            rejected = "hint leak" if self._task.cites_hint(problem, text) else ""
-        return replace(attempt, rejected=rejected)
 
     def _told(self, problem: Problem) -> Attempt:
         text = self.prompts.completion(None, problem.answer)

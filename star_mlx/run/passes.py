@@ -12,6 +12,7 @@ from pathlib import Path
 from star_mlx.answers import thinking
 from star_mlx.events import Emit, Progress
 from star_mlx.recipe.asking import Asking
+from star_mlx.settings import Star
 from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
 
 
@@ -161,6 +162,18 @@ def judge(
         finish=completion.finish,
         token_ids=completion.token_ids,
     )
+
+
+def filtered(task: Task, star: Star, problem: Problem, attempt: Attempt) -> Attempt:
+    """The attempt, with ``rejected`` set if it is right but the recipe requires more."""
+    if not attempt.correct:
+        return attempt
+    text, rejected = attempt.completion, ""
+    if star.require_valid_steps and task.valid_steps(problem, text) is False:
+        rejected = "wrong step"
+    elif star.reject_hint_leaks and attempt.hinted:
+        rejected = "hint leak" if task.cites_hint(problem, text) else ""
+    return replace(attempt, rejected=rejected)
 
 
 def seed(*parts: object) -> int:

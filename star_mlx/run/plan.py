@@ -176,9 +176,11 @@ def _planned(
     if problems is None or at.problems is None or at.recipe.baseline:
         return known
     times = 1 + min(star.carry_over, n - star.start_iteration)
-    kept = (-(-problems // FEWEST) * times, problems * at.recipe.generate.samples * times)
+    samples = at.recipe.generate.samples
+    each = min(samples, star.most_per_problem or samples)
+    kept = (-(-problems // FEWEST) * times, problems * each * times)
     steps = (long.steps_for(kept[0], train.batch_size), long.steps_for(kept[1], train.batch_size))
-    tries = attempts(at, problems)
+    tries = attempts(at, problems, n)
     length = seen.completion or at.recipe.generate.max_tokens
     if timing is not None and timing.completion_tokens:
         length = timing.completion_tokens
@@ -195,7 +197,7 @@ def _planned(
         generated_tokens=(tries[0] * length, tries[1] * length),
         trained_tokens=(row * batches[0], row * batches[1]),
         disk_bytes=_disk(at, seen, length, sizes, tries, kept),
-        seconds=None if timing is None else _seconds(at, timing, problems, steps),
+        seconds=None if timing is None else _seconds(at, timing, tries, steps),
     )
 
 
@@ -204,10 +206,10 @@ def _row(at: AtHand, prompt: int, seen: Lengths, completion: int) -> int:
     return prompt + completion + 1 + (seen.few_shot if at.recipe.star.few_shot_train else 0)
 
 
-def attempts(at: AtHand, problems: int) -> Range:
-    """Completions of an iteration: if no problem is tried again with its hint, and if all are."""
+def attempts(at: AtHand, problems: int, n: int) -> Range:
+    """Completions of iteration n: if no problem is tried again with its hint, and if all are."""
     star, direct = at.recipe.star, problems * at.recipe.generate.samples
-    again = problems if star.rationalize and not at.prompts.direct else 0
+    again = problems if star.rationalizes(n) and not at.prompts.direct else 0
     return direct, direct + round(again * star.p_rationalization)
 
 
@@ -215,9 +217,9 @@ def _dev(at: AtHand) -> int:
     return len(at.dev) if at.dev is not None and at.recipe.star.evaluate else 0
 
 
-def _seconds(at: AtHand, timing: Timing, problems: int, steps: Range) -> tuple[float, float]:
+def _seconds(at: AtHand, timing: Timing, tries: Range, steps: Range) -> tuple[float, float]:
     """Seconds of an iteration: if hardly a problem fails any more, and if as many do as now."""
-    direct, all_again = attempts(at, problems)
+    direct, all_again = tries
     again = round((all_again - direct) * (1 - timing.right))
     each = timing.attempt_seconds
     found = [

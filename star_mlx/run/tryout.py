@@ -71,7 +71,7 @@ def tryout(at: AtHand, engine: Engine | None = None) -> Tryout:
     started = time.perf_counter()
     direct = _asked(at, engine, drawn, hinted=False)
     failed = [p for p, made in zip(drawn, direct, strict=True) if not made.correct]
-    again = star.rationalize and not at.prompts.direct
+    again = star.rationalizes(star.start_iteration) and not at.prompts.direct
     hinted = _asked(at, engine, failed, hinted=True) if again and failed else []
     generated = time.perf_counter() - started
     pairs = [*zip(drawn, direct, strict=True), *zip(failed if again else (), hinted, strict=True)]

@@ -101,6 +101,11 @@ def rationalize(
     Raises:
         StarError: an error that the user can fix.
     """
+    if recipe.star.rationalize and not recipe.star.rationalizes(iteration):
+        raise RecipeError(
+            f"iteration {iteration} is after the last that rationalizes "
+            f"(star.rationalize_until={recipe.star.rationalize_until})"
+        )
     if not recipe.star.rationalize:
         raise RecipeError("the recipe has star.rationalize=false: --set star.rationalize=true")
     direct = [a for a in step_files.attempts([attempts]) if not a.hinted]

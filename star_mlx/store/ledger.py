@@ -95,7 +95,7 @@ def read(path: Path) -> Ledger:
             missing or damaged.
     """
     record = reading.read(path)
-    if record.last and (kind := record.recipe.get("baseline")):
+    if record.last and (kind := record.recipe.get("baseline")) not in (None, "rft"):
         raise RunError(
             f"{path} is the baseline {kind}: it attempts no problem, so it has no ledger"
         )

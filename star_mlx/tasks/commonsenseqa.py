@@ -14,7 +14,14 @@ from typing import Any
 from pydantic import Field
 
 from star_mlx import answers, data
-from star_mlx.tasks.written import FileOptions, Written, gold, question_text, right_label
+from star_mlx.tasks.written import (
+    ProseOptions,
+    Written,
+    cites_in_prose,
+    gold,
+    question_text,
+    right_label,
+)
 from star_mlx.types import Problem, Question
 
 REPOSITORY = "tau/commonsense_qa"
@@ -24,7 +31,7 @@ HUB_FILES = {
 }
 
 
-class CommonsenseQaOptions(FileOptions):
+class CommonsenseQaOptions(ProseOptions):
     """The options of the task commonsenseqa (``task.options`` of a recipe)."""
 
     data: str | None = Field(
@@ -72,3 +79,7 @@ class CommonsenseQa(Written):
 
     def equal(self, answer: str, gold: str) -> bool:
         return answer.casefold() == gold.casefold()
+
+    def cites_hint(self, problem: Problem, completion: str) -> bool:
+        found = super().cites_hint(problem, completion)
+        return found or (self.options.prose and cites_in_prose(completion))

@@ -14,8 +14,15 @@ from typing import Any
 from pydantic import Field
 
 from star_mlx import answers, data
-from star_mlx.answers import steps
-from star_mlx.tasks.written import FileOptions, Written, gold, question_text
+from star_mlx.answers import prose, steps
+from star_mlx.tasks.written import (
+    ProseOptions,
+    Written,
+    answers_first,
+    cites_in_prose,
+    gold,
+    question_text,
+)
 from star_mlx.types import Problem, Question
 
 REPOSITORY = "openai/gsm8k"
@@ -25,7 +32,7 @@ HUB_FILES = {
 }
 
 
-class Gsm8kOptions(FileOptions):
+class Gsm8kOptions(ProseOptions):
     """The options of the task gsm8k (``task.options`` of a recipe)."""
 
     data: str | None = Field(
@@ -72,4 +79,15 @@ class Gsm8k(Written):
         return answers.same_number(answer, gold)
 
     def valid_steps(self, problem: Problem, completion: str) -> bool | None:
-        return steps.valid(completion)
+        return prose.valid(completion) if self.options.prose else steps.valid(completion)
+
+    def cites_hint(self, problem: Problem, completion: str) -> bool:
+        """As in every task; in prose also if the answer stands before any step, or if no right
+        equation has its value, so that it is only repeated."""
+        if super().cites_hint(problem, completion):
+            return True
+        if not self.options.prose:
+            return False
+        value = answers.number(problem.answer)
+        derived = value is not None and prose.comes_to(completion, value)
+        return not derived or answers_first(completion) or cites_in_prose(completion)

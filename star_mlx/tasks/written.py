@@ -30,6 +30,28 @@ _TOLD = re.compile(
     r"|\b(?:given|provided|stated) (?:correct )?answer\b|\bin (?:the )?parenthes[ei]s\b",
     re.IGNORECASE,
 )
+# More of them, where rationales are in a model's own words. "The correct answer is" may conclude a
+# rationale too, so it counts only before the last sentence.
+_TOLD_IN_PROSE = re.compile(
+    r"\b(?:we|i|you) (?:are|were|was) (?:told|given|informed) (?:that )?(?:the )?"
+    r"(?:(?:correct|right|final) )?(?:answer|result)\b"
+    r"|\bas (?:given|told|stated|provided|if (?:we|i) (?:had|have|were) not)\b"
+    r"[^.\n]{0,40}\b(?:answer|told|hint|parenthes)"
+    r"|\b(?:match(?:es|ing)?|agrees? with|consistent with|confirm(?:s|ing)?|verif(?:y|ies|ying)"
+    r"|arrive at|reach|get to|lead(?:s|ing)? to|obtain|justify|support) (?:that )?"
+    r"(?:the|this|our|your|its) (?:(?:given|provided|stated|known|expected|correct|right) )+"
+    r"(?:final )?(?:answer|result|value)\b"
+    r"|\b(?:given|provided|stated|known|expected|desired|target) (?:final )?(?:correct )?"
+    r"(?:answer|result)\b"
+    r"|\bto (?:confirm|verify|check|show|prove)\b[^.\n]{0,30}\b(?:answer|correct)\b"
+    r"|\b(?:let's|let us|we can|we) (?:confirm|verify|double-check)\b[^.\n]{0,40}\banswer\b"
+    r"|\bwhich is (?:indeed )?(?:the )?(?:correct|right|given)\b"
+    r"|\b(?:is|was) (?:already )?(?:known|given) to be (?:correct|right)\b",
+    re.IGNORECASE,
+)
+_STATES = re.compile(r"\b(?:correct|right|final) (?:answer|result|choice)\b", re.IGNORECASE)
+_BEGINS_WITH_IT = re.compile(r"[^.!?\n]{0,120}\banswer (?:is|was|must be)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[.!?]\s+(?=\S)")
 _CONCLUSION = re.compile(r"(?:so |thus |therefore,? )?(?:the )?answer is\b|####", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -94,6 +116,32 @@ class WordTask(ABC):
         return len(words) < 3 or _TOLD.search(completion) is not None
 
 
+def cites_in_prose(completion: str) -> bool:
+    """Whether a rationale in a model's own words mentions that the answer was given.
+
+    >>> cites_in_prose("The correct answer is 60. Let's see: 12 * 5 = 60.")
+    True
+    >>> cites_in_prose("12 * 5 = 60. So the correct answer is 60.")
+    False
+    """
+    body = completion[: _conclusion(completion)]
+    return _TOLD_IN_PROSE.search(completion) is not None or _STATES.search(body) is not None
+
+
+def answers_first(completion: str) -> bool:
+    """Whether a rationale begins with the answer, before any step."""
+    body = completion[: _conclusion(completion)].lstrip()
+    return _BEGINS_WITH_IT.match(body) is not None
+
+
+def _conclusion(completion: str) -> int:
+    """Where the last paragraph or sentence of a completion begins."""
+    text = completion.rstrip()
+    paragraph = text.rfind("\n\n") + 2 if "\n\n" in text else 0
+    sentence = max((m.end() for m in _SENTENCE.finditer(text, paragraph)), default=paragraph)
+    return sentence
+
+
 class FileOptions(BaseModel):
     """The options shared by the tasks that read files."""
 
@@ -103,6 +151,16 @@ class FileOptions(BaseModel):
     data_seed: int = Field(0, ge=0, description="seed of that choice")
     on_bad_row: data.OnBadRow = Field(
         "fail", description="what to do with a row that cannot be used: fail, or skip and count it"
+    )
+
+
+class ProseOptions(FileOptions):
+    """The options of the tasks whose rationales may be in a model's own words."""
+
+    prose: bool = Field(
+        False,
+        description="rationales are in the model's own words: more phrases that cite a hint are "
+        "found, and in gsm8k every equation is checked, not only <<1+1=2>>",
     )
 
 
@@ -152,7 +210,10 @@ class Written(WordTask):
         return tuple(self._reader.skipped)
 
     def settings(self) -> Mapping[str, Any]:
-        return self.options.model_dump(mode="json")
+        values = self.options.model_dump(mode="json")
+        if values.get("prose") is False:  # so that the recipe of an older run stays the same
+            del values["prose"]
+        return values
 
 
 def gold(row: Mapping[str, Any], name: str, read: Callable[[str], str] = str) -> str:

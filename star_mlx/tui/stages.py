@@ -54,7 +54,8 @@ def stages(state: RunState) -> list[Stage]:
         return _of_base(state)
     if at is not None and number <= last:  # the test split, once the loop is over
         return [Stage("measure on test", "now", _measured(at))]
-    found = [] if baseline else [_generate(state), _keep(state), *_with_hint(state)]
+    trained_alone = baseline not in (None, "rft")
+    found = [] if trained_alone else [_generate(state), _keep(state), *_with_hint(state)]
     found.append(_train(state))
     if state.recipe.get("star", {}).get("evaluate", True):
         at = _at(state, "evaluate")
