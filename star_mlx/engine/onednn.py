@@ -1,7 +1,7 @@
 """Products in bfloat16 by oneDNN, on processors that have instructions for them.
 
 Only products with registered weights are computed so; see ``shim/products.c``. oneDNN is used if the
-package ``onednn-cpu-iomp`` is installed (``pip install 'star-mlx[cpu-bfloat16]'``).
+package ``onednn-cpu-gomp`` is installed (``pip install 'star-mlx[cpu-bfloat16]'``).
 
 Nothing is loaded when this module is imported, and no mlx.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-# Any of these has libdnnl.so.3; the first is the one of the extra.
-PACKAGES = ("onednn-cpu-iomp", "onednn-cpu-gomp")
-OPENMP = {"onednn-cpu-iomp": "libiomp5.so", "onednn-cpu-gomp": "libgomp.so.1"}
+PACKAGE = "onednn-cpu-gomp"  # the later package, onednn, needs 300 MB of libraries for Intel's GPUs
 FLAGS = ("avx512_bf16", "amx_bf16")  # of /proc/cpuinfo; either is enough
+WAITING = "OMP_WAIT_POLICY"
 EXTRA = "pip install 'star-mlx[cpu-bfloat16]'"
 
 _shim: ctypes.CDLL | None = None
@@ -40,12 +40,14 @@ def problem() -> str:
         return "this processor has no instructions for bfloat16 (AVX-512 BF16 or AMX)"
     if _shim is None:
         return "mlx was not given OpenBLAS by star-mlx (see star-mlx doctor)"
-    package = next((name for name in PACKAGES if version(name)), None)
-    if package is None:
+    if (path := _library()) is None:
         return f"oneDNN is not installed: {EXTRA}"
     try:
-        openmp = ctypes.CDLL(_library(package, OPENMP[package]))
-        dnnl = ctypes.CDLL(_library(package, "libdnnl.so.3"))
+        openmp = _openmp()
+    except OSError:
+        return "libgomp.so.1, which oneDNN needs, is not installed: apt install libgomp1"
+    try:
+        dnnl = ctypes.CDLL(path)
     except OSError as error:
         return f"oneDNN cannot be loaded: {error}"
     _shim.star_products_open.restype = ctypes.c_char_p
@@ -60,14 +62,6 @@ def use_threads(threads: int) -> None:
     """Set the number of threads that one product uses."""
     if _shim is not None:
         _shim.star_products_threads(threads)
-
-
-def version(package: str) -> str | None:
-    """The version of an installed package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def counts() -> tuple[int, int]:
@@ -109,14 +103,21 @@ def _flags() -> set[str]:
     return set(line.split())
 
 
-def _library(package: str, name: str) -> str:
-    """The path of a library that a package or one that it needs has installed; its name if none."""
-    for one in (package, "intel-openmp"):
-        try:
-            files = importlib.metadata.files(one) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        for file in files:
-            if file.name == name:
-                return str(file.locate())
-    return name
+def _library() -> str | None:
+    """The path of oneDNN, if its package is installed."""
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((str(file.locate()) for file in files if file.name == "libdnnl.so.3"), None)
+
+
+def _openmp() -> ctypes.CDLL:
+    """GNU's OpenMP; its threads sleep when there is nothing to do, as others may work then."""
+    given = os.environ.get(WAITING)
+    os.environ[WAITING] = given or "passive"
+    try:
+        return ctypes.CDLL("libgomp.so.1")
+    finally:
+        if given is None:
+            del os.environ[WAITING]

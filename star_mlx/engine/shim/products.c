@@ -18,7 +18,7 @@ typedef struct {
     void *memory;
 } argument;
 
-enum { BF16 = 2, F32 = 3, ANY = 1, AB = 3, BA = 4 }; /* dnnl_data_type_t, dnnl_format_tag_t */
+enum { BF16 = 2, F32 = 3, ANY = 1 }; /* dnnl_data_type_t, dnnl_format_tag_t */
 enum { SRC = 1, DST = 17, WEIGHTS = 33 };
 enum { QUERY_WEIGHTS = 131, CPU = 1, STREAM = 1 };
 #define ALLOCATE ((void *)(size_t)-1)
@@ -31,6 +31,7 @@ int sched_yield(void);
 static int (*engine_create)(void **, int, size_t);
 static int (*stream_create)(void **, void *, unsigned);
 static int (*desc_create)(void **, int, const dims, int, int);
+static int (*desc_strided)(void **, int, const dims, int, const dims);
 static int (*desc_destroy)(void *);
 static int (*desc_clone)(void **, in);
 static in (*pd_desc)(in, int, int);
@@ -56,6 +57,7 @@ static const struct {
     {&engine_create, "dnnl_engine_create"},
     {&stream_create, "dnnl_stream_create"},
     {&desc_create, "dnnl_memory_desc_create_with_tag"},
+    {&desc_strided, "dnnl_memory_desc_create_with_strides"},
     {&desc_destroy, "dnnl_memory_desc_destroy"},
     {&desc_clone, "dnnl_memory_desc_clone"},
     {&pd_desc, "dnnl_primitive_desc_query_md"},
@@ -167,16 +169,22 @@ void star_products_forget(const float *at) {
     }
 }
 
-static void *described(int rows, int columns, int type, int tag) {
+static void *described(int rows, int columns, int type, int transposed) {
+    void *made = NULL;
+    const dims sizes = {rows, columns}, strides = {transposed ? 1 : columns, transposed ? rows : 1};
+    return desc_strided(&made, 2, sizes, type, strides) ? NULL : made;
+}
+
+static void *of_any_layout(int rows, int columns) {
     void *made = NULL;
     const dims sizes = {rows, columns};
-    return desc_create(&made, 2, sizes, type, tag) ? NULL : made;
+    return desc_create(&made, 2, sizes, BF16, ANY) ? NULL : made;
 }
 
 /* A primitive for (m, k) x (k, n), or NULL; *desc is the layout of the weight, chosen here if NULL. */
 static void *product(int m, int n, int k, int sum, void **desc) {
-    void *src = described(m, k, BF16, AB), *dst = described(m, n, F32, AB);
-    void *any = *desc ? NULL : described(k, n, BF16, ANY);
+    void *src = described(m, k, BF16, 0), *dst = described(m, n, F32, 0);
+    void *any = *desc ? NULL : of_any_layout(k, n);
     void *attr = NULL, *ops = NULL, *pd = NULL, *made = NULL;
     if (sum && (attr_create(&attr) || post_ops_create(&ops) || append_sum(ops, 1.0f, 0, 0) ||
                 attr_post_ops(attr, ops)))
@@ -199,7 +207,7 @@ static void *product(int m, int n, int k, int sum, void **desc) {
 static int pack(weight *w, int which) {
     int k = which ? w->n : w->k, n = which ? w->k : w->n, fine = 0;
     void *desc = NULL, *pd = NULL, *primitive = NULL, *from = NULL, *to = NULL;
-    void *plain = described(k, n, F32, which ? AB : BA);
+    void *plain = described(k, n, F32, !which);
     void *unused = product(64, n, k, 0, &desc);
     if (unused && !reorder(&pd, plain, engine, desc, engine, NULL) &&
         !primitive_create(&primitive, pd) && !memory_create(&from, plain, engine, (void *)w->at) &&
@@ -256,7 +264,7 @@ static plan *planned(int m, int n, int k, int sum, weight *w, int which) {
             me->plans = 0;
             return planned(m, n, k, sum, w, which);
         }
-        void *src = described(m, k, BF16, AB), *dst = described(m, n, F32, AB);
+        void *src = described(m, k, BF16, 0), *dst = described(m, n, F32, 0);
         p->primitive = product(m, n, k, sum, &w->desc[which]);
         if (p->primitive &&
             (memory_create(&p->src, src, engine, NULL) || memory_create(&p->dst, dst, engine, NULL)))
