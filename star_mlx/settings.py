@@ -23,6 +23,7 @@ from pydantic import (
 
 BaselineKind = Literal["zero-shot", "few-shot", "direct", "sft", "rft"]
 OnRegression = Literal["warn", "stop", "rollback"]
+Products = Literal["float32", "bfloat16"]
 MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
 Size = Annotated[int, Field(ge=1)] | Literal["auto"]  # a number, or the device's own
 # Names that are arguments of applying a template, or that it gets from the prompts.
@@ -62,6 +63,12 @@ class ModelSpec(_Group):
     revision: str | None = Field(None, description="branch, tag or commit on the Hub")
     trust_remote_code: bool = Field(
         False, description="run Python code that comes with the model; only if you trust its owner"
+    )
+    products: Products = Field(
+        "float32",
+        description="number type of the factors in products with the base's weights, on a CPU: "
+        "bfloat16 is several times as fast on processors with instructions for it, but rounds; "
+        "see docs/performance.md",
     )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from star_mlx.errors import ModelError
+
 if TYPE_CHECKING:
     from star_mlx.engine.mlx_engine import MlxEngine
     from star_mlx.engine.resolve import Found
     from star_mlx.engine.text import Text
-    from star_mlx.settings import MaxMemory, Recipe
+    from star_mlx.settings import MaxMemory, Products, Recipe
 
 __all__ = ["open_base", "open_engine", "open_tokenizer"]
 
@@ -24,20 +26,24 @@ def open_engine(
     revision: str | None = None,
     trust_remote_code: bool = False,
     max_memory: MaxMemory = None,
+    products: Products = "float32",
 ) -> MlxEngine:
     """Load a base model; see ``resolve.find`` for ``path``.
 
     Batches are made small enough to fit into ``max_memory`` (GiB of mlx's arrays); by default into
-    0.7 of the device's memory, and with ``"none"`` they are not.
+    0.7 of the device's memory, and with ``"none"`` they are not. ``products`` is the number type of
+    the factors in products with the base's weights.
 
     Raises:
-        ModelError: it cannot be found, fetched or loaded, or its weights alone take more memory;
-            the text says why and what to do.
+        ModelError: it cannot be found, fetched or loaded, or its weights alone take more memory,
+            or products in bfloat16 cannot be had; the text says why and what to do.
     """
-    from star_mlx.engine import blas, resolve
+    from star_mlx.engine import blas, onednn, resolve
 
     found = resolve.find(path, revision, trust_remote_code=trust_remote_code)
     blas.load()  # before the first import of mlx
+    if products == "bfloat16" and (why := onednn.problem()):
+        raise ModelError(f"model.products=bfloat16 cannot be had: {why}, or set it to float32")
     from star_mlx.engine import device, needs
     from star_mlx.engine.load import load
     from star_mlx.engine.mlx_engine import MlxEngine
@@ -45,7 +51,7 @@ def open_engine(
     bound = device.bound(max_memory)
     needs.check_weights(found, bound)
     device.restrict(bound)
-    return MlxEngine(load(found, trust_remote_code=trust_remote_code), bound)
+    return MlxEngine(load(found, trust_remote_code=trust_remote_code), bound, products)
 
 
 def open_base(recipe: Recipe) -> MlxEngine:
@@ -56,6 +62,7 @@ def open_base(recipe: Recipe) -> MlxEngine:
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
         max_memory=recipe.max_memory,
+        products=model.products,
     )
 
 

@@ -25,6 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from star_mlx.engine import onednn
+
 SHIMS = Path(__file__).parent / "shim"
 SYSTEM_NAMES = ("libopenblas.so.0", "libopenblas.so", "libopenblasp.so.0", "libblis.so.4")
 
@@ -113,8 +115,9 @@ def _shim() -> Blas:
     if not shim.is_file():
         raise OSError(f"no shim for {platform.machine()}")
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-    ctypes.CDLL(str(shim), mode=ctypes.RTLD_GLOBAL)
-    _remember(library.scipy_openblas_set_num_threads)
+    forwarding = ctypes.CDLL(str(shim), mode=ctypes.RTLD_GLOBAL)
+    onednn.offer(forwarding)
+    _remember(lambda n: (library.scipy_openblas_set_num_threads(n), onednn.use_threads(n)))
     return Blas("OpenBLAS (scipy-openblas32)", str(path), "shim", cpus())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,26 @@ from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base
 from star_mlx.engine.memory import Memory
+from star_mlx.engine.packed import Packed
 from star_mlx.engine.needs import Needs, itemsize, work
 from star_mlx.engine.shape import Shape
 from star_mlx.engine.text import Text
-from star_mlx.settings import Recipe, Train
+from star_mlx.settings import Products, Recipe, Train
 from star_mlx.types import Amount, Completion, Decoding, Example, Step, Trained
 
 
 class MlxEngine:
     """A base in memory, with a bound on all the memory that its work takes. Not thread-safe."""
 
-    def __init__(self, base: Base, bound: Bound | None = None) -> None:
+    def __init__(
+        self, base: Base, bound: Bound | None = None, products: Products = "float32"
+    ) -> None:
         self._base = base
         self._text = Text(base.tokenizer)
         self._prefixes = decode.Prefixes()
         inner = base.config.get("text_config") or base.config
         self._lanes = Lanes(int(inner.get("hidden_size") or NARROW))
+        self._packed = Packed(base.model) if products == "bfloat16" else None
         self._switch = adapter.Switch(base.model, self._fold)
         self._bound, self._shape = bound, Shape.of(base.config, itemsize(base.found.folder))
         self._memory = Memory(bound, self._shape)
@@ -53,6 +57,7 @@ class MlxEngine:
             "hash": base.hash,
             "prefix": f"copied{alone}: {form.unshared}" if form.unshared else "shared",
             **({} if on_cpu() else {"adapter": "folded" if self._folds else "beside"}),
+            **({"products": "bfloat16"} if self._packed else {}),
         }
 
     def encode(self, text: str) -> list[int]:
@@ -81,6 +86,7 @@ class MlxEngine:
         progress: Callable[[int, int], None],
     ) -> list[Completion]:
         """Complete every prompt; see ``types.Engine``."""
+        on = self._use(adapter)
         return decode.generate(
             self._base.model,
             self._base.form,
@@ -93,7 +99,7 @@ class MlxEngine:
             seeds=seeds,
             context=self._base.context,
             prefixes=self._prefixes,
-            adapter=self._switch.use(adapter),
+            adapter=on,
             progress=progress,
         )
 
@@ -108,7 +114,7 @@ class MlxEngine:
         progress: Callable[[Step], None],
     ) -> Trained:
         """Train a fresh adapter on the base and write it to ``out``; see ``types.Engine``."""
-        self._switch.off()
+        self._use(None)
         limit = min(settings.max_length, self._base.context)
         rows, too_long = batches.rows(examples, self._text, limit)
         return training.train(
@@ -142,6 +148,13 @@ class MlxEngine:
     @property
     def _folds(self) -> bool:
         return self._memory.folds(self._weights, self._copies)
+
+    def _use(self, adapter: Path | None) -> Hashable:
+        """Put an adapter on, or none; return the identity of its weights."""
+        on = self._switch.use(adapter)
+        if self._packed is not None:
+            self._packed.update()
+        return on
 
     def _fold(self, size: int) -> bool:
         return self._memory.spare(size) if on_cpu() else self._folds

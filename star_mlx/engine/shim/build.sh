@@ -5,7 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${2:-$here}
 build() {
-    "$2" -O2 -fPIC -shared -nostdlib -s -Wl,--build-id=none "$here/cblas.c" -o "$out/libcblas-$1.so"
+    "$2" -O3 -Wall -fPIC -shared -nostdlib -s -Wl,--build-id=none "$here/cblas.c" "$here/products.c" -o "$out/libcblas-$1.so"
 }
 case "${1:-both}" in
 x86_64) build x86_64 "${CC:-cc}" ;;

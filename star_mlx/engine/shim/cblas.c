@@ -1,5 +1,8 @@
 /* Forwards the three CBLAS functions that libmlx takes from the global symbol scope to
-   scipy-openblas32, whose names carry a prefix. Built by build.sh; depends on nothing. */
+   scipy-openblas32, whose names carry a prefix; products with registered weights are computed by
+   products.c instead. Built by build.sh; depends on nothing. */
+#include "products.h"
+
 typedef const void *in;
 
 void scipy_cblas_sgemm(int, int, int, int, int, int, float, in, int, in, int, float, void *, int);
@@ -12,6 +15,11 @@ void scipy_cblas_cgemm(int, int, int, int, int, int, in, in, int, in, int, in, v
         scipy_cblas_##name(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);         \
     }
 
-FORWARD(sgemm, float)
+void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, in a, int lda, in b,
+                 int ldb, float beta, void *c, int ldc) {
+    if (!star_product(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc))
+        scipy_cblas_sgemm(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
 FORWARD(dgemm, double)
 FORWARD(cgemm, in)

@@ -1,0 +1,123 @@
+"""Products in bfloat16 by oneDNN, on processors that have instructions for them.
+
+Only products with registered weights are computed so; see ``shim/products.c``. oneDNN is used if the
+package ``onednn-cpu-gomp`` is installed (``pip install 'star-mlx[cpu-bfloat16]'``).
+
+Nothing is loaded when this module is imported, and no mlx.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+PACKAGE = "onednn-cpu-gomp"  # the later package, onednn, needs 300 MB of libraries for Intel's GPUs
+FLAGS = ("avx512_bf16", "amx_bf16")  # of /proc/cpuinfo; either is enough
+WAITING = "OMP_WAIT_POLICY"
+EXTRA = "pip install 'star-mlx[cpu-bfloat16]'"
+
+_shim: ctypes.CDLL | None = None
+_opened = False
+
+
+def offer(shim: ctypes.CDLL) -> None:
+    """Remember the loaded forwarding library, which contains the products."""
+    global _shim
+    _shim = shim
+
+
+def problem() -> str:
+    """Why products in bfloat16 cannot be had here, and what to do; empty if they can. Loads
+    oneDNN."""
+    global _opened
+    if _opened:
+        return ""
+    if platform.machine() != "x86_64" or not _flags() & set(FLAGS):
+        return "this processor has no instructions for bfloat16 (AVX-512 BF16 or AMX)"
+    if _shim is None:
+        return "mlx was not given OpenBLAS by star-mlx (see star-mlx doctor)"
+    if (path := _library()) is None:
+        return f"oneDNN is not installed: {EXTRA}"
+    try:
+        openmp = _openmp()
+    except OSError:
+        return "libgomp.so.1, which oneDNN needs, is not installed: apt install libgomp1"
+    try:
+        dnnl = ctypes.CDLL(path)
+    except OSError as error:
+        return f"oneDNN cannot be loaded: {error}"
+    _shim.star_products_open.restype = ctypes.c_char_p
+    _shim.star_products_open.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    if missing := _shim.star_products_open(dnnl._handle, openmp._handle):
+        return f"oneDNN lacks {missing.decode()}: {EXTRA}"
+    _opened = True
+    return ""
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of threads that one product uses."""
+    if _shim is not None:
+        _shim.star_products_threads(threads)
+
+
+def counts() -> tuple[int, int]:
+    """The products computed in bfloat16, and those with a registered weight that were not."""
+    made = (ctypes.c_long * 2)()
+    if _shim is not None:
+        _shim.star_products_counts(made)
+    return made[0], made[1]
+
+
+class Registry:
+    """The weights whose products are computed in bfloat16. Change it only while none is computed."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, object] = {}  # address: what keeps the weight in memory
+
+    def keep(self, wanted: Mapping[int, tuple[int, int, object]]) -> None:
+        """Register these weights, and forget all others.
+
+        Args:
+            wanted: (rows, columns, owner) of float32 numbers in memory, by their address.
+        """
+        assert _shim is not None and _opened
+        for address in self._held.keys() - wanted.keys():
+            _shim.star_products_forget(ctypes.c_void_p(address))
+            del self._held[address]
+        for address, (rows, columns, owner) in wanted.items():
+            if address not in self._held:
+                if _shim.star_products_register(ctypes.c_void_p(address), rows, columns):
+                    self._held[address] = owner
+
+
+def _flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return set()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(line.split())
+
+
+def _library() -> str | None:
+    """The path of oneDNN, if its package is installed."""
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((str(file.locate()) for file in files if file.name == "libdnnl.so.3"), None)
+
+
+def _openmp() -> ctypes.CDLL:
+    """GNU's OpenMP; its threads sleep when there is nothing to do, as others may work then."""
+    given = os.environ.get(WAITING)
+    os.environ[WAITING] = given or "passive"
+    try:
+        return ctypes.CDLL("libgomp.so.1")
+    finally:
+        if given is None:
+            del os.environ[WAITING]
