@@ -117,7 +117,12 @@ def _shim() -> Blas:
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     forwarding = ctypes.CDLL(str(shim), mode=ctypes.RTLD_GLOBAL)
     onednn.offer(forwarding)
-    _remember(lambda n: (library.scipy_openblas_set_num_threads(n), onednn.use_threads(n)))
+
+    def set_threads(threads: int) -> None:
+        library.scipy_openblas_set_num_threads(threads)
+        onednn.use_threads(threads)
+
+    _remember(set_threads)
     return Blas("OpenBLAS (scipy-openblas32)", str(path), "shim", cpus())
 
 

@@ -15,8 +15,8 @@ from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base
 from star_mlx.engine.memory import Memory
-from star_mlx.engine.packed import Packed
 from star_mlx.engine.needs import Needs, itemsize, work
+from star_mlx.engine.packed import Packed
 from star_mlx.engine.shape import Shape
 from star_mlx.engine.text import Text
 from star_mlx.settings import Products, Recipe, Train

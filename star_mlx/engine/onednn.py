@@ -1,7 +1,7 @@
 """Products in bfloat16 by oneDNN, on processors that have instructions for them.
 
-Only products with registered weights are computed so; see ``shim/products.c``. oneDNN is used if the
-package ``onednn-cpu-gomp`` is installed (``pip install 'star-mlx[cpu-bfloat16]'``).
+Only products with registered weights are computed so; see ``shim/products.c``. oneDNN is used if
+the package ``onednn-cpu-gomp`` is installed (``pip install 'star-mlx[cpu-bfloat16]'``).
 
 Nothing is loaded when this module is imported, and no mlx.
 """
@@ -73,7 +73,7 @@ def counts() -> tuple[int, int]:
 
 
 class Registry:
-    """The weights whose products are computed in bfloat16. Change it only while none is computed."""
+    """The weights of products in bfloat16. Change it only while no product is computed."""
 
     def __init__(self) -> None:
         self._held: dict[int, object] = {}  # address: what keeps the weight in memory
@@ -88,10 +88,10 @@ class Registry:
         for address in self._held.keys() - wanted.keys():
             _shim.star_products_forget(ctypes.c_void_p(address))
             del self._held[address]
-        for address, (rows, columns, owner) in wanted.items():
-            if address not in self._held:
-                if _shim.star_products_register(ctypes.c_void_p(address), rows, columns):
-                    self._held[address] = owner
+        for address in wanted.keys() - self._held.keys():
+            rows, columns, owner = wanted[address]
+            if _shim.star_products_register(ctypes.c_void_p(address), rows, columns):
+                self._held[address] = owner
 
 
 def _flags() -> set[str]:
