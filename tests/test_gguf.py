@@ -19,9 +19,10 @@ from click.testing import CliRunner
 from star_mlx.cli import cli
 from star_mlx.engine import blas
 from star_mlx.errors import ModelError
+from star_mlx.gguf import blocks, container, importing
 from star_mlx.gguf import config as gguf_config
-from star_mlx.gguf import container, importing
 from star_mlx.gguf import tokenizer as gguf_tokenizer
+from star_mlx.gguf.architectures import ARCHITECTURES
 
 writer = pytest.importorskip("gguf")
 Type = writer.GGMLQuantizationType
@@ -127,7 +128,8 @@ def write(
 
 
 def module(name: str) -> str:
-    block = {**gguf_config.LINEAR, **gguf_config.NORMS}
+    llama = ARCHITECTURES["llama"]
+    block = {**llama.linear, **llama.norms}
     tops = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
     first, *rest = name.split(".")
     middle = tops.get(first) or f"model.layers.{rest[0]}.{block[rest[1]]}"
@@ -161,7 +163,9 @@ def mixed(name: str) -> str:
 # --------------------------------------------------------------------------- values
 
 
-@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", mixed])
+@pytest.mark.parametrize(
+    "kind", ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", mixed]
+)
 def test_every_value_is_that_of_the_file(tmp_path: Path, kind: Any) -> None:
     stored = write(tmp_path / "a.gguf", kind)
     done = importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
@@ -194,28 +198,66 @@ def test_each_module_has_its_own_quantization(tmp_path: Path) -> None:
     assert set(done.types) == {"Q4_1", "Q8_0", "F16", "F32"}
 
 
-@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0"])
-def test_any_finite_block_is_exact(kind: str) -> None:
-    """Also the largest and the smallest scales, whose bias half precision may not hold."""
+HALVES = {"Q4_1": (0, 4), "Q5_1": (0, 4), "Q4_K": (0, 4), "Q5_K": (0, 4)}  # scales and minima
+HALVES |= {"Q3_K": (108, 110), "Q6_K": (208, 210), "Q2_K": (80, 84)}  # others: bytes 0 and 1
+
+
+def any_blocks(kind: str) -> np.ndarray:
+    """64 rows of 40 random blocks with finite scales, the largest and the smallest among them."""
+    size = next(size for name, _, size in container.KNOWN.values() if name == kind)
+    raw = np.random.default_rng(1).integers(0, 256, (64, 40, size), dtype=np.uint8)
+    start, end = HALVES.get(kind, (0, 2))
+    halves = np.ascontiguousarray(raw[..., start:end]).view("<u2")
+    halves[(halves & 0x7C00) == 0x7C00] &= 0xFBFF  # finite; every other pattern stays
+    halves[0, :4, 0] = 0x7BFF, 0x0001, 0x8000, 0x5FFF
+    raw[..., start:end] = halves.view("u1")
+    return raw
+
+
+def unpacked(packed: blocks.Packed) -> np.ndarray:
     blas.load()
     import mlx.core as mx
 
-    rng = np.random.default_rng(1)
-    size = container.KNOWN[next(i for i, k in container.KNOWN.items() if k[0] == kind)][2]
-    raw = rng.integers(0, 256, (64, 40, size), dtype=np.uint8)
-    at = 4 if kind == "Q4_1" else 2
-    halves = np.ascontiguousarray(raw[..., :at]).view("<u2")
-    halves[(halves & 0x7C00) == 0x7C00] &= 0xFBFF  # finite; every other pattern stays
-    halves[0, :4, 0] = 0x7BFF, 0x0001, 0x8000, 0x5FFF
-    raw[..., :at] = halves.view("u1")
-    have = importing.unpack(raw, kind)
-    w, s, b = (mx.array(np.ascontiguousarray(have[k])) for k in ("weight", "scales", "biases"))
-    bits = gguf_config.QUANTIZED[kind]
-    wide = mx.dequantize(w, s.astype(mx.float32), b.astype(mx.float32), group_size=32, bits=bits)
+    if not packed.group:
+        return packed.arrays["weight"].astype(np.float32)
+    weight, *rest = (mx.array(packed.arrays[key]) for key in ("weight", "scales", "biases"))
+    scales, biases = (array.astype(mx.float32) for array in rest)
+    wide = mx.dequantize(weight, scales, biases, group_size=packed.group, bits=packed.bits)
+    return np.array(wide)
+
+
+@pytest.mark.parametrize("kind", sorted(blocks.EXACT))
+def test_any_finite_block_is_exact(kind: str) -> None:
+    """Also the largest and the smallest scales, whose bias half precision may not hold."""
+    raw = any_blocks(kind)
+    packed = blocks.pack(raw.reshape(64, -1), kind)
     want = writer.dequantize(raw.reshape(64, -1), Type[kind]).astype(np.float32)
-    assert np.array_equal(np.array(wide), want)
-    assert (s.dtype == mx.float16) == (kind == "Q4_1")
-    assert importing.unpack(raw[8:9] * 0, kind)["scales"].dtype == np.float16
+    have = unpacked(packed)
+    if kind in ("Q4_0", "Q4_1", "Q8_0", "Q5_0", "Q5_1"):
+        assert np.array_equal(have, want) and packed.errors.largest == 0
+    else:  # the sum of two products, rounded once more or less than in the package
+        wide = np.abs(want).reshape(64, -1, packed.group).max(axis=-1).repeat(packed.group, axis=-1)
+        assert (np.abs(have - want) <= wide * np.float32(2**-22)).all()
+    assert blocks.pack(raw[8:9].reshape(1, -1) * 0, kind).arrays["scales"].dtype == np.float16
+
+
+@pytest.mark.parametrize("kind", ["Q6_K", "Q2_K"])
+def test_what_has_no_exact_form_is_near_and_says_how_near(kind: str) -> None:
+    raw = any_blocks(kind)[1:].reshape(63, -1)
+    want = writer.dequantize(raw, Type[kind]).astype(np.float32)
+    for halves, share in ((False, 0.01), (True, 0.001)):
+        packed = blocks.pack(raw, kind, halves=halves)
+        off = np.abs(unpacked(packed) - want)
+        assert 0 < packed.errors.share < share and packed.errors.count == want.size
+        assert np.isclose(packed.errors.largest, off.max(), rtol=1e-2)
+        assert np.isclose(packed.errors.mean, off.mean(dtype="f8"), rtol=1e-2)
+
+
+def test_a_scale_that_is_not_finite_is_refused() -> None:
+    raw = any_blocks("Q5_0").reshape(64, -1)
+    raw[3, 1] = 0x7C
+    with pytest.raises(ValueError, match="not finite"):
+        blocks.pack(raw, "Q5_0")
 
 
 def test_rows_of_q_and_k_come_back() -> None:

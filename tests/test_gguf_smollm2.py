@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from star_mlx.engine import open_engine
-from star_mlx.gguf import config as gguf_config
 from star_mlx.gguf import importing
+from star_mlx.gguf.architectures import ARCHITECTURES
 from star_mlx.types import Decoding
 from tests.downloads import smollm2_gguf  # noqa: F401
 
@@ -80,7 +80,7 @@ def test_every_weight_has_the_value_it_has_in_the_file(smollm2_gguf: Path, folde
     ours = dict(tree_flatten(load(resolve.find(str(folder))).model.parameters()))
     tensors = reader.GGUFReader(smollm2_gguf).tensors
     assert len(tensors) == len(ours) == 272
-    modules = {**gguf_config.LINEAR, **gguf_config.NORMS}
+    modules = {**ARCHITECTURES["llama"].linear, **ARCHITECTURES["llama"].norms}
     for tensor in tensors:
         _, layer, part, *_ = [*tensor.name.split("."), ""]
         name = {"token_embd.weight": "model.embed_tokens", "output_norm.weight": "model.norm"}.get(
