@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
 from star_mlx.engine.device import on_cpu
 
@@ -27,6 +28,9 @@ _POWERS = (1.0000001, 0.6931469440, 0.2402211428, 0.0555070974, 0.0096757580, 0.
 FEW = 4096  # up to this many exponentials take mlx less time than a dozen operations
 _ROUND = 1.5 * 2.0**23  # added to a float32, it leaves the nearest integer in the low bits
 _LOWEST, _HIGHEST = -126.0, 127.0  # exponents of normal float32 numbers
+# What the polynomial makes of 2^-126. Masked scores would be so small weights, whose products are
+# subnormal numbers: a processor takes 100 times as long for them as for others.
+_LEAST = float(np.ldexp(np.float32(_POWERS[0]), -126))
 
 
 def _with_gradient(function: Function) -> Function:
@@ -41,7 +45,8 @@ def wanted() -> bool:
 
 
 def exp2(x: mx.array) -> mx.array:
-    """2^x of float32 numbers below 128; 2^-126 (1e-38) for all below -126. No gradient."""
+    """2^x of float32 numbers below 128, less 2^-126 (1e-38): exactly 0 for all below -126, and
+    nothing is lost above -102. No gradient."""
     x = mx.maximum(x, _LOWEST)
     rounded = x + _ROUND
     f = x - (rounded - _ROUND)
@@ -49,7 +54,8 @@ def exp2(x: mx.array) -> mx.array:
     for c in _POWERS[-3::-1]:
         p = p * f + c
     # the sum's low bits are the integer part: shifted into the exponent, they multiply by 2^n
-    return (p.view(mx.int32) + mx.left_shift(rounded.view(mx.int32), 23)).view(mx.float32)
+    power = (p.view(mx.int32) + mx.left_shift(rounded.view(mx.int32), 23)).view(mx.float32)
+    return power - _LEAST
 
 
 def exp(x: mx.array) -> mx.array:
