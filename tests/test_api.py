@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,13 @@ from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.recipe import loading
 from star_mlx.report import write_report
 from star_mlx.report.parts import MARK
-from star_mlx.run import loop
+from star_mlx.run import loop, unlike
 from star_mlx.star import star
 from star_mlx.store import reading
 from star_mlx.tasks import own
+from star_mlx.tasks.arithmetic import Arithmetic, ArithmeticOptions
 from star_mlx.tui import NotebookScreen, in_notebook
+from star_mlx.types import Evaluation
 from tests.scripts import hopeless, learner, parts
 from tests.test_loop import SMALL, contents, lines, recipe
 from tests.test_star import D, Scripted
@@ -385,6 +387,27 @@ def test_an_answer_is_what_try_shows(run, monkeypatch, capsys):
     assert capsys.readouterr().out == f"{answer}\n"
 
 
+def test_an_answer_says_that_the_run_trained_on_no_such_sum(run):
+    assert run.ask("78+45").remark == ""
+    assert run.ask("123456+654321", iteration=0).remark == "", "the base was not trained by the run"
+    longer = run.ask("123456+654321", iteration=1)
+    assert longer.remark == (
+        "outside what it was trained on: the number of digits is 6, and was 1 to 5 in training"
+    )
+    assert repr(longer).endswith(f"({longer.remark})")
+    unequal = run.ask("12 + 345")
+    assert unequal.gold == "3 5 7" and "the number of digits is 2 and 3, and" in unequal.remark
+
+
+def test_a_length_is_in_training_once_it_was_added():
+    task = Arithmetic(ArithmeticOptions(digits=(1, 2), grow_to=4, train=40, mastered=0.9))
+    problem = task.pose("123+456")
+    for last, remark in ((1, "outside"), (9, "")):
+        seen = [Evaluation("dev", 10, last, {"2": (10, last)})]
+        assert unlike.remark(task, problem, task.training(seen)).startswith(remark)
+    assert unlike.remark(task, replace(problem, group=""), task.training(())) == ""
+
+
 def test_an_answer_that_is_not_found_or_not_known():
     unread = sx.Answer(1, "Q:", " so", None, "4", False)
     assert repr(unread) == "Q: so\n\niteration 1 gave no answer; right is 4"
@@ -517,7 +540,7 @@ def test_in_a_notebook_progress_is_one_display_updated_now_and_then(monkeypatch)
 # --------------------------------------------------------------------------- tasks of one's own
 
 HALVES = '''
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import star_mlx as sx
 

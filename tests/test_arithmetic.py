@@ -28,21 +28,23 @@ def test_the_scratchpad_is_the_papers():
 
 
 @given(
-    st.integers(1, 12).flatmap(lambda n: st.tuples(*[st.integers(10 ** (n - 1), 10**n - 1)] * 2))
+    st.tuples(*[st.integers(1, 12).flatmap(lambda n: st.integers(10 ** (n - 1), 10**n - 1))] * 2)
 )
 def test_every_scratchpad_ends_in_the_sum(pair):
     a, b = pair
     lines = scratchpad(a, b).split("\n")
-    assert len(lines) == len(str(a)) + 4
+    assert len(lines) == len(str(max(a, b))) + 4
     assert int(lines[-2].replace(" ", "")) == a + b
-    total = "".join(str(a + b))
+    total = f"{a + b:0{len(str(max(a, b)))}}"
     for i, line in enumerate(lines[2:-2], 1):
         assert line.split(", ")[1].split(" C:")[0].replace(" ", "") == total[-i:]
 
 
-def test_numbers_of_different_length_are_refused():
-    with pytest.raises(ValueError, match="digits"):
-        scratchpad(5, 12)
+def test_the_shorter_number_is_padded_where_the_sum_is_written_first():
+    assert scratchpad(98, 7) == (
+        "<scratch>\n9 8 + 0 7 , C: 0\n9 + 0 , 5 C: 1\n, 0 5 C: 1\n1 0 5\n</scratch>"
+    )
+    assert scratchpad(7, 98).split("\n")[1] == "0 7 + 9 8 , C: 0"
 
 
 def test_prompts_carry_the_question_and_the_hint_only_where_it_is_asked_for():
@@ -138,10 +140,36 @@ def test_a_person_may_type_a_sum_either_way():
         assert (posed.question.text, posed.answer) == ("7 8 + 4 5", "1 2 3")
 
 
-@pytest.mark.parametrize("text", ["", "7", "7 - 4", "seven + four", "1 + 2 + 3", "7 8 + 5", "+"])
+@pytest.mark.parametrize("text", ["", "7", "7 - 4", "seven + four", "1 + 2 + 3", "+"])
 def test_what_is_no_sum_is_refused(text):
     with pytest.raises(TaskError):
         TASK.pose(text)
+
+
+def test_lengths_of_any_kind():
+    task = Arithmetic(ArithmeticOptions(digits=(1, 4), train=2000, lengths="any"))
+    for split in ("train", "dev", "test"):
+        problems = task.problems(split)
+        lengths = [[len(n) for n in p.id.split("/")[0].split("+")] for p in problems]
+        assert all(p.group == str(max(pair)) for p, pair in zip(problems, lengths, strict=True))
+        assert {tuple(pair) for pair in lengths} == {
+            (a, b) for a in range(1, 5) for b in range(1, 5)
+        }
+        for problem in problems:
+            assert task.valid_steps(problem, task.worked(problem.rationale, problem.answer))
+    assert all(held_out(*map(int, p.id.split("+"))) for p in task.problems("dev") if p.group != "1")
+    assert not any(
+        held_out(*map(int, p.id.split("/")[0].split("+"))) for p in task.problems("train")
+    )
+    assert task.pose("12 + 345").group == "3"
+
+
+def test_a_sum_of_unequal_numbers_is_posed_as_a_class_of_its_own_where_they_are_equal():
+    posed = TASK.pose("345 + 12")
+    assert (posed.question.text, posed.answer) == ("3 4 5 + 1 2", "3 5 7")
+    assert posed.group == "2 and 3"
+    assert TASK.valid_steps(posed, TASK.worked(posed.rationale, posed.answer)) is True
+    assert TASK.valid_steps(posed, TASK.worked(scratchpad(345, 13), posed.answer)) is False
 
 
 def test_lengths_are_added_as_they_are_mastered():
@@ -169,6 +197,7 @@ def test_lengths_are_added_as_they_are_mastered():
         {"train": 0},
         {"digits": [1, 5], "grow_to": 4},
         {"mastered": 2},
+        {"lengths": "unequal"},
     ],
 )
 def test_bad_options_are_named(options):

@@ -462,6 +462,7 @@ def test_what_is_pulled_is_what_was_pushed_and_try_answers_the_same(star, hub, r
         own, pulled = star("try", run, *asked), star("try", out, *asked)
         assert pulled.code == 0, pulled.err
         assert json.loads(pulled.out) == json.loads(own.out)
+    assert "(outside what it was trained on: " in star("try", out, "123456 + 1").out
     assert "has only iteration 2" in star("try", out, "1 + 1", "--iteration", "1").line
     assert "is not a sum" in star("try", out, "hello").line
 

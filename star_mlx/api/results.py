@@ -18,7 +18,8 @@ class Answer:
     """The answer of a run's model to a question; its repr is the text that ``star-mlx try`` prints.
 
     ``prompt`` is without the few-shot examples. ``answer`` is None if none was found; ``gold`` and
-    ``correct`` are None if the right answer is not known.
+    ``correct`` are None if the right answer is not known. ``remark`` says so if the run trained on
+    no question of this kind, and is empty otherwise.
 
     >>> import star_mlx as sx
     >>> sx.Answer(1, "Q: 1 + 1?\\nA:", " It is 2. The answer is 2.", "2", "2", True)
@@ -34,6 +35,7 @@ class Answer:
     answer: str | None
     gold: str | None
     correct: bool | None
+    remark: str = ""
 
     @property
     def rationale(self) -> str:
@@ -41,7 +43,9 @@ class Answer:
         return self.completion.strip()
 
     def __repr__(self) -> str:
-        return "\n\n".join((harmless(self.prompt + self.completion).rstrip("\n"), self._verdict()))
+        text = harmless(self.prompt + self.completion).rstrip("\n")
+        verdict = self._verdict() + (f" ({harmless(self.remark)})" if self.remark else "")
+        return f"{text}\n\n{verdict}"
 
     def _verdict(self) -> str:
         who = f"iteration {self.iteration}" if self.iteration else "the base"

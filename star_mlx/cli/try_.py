@@ -37,7 +37,8 @@ def try_(
 ) -> None:
     """Ask a run's model a question, such as '7 8 + 4 5'.
 
-    Shows its rationale and its answer. RUN may also be a folder fetched by `star-mlx pull`.
+    Shows its rationale and its answer, and says so if the model was trained on no question of
+    that kind, such as sums so long. RUN may also be a folder fetched by `star-mlx pull`.
     """
     asked = _ask(run, question, iteration, model, trust_remote_code)
     if as_json:

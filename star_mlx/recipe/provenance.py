@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from star_mlx import prompts
+from star_mlx import prompts, tasks
 from star_mlx.errors import RunError
 from star_mlx.events import Emit, Notice
 from star_mlx.recipe.loading import differences as recipe_differences
@@ -72,6 +72,9 @@ def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
                 if key not in group and not field.is_required()
             }
             filled[name] = {**made, **group}
+    task = filled.get("task")
+    if isinstance(task, Mapping) and isinstance(chosen := task.get("options"), Mapping):
+        filled["task"] = {**task, "options": {**tasks.defaults(str(task.get("name"))), **chosen}}
     return filled
 
 

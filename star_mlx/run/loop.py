@@ -18,7 +18,7 @@ from star_mlx.measure import accuracy, findings, power, verdict
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening, provenance
-from star_mlx.run import baseline, few_steps, guard, passes, room
+from star_mlx.run import baseline, few_steps, guard, passes, room, unlike
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
@@ -210,17 +210,22 @@ def ask(
     """
     task, prompt_set = opening.open_task(opening.resume_recipe(run))
     problem = task.pose(text)
-    number = reading.read(run).last if iteration is None else iteration
+    record = reading.read(run)
+    number = record.last if iteration is None else iteration
     [made] = attempt(run, [problem], iteration=number, engine=engine)
-    return answer(prompt_set, problem, number, made)
+    remark = unlike.in_run(task, record, number, problem)
+    return answer(prompt_set, problem, number, made, remark)
 
 
-def answer(prompts: Prompts, problem: Problem, iteration: int, made: Attempt) -> dict[str, Any]:
+def answer(
+    prompts: Prompts, problem: Problem, iteration: int, made: Attempt, remark: str = ""
+) -> dict[str, Any]:
     """An attempt at a question typed by a user, as plain data.
 
     Returns:
         ``iteration``, ``prompt`` (without the few-shot examples), ``completion``, ``answer`` (None
-        if none was found), ``gold`` and ``correct`` (both None if the answer is not known).
+        if none was found), ``gold`` and ``correct`` (both None if the answer is not known), and
+        the ``remark``.
     """
     return {
         "iteration": iteration,
@@ -229,6 +234,7 @@ def answer(prompts: Prompts, problem: Problem, iteration: int, made: Attempt) ->
         "answer": made.answer,
         "gold": problem.answer or None,
         "correct": made.correct if problem.answer else None,
+        "remark": remark,
     }
 
 

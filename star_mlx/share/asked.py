@@ -8,7 +8,7 @@ from typing import Any
 from star_mlx import engine as engines
 from star_mlx.export import pulled
 from star_mlx.recipe import asking, opening
-from star_mlx.run import loop, passes
+from star_mlx.run import loop, passes, unlike
 
 
 def ask(
@@ -45,4 +45,6 @@ def ask(
     adapter = folder if number else None
     how = asking.measuring(recipe, prompts, number)
     [made] = passes.attempts(engine, adapter, how, [problem], seeds=[recipe.seed])
-    return loop.answer(found.prompts, problem, number, made)
+    trained = found.task.problems("train") if number and problem.group else ()
+    remark = unlike.remark(found.task, problem, trained)
+    return loop.answer(found.prompts, problem, number, made, remark)

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from star_mlx.errors import TaskError
 from star_mlx.formatting import refused
@@ -21,7 +22,7 @@ from star_mlx.types import Task
 TASKS: dict[str, tuple[str, str]] = {
     "arithmetic": (
         "star_mlx.tasks.arithmetic:Arithmetic",
-        "sums of two numbers of the same length, worked on a scratchpad (generated, no download)",
+        "sums of two numbers, worked on a scratchpad (generated, no download)",
     ),
     "gsm8k": (
         "star_mlx.tasks.gsm8k:Gsm8k",
@@ -57,6 +58,18 @@ def make(name: str, options: Mapping[str, Any]) -> Task:
         return cls(cls.Options(**options))
     except ValidationError as error:
         raise TaskError(_explained(error, name, cls.Options)) from None
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of a shipped task that have a default, as plain data; empty for other tasks."""
+    if name not in TASKS:
+        return {}
+    fields = _class(name).Options.model_fields.items()
+    return {
+        key: to_jsonable_python(field.get_default(call_default_factory=True))
+        for key, field in fields
+        if not field.is_required()
+    }
 
 
 def _explained(error: ValidationError, name: str, options: type[BaseModel]) -> str:

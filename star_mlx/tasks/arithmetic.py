@@ -1,7 +1,8 @@
-"""Sums of two numbers of the same length, as in section 4.2 of the paper.
+"""Sums of two numbers, of the same length as in section 4.2 of the paper or of any two lengths.
 
 One problem: question ``6 2 4 + 2 5 9``, answer ``8 8 3``, group ``3`` (its number of digits), and
 the worked scratchpad of ``arithmetic_text`` as its rationale. Problems are generated from a seed.
+With ``lengths: any`` the group is the number of digits of the longer number.
 From 2 digits up a fixed tenth of all sums (``held_out``) is kept for dev and test and never
 trained on; sums of 1 digit are too few (100) to be kept apart.
 """
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,6 +30,10 @@ class ArithmeticOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     digits: tuple[int, int] = Field((1, 5), description="minimum and maximum digits of a number")
+    lengths: Literal["equal", "any"] = Field(
+        "equal",
+        description="equal: both numbers have as many digits; any: one of them may have fewer",
+    )
     train: int = Field(50_000, ge=1, description="training problems, as many of each length")
     held_out: int = Field(100, ge=1, description="dev problems and test problems per length")
     data_seed: int = Field(0, ge=0, description="seed of the generated problems")
@@ -125,9 +130,11 @@ class Arithmetic:
         if len(parts) != 2 or not all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
             raise TaskError(f"{text!r} is not a sum: write two numbers, such as '7 8 + 4 5'")
         a, b = map(int, parts)
-        if len(str(a)) != len(str(b)):
-            raise TaskError(f"{text!r}: this task adds numbers of the same length only")
-        return _problem(a, b, f"{a}+{b}")
+        short, long = sorted(len(str(number)) for number in (a, b))
+        posed = _problem(a, b, f"{a}+{b}")
+        if short == long or self.options.lengths == "any":
+            return posed
+        return replace(posed, group=f"{short} and {long}")
 
     @property
     def _longest(self) -> int:
@@ -140,7 +147,7 @@ class Arithmetic:
         seen: dict[str, int] = {}
         problems = []
         for i in range(self.options.train):
-            a, b = _draw(rng, lengths[i % len(lengths)], False)
+            a, b = self._draw(rng, lengths[i % len(lengths)], False)
             name = f"{a}+{b}"
             seen[name] = seen.get(name, 0) + 1
             problems.append(_problem(a, b, name if seen[name] == 1 else f"{name}/{seen[name]}"))
@@ -165,22 +172,28 @@ class Arithmetic:
             there_are = 100 if digits == 1 else 9 * 9 * 10 ** (2 * digits - 2) // 30
             found: dict[str, Problem] = {}
             while len(found) < min(self.options.held_out, there_are):
-                a, b = _draw(rng, digits, digits > 1)
+                a, b = self._draw(rng, digits, digits > 1)
                 if digits == 1 or f"{a}+{b}" not in taken:
                     found[f"{a}+{b}"] = _problem(a, b, f"{a}+{b}")
             by_length.append(found.values())
         return [p for turn in zip_longest(*by_length) for p in turn if p is not None]
 
+    def _draw(self, rng: random.Random, digits: int, kept_apart: bool) -> tuple[int, int]:
+        """Draw two numbers, the longer of ``digits`` digits, from the held-out sums or from the
+        others."""
+        while True:
+            a = b = digits
+            if self.options.lengths == "any":
+                a, b = rng.sample((digits, rng.randint(1, digits)), 2)
+            first, second = _number(rng, a), _number(rng, b)
+            if held_out(first, second) == kept_apart:
+                return first, second
 
-def _draw(rng: random.Random, digits: int, kept_apart: bool) -> tuple[int, int]:
-    """Draw two numbers of ``digits`` digits, from the held-out sums or from the others."""
-    low = 10 ** (digits - 1) if digits > 1 else 0
-    while True:
-        a, b = rng.randrange(low, 10**digits), rng.randrange(low, 10**digits)
-        if held_out(a, b) == kept_apart:
-            return a, b
+
+def _number(rng: random.Random, digits: int) -> int:
+    return rng.randrange(10 ** (digits - 1) if digits > 1 else 0, 10**digits)
 
 
 def _problem(a: int, b: int, name: str) -> Problem:
     text = Question(question(a, b))
-    return Problem(name, text, spaced(a + b), str(len(str(a))), scratchpad(a, b))
+    return Problem(name, text, spaced(a + b), str(len(str(max(a, b)))), scratchpad(a, b))

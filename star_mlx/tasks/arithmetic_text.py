@@ -14,6 +14,9 @@ Nye et al. 2021): digits are separated by spaces so that each is a token. For 62
     0 8 8 3
     </scratch>
     8 8 3
+
+Numbers of unequal length are aligned from the right in the first line of the scratchpad, where
+the shorter gets zeros in front: ``1 2 + 3 4 5`` is worked from ``0 1 2 + 3 4 5 , C: 0`` on.
 """
 
 from __future__ import annotations
@@ -32,18 +35,17 @@ def question(a: int, b: int) -> str:
 
 
 def scratchpad(a: int, b: int) -> str:
-    """The worked sum of two numbers of the same number of digits, with its ``<scratch>`` tags.
+    """The worked sum of two numbers, with its ``<scratch>`` tags.
 
-    Lines: the full sum and carry 0; for every digit but the last from the right, the two digits
-    that come next, the running sum and the carry out; the running sum and carry; the final carry
-    and digits.
+    Lines: the full sum, its numbers padded to one length, and carry 0; for every digit but the last
+    from the right, the two digits that come next, the running sum and the carry out; the running
+    sum and carry; the final carry and digits.
     """
-    left, right = str(a), str(b)
-    if len(left) != len(right):
-        raise ValueError(f"{a} and {b} differ in their number of digits")
-    lines = [f"{question(a, b)} , C: 0"]
+    digits = max(len(str(a)), len(str(b)))
+    left, right = f"{a:0{digits}}", f"{b:0{digits}}"
+    lines = [f"{spaced(left)} + {spaced(right)} , C: 0"]
     carry, done = 0, ""
-    for i in reversed(range(len(left))):
+    for i in reversed(range(digits)):
         carry, digit = divmod(int(left[i]) + int(right[i]) + carry, 10)
         done = f"{digit}{done}"
         following = f"{left[i - 1]} + {right[i - 1]} , " if i else ", "
