@@ -15,6 +15,7 @@ SMALL = (
     "star.problems=40",
     "star.schedule.start=4",
     "generate.max_tokens=80",
+    "train.batch_size=8",
     "evaluate.dev=20",
 )
 

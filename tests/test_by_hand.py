@@ -31,14 +31,14 @@ from tests.test_loop import SMALL
 
 ROOT = Path(__file__).parent.parent
 TINY = [
-    "task.options.digits=[1,3]",
+    "task.options.digits=[1,2]",
     "task.options.train=200",
     "star.problems=12",
     "star.iterations=2",
-    "star.schedule.start=4",
+    "star.schedule.start=2",
     "star.schedule.factor=1",
     "star.evaluate=false",
-    "train.batch_size=8",
+    "train.batch_size=4",
     "generate.chunk=8",
     "generate.batch_size=12",
 ]

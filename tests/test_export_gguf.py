@@ -649,11 +649,7 @@ def test_llama_cpp_has_tinys_tokens_for_every_text(taught: ExportSource, tmp_pat
 QUESTIONS = """\
 What is the capital of France?|How many legs has a spider?|Who wrote Hamlet?|What is 12 + 30?
 Name a colour of the rainbow.|What do bees make?|What is the boiling point of water?
-Which planet is the largest?|What is the opposite of hot?|How many days has a week?
-What language is spoken in Brazil?|What is ice made of?|Where do penguins live?
-What is the square of 7?|Who painted the Mona Lisa?|What do plants need to grow?
-Which animal barks?|What comes after Monday?|What is a synonym of big?
-How many sides has a triangle?"""
+How many days has a week?"""
 
 
 @pytest.mark.download
@@ -665,17 +661,17 @@ def test_llama_cpp_continues_smollm2_as_mlx_does(
     folder = importing.import_gguf(smollm2_gguf, tmp_path / "base").folder
     laid_on = adapter(folder, tmp_path / "adapter", size=0.02)
     asked = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
-    assert len(asked) == 20
-    wanted, bare = (mlx(folder, a, asked, 10) for a in (laid_on, None))
-    assert sum(a != b for a, b in zip(wanted, bare, strict=True)) >= 10
+    assert len(asked) == 8
+    wanted, bare = mlx(folder, laid_on, asked, 6), mlx(folder, None, asked, 3)
+    assert sum(a[:3] != b for a, b in zip(wanted, bare, strict=True)) >= 4
     (whole,) = gguf_model.write(source(folder, laid_on), tmp_path, "F16")
-    found = llama_cpp.ask(whole, prompts=asked, tokens=10).continuations
+    found = llama_cpp.ask(whole, prompts=asked, tokens=6).continuations
     gaps = ties(folder, laid_on, asked, wanted, found)
     assert len(gaps) <= 1 and all(gap < 0.02 for gap in gaps.values()), gaps
     whole.unlink()
     (lora,) = gguf_lora.write(source(folder, laid_on), tmp_path)
     gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "F32", None, title="b")
-    found = llama_cpp.ask(tmp_path / "b.gguf", lora=lora, prompts=asked, tokens=10).continuations
+    found = llama_cpp.ask(tmp_path / "b.gguf", lora=lora, prompts=asked, tokens=6).continuations
     assert found == wanted
 
 

@@ -141,8 +141,8 @@ def test_peft_computes_what_mlx_does_on_smollm2(
     tmp_path: Path,
 ) -> None:
     base = importing.import_gguf(smollm2_gguf, tmp_path / "smollm2").folder
-    few = "evaluate.dev=8"  # prompts, of some 100 tokens each
+    few = "evaluate.dev=4"  # prompts, of some 100 tokens each
     run = scripted(tmp_path / "run", str(base), few, layers=16, rank=8, scale=20.0, size=0.002)
     found = parity(run, tmp_path / "out")
     assert found["max_abs_logit_difference"] < 5e-3 and found["equal_argmax"] == 1.0
-    assert found["positions"] > 800
+    assert found["positions"] > 400

@@ -22,13 +22,13 @@ from star_mlx.cli import main
 pytestmark = pytest.mark.slow
 
 SMALL = [
-    "task.options.digits=[1,3]",
+    "task.options.digits=[1,2]",
     "task.options.train=200",
     "star.iterations=2",
-    "star.problems=12",
-    "star.schedule.start=5",
+    "star.problems=8",
+    "star.schedule.start=3",
     "generate.chunk=4",
-    "evaluate.dev=6",
+    "evaluate.dev=4",
     "train.batch_size=4",
 ]
 

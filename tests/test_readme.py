@@ -51,7 +51,7 @@ def shortened(words: list[str]) -> list[str]:
     words = ["tiny" if word == "mlx-community/Qwen2.5-0.5B-4bit" else word for word in words]
     sets: tuple[str, ...] = ()
     if words[0] == "loop" and not {"--smoke", "--dry-run"} & {*words} and "--recipe" in words:
-        sets = (*SUMS["FORM"], *OWN) if "task.yaml" in words else FEW
+        sets = (*SUMS["FORM"], *OWN) if "task.yaml" in words else (*FEW, "star.iterations=1")
     elif words[0] == "loop" and "--task" in words:
         sets = SHORT if "--problems" in words else FEW
     return [*words, *(word for one in sets for word in ("--set", one))]
