@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests import small_run as small_runs
 
@@ -22,6 +23,10 @@ from tests import small_run as small_runs
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of whoever runs the tests
+
+# On a busy machine any example may take longer than the 200 ms that it has by default.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # The files that take longest come first, so that no process is left with one of them at the end.
 LONGEST = (

@@ -113,6 +113,7 @@ def test_importing_loads_nothing_that_takes_time():
     assert in_a_process(code) == "[]"
 
 
+@pytest.mark.slow
 def test_training_and_asking_with_an_engine_of_ones_own_loads_no_mlx():
     code = (
         "import sys, star_mlx as sx\n"
@@ -126,6 +127,7 @@ def test_training_and_asking_with_an_engine_of_ones_own_loads_no_mlx():
     assert in_a_process(code) == "[]"
 
 
+@pytest.mark.slow
 def test_star_is_the_function_whatever_was_imported():
     code = "import star_mlx.run.loop, star_mlx.star, star_mlx as sx; print(sx.star.__name__)"
     assert in_a_process(code) == "star" and sx.star is star
@@ -636,6 +638,7 @@ def test_a_task_without_a_module_is_recorded_by_its_source():
     assert (run.path / own.SOURCE).read_text(encoding="utf-8") == "class Local: pass"
 
 
+@pytest.mark.slow
 def test_a_later_process_is_told_how_to_give_the_task(capsys):
     before = train(what=local(), reply=told)
     engine = ScriptedEngine(told)

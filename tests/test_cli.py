@@ -313,6 +313,7 @@ def test_an_interruption_before_there_is_a_run_says_only_that(star, monkeypatch)
     assert (code, err) == (130, "stopped\n") and os.listdir() == []
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_traceback(finished):
     code = "import sys; from star_mlx.cli import main; main(sys.argv[1:])"
     child = subprocess.Popen(

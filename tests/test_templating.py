@@ -60,6 +60,7 @@ def test_shell_and_python_in_a_card_quote_what_they_are_given():
     assert """prompt.replace("'", '"\\n`')\n""" in text
 
 
+@pytest.mark.slow
 def test_jinja2_is_not_imported_before_a_document_is_written():
     code = (
         "import sys, star_mlx.report.templating, star_mlx.share.card, star_mlx.share.dataset;"
