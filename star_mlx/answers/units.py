@@ -146,6 +146,17 @@ def unit_after(text: str) -> tuple[frozenset[Unit], str] | None:
     return None if found is None else _whole(text, start, *found)
 
 
+def whole_unit(text: str) -> frozenset[Unit] | None:
+    """The units that a text may mean if it is a unit and nothing else; None if it is none.
+
+    >>> whole_unit("square feet") == whole_unit("ft^2"), whole_unit("feet of rope")
+    (True, None)
+    """
+    found = unit_after(text)
+    whole = found is not None and found[1] == _single(text).strip(" .")
+    return found[0] if found and whole else None
+
+
 def unit_around(currency: str, text: str) -> tuple[frozenset[Unit], str] | None:
     """The unit of a number between a currency sign and a text such as "/day", with the latter."""
     text = currency + _single(text)

@@ -77,6 +77,7 @@ class _Parser:
     def __init__(self, tokens: Sequence[Token], plus: bool) -> None:
         self.tokens, self.at, self.plus = spread(tokens), 0, plus
         self._depth = self._bars = 0
+        self._cut = -1  # the token of which an argument took the first digit
 
     # ------------------------------------------------------------------ tokens
 
@@ -310,6 +311,8 @@ class _Parser:
         if self._next() == "frac":
             self.at += 1
             top, bottom = self._argument(), self._argument()
+            if self._cut == self.at:
+                raise Unreadable("the digits after its \\frac have more than one reading")
             if top.op == bottom.op == "number" and self._next() != "^":
                 if top.value < bottom.value and bottom.value.denominator == 1:
                     return top.value / bottom.value
@@ -335,6 +338,7 @@ class _Parser:
             first, rest = (digits[:1], digits[1:]) if "." not in digits else (digits, "")
             if rest:
                 self.tokens[self.at] = Token("number", rest)
+                self._cut = self.at
             else:
                 self.at += 1
             return number(Fraction(first))
@@ -384,6 +388,8 @@ class _Parser:
         if text in ("frac", "binom"):
             self.at += 1
             above, below = self._argument(), self._argument()
+            if self._cut == self.at:
+                raise Unreadable("the digits after its \\frac have more than one reading")
             if text == "frac":
                 return Node("divide", (above, below))
             return Node("function", (above, below), name="binomial")

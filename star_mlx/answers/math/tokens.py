@@ -26,14 +26,14 @@ _ALIKE: dict[str, str] = {
     "⁄": "/", "∕": "/", "’": "'", "′": "'", "，": ",", "（": "(", "）": ")", "＝": "=", "：": ":",
 }  # fmt: skip
 _SAME = str.maketrans(_ALIKE)
-_DELIMITER = re.compile(r"\\[()\[\]]")
-_ESCAPED_DOLLAR = re.compile(r"\\\$")
+_DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]")
+_ESCAPED_DOLLAR = re.compile(r"(?<!\\)\\\$")
 _SIZES = re.compile(
     r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?"
     r"|\\(?:displaystyle|textstyle|limits|nolimits|strut|hfill)(?![A-Za-z])"
 )
 _GROUP = re.compile(r"(?<=[0-9])(?:, ?\\! ?|\{,\}|\\[,;: ]|~)(?=[0-9]{3}(?![0-9]))")
-_SPACING = re.compile(r"\\(?:[,;:! >]|q?quad(?![A-Za-z])|thinspace(?![A-Za-z]))|~")
+_SPACING = re.compile(r"(?<!\\)\\(?:[,;:! >]|q?quad(?![A-Za-z])|thinspace(?![A-Za-z]))|~")
 _SPACES = re.compile(r" {2,}")
 _BOX = re.compile(r"\\(?:boxed|fbox|ensuremath|displaylines)\s*(?=\{)")
 
@@ -59,6 +59,7 @@ _SYNONYMS = {
     "cdots": "ldots", "varphi": "phi", "vartheta": "theta", "varepsilon": "epsilon",
     "Re": "Re", "textdegree": "circ", "prime": "'", "backslash": "setminus",
 }  # fmt: skip
+_UNIT_LETTERS = frozenset("mgsLhNJWV")
 _SIGNS = {"<=": "le", ">=": "ge", "!=": "ne", "**": "^", "==": "="}
 
 
@@ -118,6 +119,8 @@ def tokens(text: str) -> list[Token]:
         kind = "begin" if kind == "env" else kind
         if kind == "text":
             place, token = _text(text, place, match["text"], spaced)
+            if token.kind == "letters" and token.text in _UNIT_LETTERS and found:
+                token = Token("text", token.text, spaced)
         else:
             token, place = _token(kind, match, text, place, spaced)
         found.append(token)

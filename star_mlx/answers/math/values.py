@@ -6,10 +6,16 @@ rules by which two of them are compared.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
 from star_mlx.answers.units import Unit
+
+_ARTICLE = re.compile(r"(?:the|an?) (?=\w)")
+_BETWEEN_DIGITS = re.compile(r"[.,](?![0-9])")
+_IGNORED = re.compile(r"[\s'\"`*_~!?;()\[\]{}$\\&-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +163,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text, without what makes no difference: case, spaces, marks around it."""
+    """A text, without what makes no difference: case, spaces, punctuation, an article."""
 
     text: str
+
+    @classmethod
+    def of(cls, text: str) -> Words:
+        """The words of a text as it is written."""
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        folded = _ARTICLE.sub("", _BETWEEN_DIGITS.sub("", folded).strip())
+        return cls(_IGNORED.sub("", folded))
 
 
 Value = (

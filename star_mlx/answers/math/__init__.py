@@ -1,0 +1,15 @@
+"""Mathematical answers: read as values, and compared by rules (docs/answers.md).
+
+``judge`` says right, wrong, or undecided with a reason. ``tokens``, ``formula``, ``parts`` and
+``forms`` read, ``values`` are the types, ``compare`` and its parts have the rules; ``checker`` does
+all of it in a process (``worker``) that can be ended.
+
+May import ``errors`` and the modules of ``answers`` beside it.
+"""
+
+from __future__ import annotations
+
+from star_mlx.answers.math.checker import judge, second_opinions, unreadable
+from star_mlx.answers.math.decide import Decision, Judged
+
+__all__ = ["Decision", "Judged", "judge", "second_opinions", "unreadable"]

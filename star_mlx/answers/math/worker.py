@@ -1,0 +1,75 @@
+"""The process that reads and compares answers, and ends when the one that started it does.
+
+A request is a line of JSON, ``[what, *arguments]``, and so is the reply to it. It runs no text of a
+request as code, and ignores Ctrl-C, which is meant for the other process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+MEMORY = 2 << 30  # bytes, where the system has such a limit
+GRACE = 2.0  # seconds beyond its limit in which the other process would have ended this one
+
+
+def serve() -> None:
+    """Answer requests from standard input until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # nothing that a library prints is taken for a reply
+    _bound_memory()
+    handlers = _handlers()
+    replies.write(b'"ready"\n')
+    for line in sys.stdin.buffer:
+        what, seconds, *arguments = json.loads(line)
+        faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_NOWHERE)
+        try:
+            reply = handlers[what](*arguments)
+        except (MemoryError, RecursionError) as error:
+            reply = {"undecided": f"it is too large ({type(error).__name__})"}
+        except Exception as error:  # noqa: BLE001 (goes to the other process, which raises it)
+            reply = {"error": f"{type(error).__name__}: {error}", "missing": _missing(error)}
+        faulthandler.cancel_dump_traceback_later()
+        replies.write(json.dumps(reply).encode() + b"\n")
+
+
+_NOWHERE = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process)
+
+
+def _missing(error: Exception) -> bool:
+    from star_mlx.errors import TaskError
+
+    return isinstance(error, TaskError)
+
+
+def _bound_memory() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
+
+
+def _handlers() -> dict[str, Callable[..., Any]]:
+    from star_mlx.answers.math import decide, second
+
+    def judged(answer: str, gold: str) -> dict[str, str]:
+        found = decide.judged(answer, gold)
+        return {"decision": found.decision, "reason": found.reason}
+
+    def stuck(*_: str) -> None:  # for tests of the time limit
+        while True:
+            pass
+
+    return {
+        "judge": judged,
+        "unreadable": decide.unreadable,
+        "second": second.opinions,
+        "stuck": stuck,
+    }
