@@ -277,7 +277,11 @@ def fuzz(golds: list[str], count: int) -> None:
             place = drawn.randrange(len(base) + 1)
             text = base[:place] + text[:4] + base[place + drawn.randrange(3) :]
         start = time.perf_counter()
-        found[judge(text, drawn.choice(golds)).decision] += 1
+        gold = drawn.choice(golds)
+        decision = judge(text, gold).decision
+        found[decision] += 1
+        if decision == "right":
+            print(f"    right: {text!r} for {gold!r}")
         found["readable"] += not unreadable(text)
         slowest = max(slowest, (time.perf_counter() - start, text))
     seconds = time.perf_counter() - begin

@@ -7,11 +7,10 @@ such a text has each of its readings, and is right if one is.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 
 from star_mlx.answers.math.limits import Unreadable
-from star_mlx.answers.math.parts import listed, together
+from star_mlx.answers.math.parts import listed, text_value, together
 from star_mlx.answers.math.tokens import clean, tokens
 from star_mlx.answers.math.values import Formula, InBase, Value, Words, number
 from star_mlx.answers.numerals import NUMBER_WORDS
@@ -26,7 +25,7 @@ _BASE = re.compile(
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
           "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
 _PLAIN_WORDS = re.compile(r"[\w][\w '.,:&()-]*")
-_TWO_LETTERS = re.compile(r"[^\W\d_]{2}")
+_TWO_LETTERS = re.compile(r"[^\W\d_]{2}|[ap]\.m", re.IGNORECASE)
 
 
 def read(text: str) -> tuple[Value, ...]:
@@ -36,7 +35,7 @@ def read(text: str) -> tuple[Value, ...]:
         Unreadable: it has none; the message says why.
     """
     cleaned = clean(text)
-    while (shorter := _TRAILING.sub("", cleaned)) != cleaned:
+    while (shorter := _TRAILING.sub("", _bare(cleaned))) != cleaned:
         cleaned = shorter
     if not cleaned:
         raise Unreadable("it is blank")
@@ -48,13 +47,25 @@ def read(text: str) -> tuple[Value, ...]:
         except Unreadable as error:
             why = why or error
     if _PLAIN_WORDS.fullmatch(cleaned) and _TWO_LETTERS.search(cleaned):
-        words = Words.of(cleaned)
+        words = text_value(cleaned)
         found.append(words)
-        if words.text in _NUMBERS:
+        if isinstance(words, Words) and words.text in _NUMBERS:
             found.append(Formula(number(_NUMBERS[words.text])))
     if not found:
         raise why or Unreadable("it has no reading")
     return tuple(dict.fromkeys(found))
+
+
+def _bare(text: str) -> str:
+    """A text without the braces around all of it."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return text
+    depth = 0
+    for place, character in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return text[1:-1].strip() if place == len(text) - 1 else text
+    return text
 
 
 _NUMBERS = {re.sub(r"[\s-]", "", word): value for word, value in NUMBER_WORDS.items()}

@@ -420,6 +420,8 @@ class _Parser:
                 self.at += 1
         if not inside:
             raise Unreadable(f"what is below its \\{command} has no reading")
+        if command == "overline" and re.fullmatch("[A-Z]{2}", inside):
+            inside = "".join(sorted(inside))  # a segment has no direction
         return Node("symbol", name=f"{command} {inside}")
 
     def _function(self, name: str) -> Node:
