@@ -23,6 +23,7 @@ from star_mlx.answers.math import judge, second_opinions, unreadable
 from star_mlx.answers.math.decide import judged
 
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
+_GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+")
 _TEXT = re.compile(r"(\\(?:text|mbox)\s*\{[^{}]*\})")
 
 
@@ -58,9 +59,11 @@ def spaced(text: str) -> str:
 def tight(text: str) -> str:
     """4. No space that LaTeX does not need."""
     return outside_text(
-        lambda t: re.sub(r"(\\[A-Za-z]+) +(?=[A-Za-z])| +", lambda m: f"{m[1]} " if m[1] else "", t)
-        if "\\ " not in t
-        else t,
+        lambda t: (
+            re.sub(r"(\\[A-Za-z]+) +(?=[A-Za-z])| +", lambda m: f"{m[1]} " if m[1] else "", t)
+            if "\\ " not in t
+            else t
+        ),
         text,
     )
 
@@ -79,7 +82,9 @@ def zeros(text: str) -> str:
 
 def other_order(text: str) -> str:
     """7. The members of a list the other way round."""
-    if re.search(r"[(\[_=]|\\text|\\!|\{,\}|\\\$", text) or re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", text):
+    if re.search(r"[(\[_=]|\\text|\\!|\{,\}|\\\$", text) or re.fullmatch(
+        r"[0-9]{1,3}(,[0-9]{3})+", text
+    ):
         return text
     inner = re.fullmatch(r"\\\{(.*)\\\}", text)
     parts = (inner[1] if inner else text).split(",")
@@ -124,7 +129,14 @@ def quotient(text: str) -> str:
 
 def unicode(text: str) -> str:
     """12. Signs of Unicode for commands, and the minus sign."""
-    signs = {"\\pi": "π", "\\infty": "∞", "\\cup": "∪", "^\\circ": "°", "^{\\circ}": "°", "\\pm": "±"}
+    signs = {
+        "\\pi": "π",
+        "\\infty": "∞",
+        "\\cup": "∪",
+        "^\\circ": "°",
+        "^{\\circ}": "°",
+        "\\pm": "±",
+    }
     for command, sign in signs.items():
         text = re.sub(re.escape(command) + r"(?![A-Za-z])", sign, text)
     return outside_text(lambda t: t.replace("-", "−"), text)
@@ -177,7 +189,7 @@ def outside_commands(change: Callable[[str], str], text: str) -> str:
 def other_brackets(text: str) -> str:
     """E. An interval's ends open for closed; a point's brackets are left."""
     if re.search(r"\\infty|\\cup", text) or re.match(r"(\\left)?\[|\(.*\]", text):
-        return re.sub(r"(?<!\\)\[|\(", lambda m: "[(" [m[0] == "["], text, count=1)
+        return re.sub(r"(?<!\\)\[|\(", lambda m: "[("[m[0] == "["], text, count=1)
     return text
 
 
@@ -264,7 +276,8 @@ def fuzz(golds: list[str], count: int) -> None:
     """Compare texts made of pieces of right answers and of LaTeX, and of random signs."""
     drawn = random.Random(0)
     pieces = [piece for gold in set(golds) for piece in re.findall(r"\\[A-Za-z]+|\\.|\w+|\W", gold)]
-    pieces += list("{}[]()^_&%$#~|\\/*-+=<>,.;:!?'\"`@ 0123456789") + [
+    pieces += [
+        *"{}[]()^_&%$#~|\\/*-+=<>,.;:!?'\"`@ 0123456789",
         "\\frac", "\\sqrt", "^{", "_{", "\\left", "\\right", "\\begin{pmatrix}", "\\\\", "\\text{",
         "9^9^9^9", "!", "10^{1000}", "\\sqrt[", "\x00", "é", "\u202e", "0.\\overline{", "\\log_",
     ]  # fmt: skip

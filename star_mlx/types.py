@@ -80,6 +80,8 @@ class Completion:
 class Attempt:
     """One completion of one problem and its verdict. ``answer`` is None if none was found.
 
+    ``undecided`` is the reason why an answer could be called neither right nor wrong. It counts as
+    not right, and is never trained on; else it is empty.
     ``rejected`` is the reason why a right attempt is not trained on, if the recipe requires more
     than a right answer; else it is empty.
 
@@ -96,6 +98,7 @@ class Attempt:
     finish: Finish
     token_ids: tuple[int, ...]
     rejected: str = ""
+    undecided: str = ""
 
     @property
     def kept(self) -> bool:

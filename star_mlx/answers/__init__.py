@@ -4,14 +4,13 @@ Every function here is pure and takes any text. "No answer" is None, which is no
 The reading is in ``numerals`` and ``completion`` (a number), ``quantities`` and ``units``,
 ``choices``, ``yes_no``, ``several`` (sets and lists) and ``statement`` (texts); ``thinking`` finds
 the text after a model's thinking; ``steps`` checks GSM8K's annotations, and ``prose`` every
-equation of a rationale in words and LaTeX.
+equation of a rationale in words and LaTeX; ``math`` compares mathematical answers, in a process of
+its own.
 
 May import ``types``.
 """
 
 from __future__ import annotations
-
-import threading
 
 from star_mlx.answers.accepted import accepted, joined
 from star_mlx.answers.choices import choice
@@ -60,8 +59,6 @@ __all__ = [
     "stated",
 ]
 
-MATH_SECONDS = 5  # how long math-verify may think about one comparison
-
 
 def same_number(answer: str, gold: str) -> bool:
     """Whether two texts are the same number: 18 is 18.0 is "$18", 1/2 is 0.5, 25 is not 5."""
@@ -75,23 +72,16 @@ def same_number(answer: str, gold: str) -> bool:
 
 
 def same_math(answer: str, gold: str) -> bool:
-    """Whether two mathematical expressions are the same, or equal according to math-verify.
+    """Whether two mathematical expressions have the same value (``answers.math.judge``).
+
+    False also if that is undecided.
 
     Raises:
-        TaskError: math-verify is needed and not installed.
+        TaskError: mpmath is needed and not installed.
     """
-    if same_text(answer, gold) or same_number(answer, gold):
-        return True
-    try:
-        from math_verify import parse, verify
-    except ImportError:
-        raise TaskError(
-            'comparing expressions needs math-verify: pip install "star-mlx[math]"'
-        ) from None
-    # Its timeout is a signal, which Python allows on the main thread only.
-    limit = MATH_SECONDS if threading.current_thread() is threading.main_thread() else None
-    values = [parse(f"${text}$", parsing_timeout=limit) for text in (gold, answer)]
-    return bool(all(values) and verify(values[0], values[1], timeout_seconds=limit))
+    from star_mlx.answers.math import judge  # starts no process before it is needed
+
+    return judge(answer, gold).decision == "right"
 
 
 def gold_number(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,28 @@ LONGEST = 1200  # characters of a completion that are shown, at its end
     help="Also print N graded rows to standard error: completion, what was read, right answer and "
     "verdict. Rows in which no answer was found come first, then wrong ones, then right ones.",
 )
-def grade(file: Path, name: str, disagreements: Path | None, data: str | None, show: int) -> None:
+@click.option(
+    "--undecided",
+    "list_undecided",
+    is_flag=True,
+    help="List the rows whose answer is neither right nor wrong, with the reason.",
+)
+@click.option(
+    "--second-opinion",
+    "ask_others",
+    is_flag=True,
+    help="List the rows that math-verify or MetaMath's rules judge differently (mathematical "
+    "answers only).",
+)
+def grade(
+    file: Path,
+    name: str,
+    disagreements: Path | None,
+    data: str | None,
+    show: int,
+    list_undecided: bool,
+    ask_others: bool,
+) -> None:
     """Grade the completions of a JSONL file and print the counts as one JSON object.
 
     A row has a 'completion', and a 'gold' answer or the fields of the task's own data. If it has
@@ -48,19 +70,30 @@ def grade(file: Path, name: str, disagreements: Path | None, data: str | None, s
 
     from star_mlx.api import load_task
     from star_mlx.measure.grade import RowsToShow, grade_file, grade_lines
+    from star_mlx.measure.second_opinion import SecondOpinions
 
     task, shown = load_task(name, data=data), RowsToShow(show)
+    others = SecondOpinions(task) if ask_others else None
+
+    def see(result: Graded) -> None:
+        shown(result)
+        if list_undecided and result.verdict == "undecided":
+            click.echo(_as_text(result), err=True)
+        if others is not None and (said := others(result)):
+            click.echo(_as_text(result, said), err=True)
+
     if str(file) == "-":
-        found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements, shown)
+        found = grade_lines(task, sys.stdin.buffer, "standard input", disagreements, see)
     else:
-        found = grade_file(task, file, disagreements, shown)
+        found = grade_file(task, file, disagreements, see)
     for result in shown.rows:
         click.echo(_as_text(result), err=True)
-    click.echo(json.dumps(found))
+    click.echo(json.dumps(found | (others.counts() if others else {})))
 
 
-def _as_text(result: Graded) -> str:
-    """A graded row for people, with nothing in it that a terminal would obey."""
+def _as_text(result: Graded, others: Mapping[str, bool] = {}) -> str:
+    """A graded row for people, with nothing in it that a terminal would obey; ``others`` are the
+    verdicts of other checkers."""
     from star_mlx.formatting import harmless
 
     said = str(result.row["completion"]).strip()
@@ -71,5 +104,10 @@ def _as_text(result: Graded) -> str:
         "  completion: " + said.replace("\n", "\n    "),
         f"  read:       {'nothing' if result.read is None else result.read}",
         f"  right:      {result.gold}",
+    ]
+    if result.reason:
+        parts.append(f"  reason:     {result.reason}")
+    parts += [
+        f"  {name + ':':11} {'right' if right else 'wrong'}" for name, right in others.items()
     ]
     return harmless("\n".join(parts)) + "\n"

@@ -23,6 +23,7 @@ def summary(
     ``maj_at_k`` for 1, 2, 4, ... and k.
     """
     failures = sum(a.answer is None for a in made)
+    undecided = sum(bool(a.undecided) for a in made) or None
     truncated = sum(a.finish == "length" for a in made)
     tokens = sum(len(a.token_ids) for a in made)
     if samples == 1:
@@ -30,7 +31,7 @@ def summary(
         counts = {name: Share(c.n, c.correct) for name, c in one.by_class.items()}
         return Result(
             split, one.n, one.accuracy, one.ci95, counts, failures, truncated, tokens,
-            classes=task.classes, correct=one.correct,
+            classes=task.classes, correct=one.correct, undecided=undecided,
         )  # fmt: skip
     k = samples
     groups = [made[i : i + k] for i in range(0, len(made), k)]
@@ -43,6 +44,7 @@ def summary(
     return Result(
         split, len(groups), _mean(shares), _spread(shares), means, failures, truncated, tokens,
         classes=task.classes,
+        undecided=undecided,
         samples=k,
         pass_at_k={str(j): _mean([pass_at_k(k, round(s * k), j) for s in shares]) for j in ks},
         maj_at_k={str(j): _majority(task, problems, groups, j) for j in ks},
@@ -129,6 +131,8 @@ def report(result: Result, file: str = "") -> list[str]:
         )
     lost = result.parse_failures
     lines.append(f"  {lost} attempt{'s' * (lost != 1)} without a readable answer")
+    if result.undecided:
+        lines.append(f"  {result.undecided} undecided, which count as not right")
     lines += [pair.words for pair in result.against]
     if (result.test_reads or 0) > 1:
         lines.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,10 @@ from star_mlx.answers import thinking
 from star_mlx.errors import TaskError
 from star_mlx.measure.accuracy import ci95
 from star_mlx.store import files
+from star_mlx.tasks import why_undecided
 from star_mlx.types import Task
 
-Grade = Literal["correct", "wrong", "not_found"]
+Grade = Literal["correct", "wrong", "undecided", "not_found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Graded:
     """A row with the answer read from its completion, and the verdict.
 
     ``place`` is such as "FILE, line 3"; ``gold`` has every right answer; ``labelled`` is the row's
-    own boolean ``correct``, None if it has none.
+    own boolean ``correct``, None if it has none; ``reason`` is why it is undecided.
     """
 
     place: str
@@ -31,6 +32,7 @@ class Graded:
     read: str | None
     verdict: Grade
     labelled: bool | None
+    reason: str = ""
 
     @property
     def disagrees(self) -> bool:
@@ -38,7 +40,8 @@ class Graded:
         return self.labelled is not None and self.labelled != (self.verdict == "correct")
 
     def as_json(self) -> dict[str, Any]:
-        return {**self.row, "read": self.read, "verdict": self.verdict}
+        found = {**self.row, "read": self.read, "verdict": self.verdict}
+        return {**found, "reason": self.reason} if self.reason else found
 
 
 def graded(task: Task, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Graded]:
@@ -72,13 +75,18 @@ def _graded(task: Task, place: str, row: Mapping[str, Any]) -> Graded:
     answer = None if said is None else task.read(said, problem.question)
     if answer is None:
         return Graded(place, row, problem.answer, None, "not_found", labelled)
-    verdict: Grade = "correct" if task.equal(answer, problem.answer) else "wrong"
-    return Graded(place, row, problem.answer, answer, verdict, labelled)
+    if task.equal(answer, problem.answer):
+        return Graded(place, row, problem.answer, answer, "correct", labelled)
+    why = why_undecided(task, answer, problem.answer)
+    verdict: Grade = "undecided" if why else "wrong"
+    return Graded(place, row, problem.answer, answer, verdict, labelled, why)
 
 
 def counts(task: Task, results: Iterable[Graded]) -> dict[str, Any]:
     """Rows by verdict, accuracy with its 95% interval, and the agreement with the rows' labels."""
     verdicts = {"correct": 0, "wrong": 0, "not_found": 0}
+    if hasattr(task, "undecided"):
+        verdicts["undecided"] = 0
     labelled = disagree = 0
     for result in results:
         verdicts[result.verdict] += 1
@@ -127,20 +135,23 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
     return row
 
 
+Shows = Callable[[Graded], object]
+
+
 class RowsToShow:
-    """The graded rows that say most about a reader: without an answer, then wrong, then right ones.
+    """The graded rows that say most about a reader: without an answer, undecided, wrong, right.
 
     Args:
         most: how many to keep.
     """
 
-    _ORDER: tuple[Grade, ...] = ("not_found", "wrong", "correct")
+    _ORDER: tuple[Grade, ...] = ("not_found", "undecided", "wrong", "correct")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: dict[Grade, list[Graded]] = {verdict: [] for verdict in self._ORDER}
 
-    def add(self, result: Graded) -> None:
+    def __call__(self, result: Graded) -> None:
         """Keep a row, if there is room for its verdict."""
         kept = self._kept[result.verdict]
         if len(kept) < self._most:
@@ -158,11 +169,11 @@ def grade_lines(
     lines: Iterable[bytes],
     name: str,
     disagreements: Path | None = None,
-    shown: RowsToShow | None = None,
+    shown: Shows | None = None,
 ) -> dict[str, Any]:
     """Grade JSON lines, and write the rows whose own label differs to ``disagreements``.
 
-    That file is written atomically, after every row was graded. ``shown`` is given every row.
+    That file is written atomically, after every row was graded. ``shown`` is called with every row.
 
     Raises:
         TaskError: a row cannot be graded, or the file cannot be written.
@@ -174,7 +185,7 @@ def grade_lines(
             if disagreements is not None and result.disagrees:
                 differing.append(files.json_line(result.as_json()))
             if shown is not None:
-                shown.add(result)
+                shown(result)
             yield result
 
     found = counts(task, kept())
@@ -187,7 +198,7 @@ def grade_lines(
 
 
 def grade_file(
-    task: Task, path: Path, disagreements: Path | None = None, shown: RowsToShow | None = None
+    task: Task, path: Path, disagreements: Path | None = None, shown: Shows | None = None
 ) -> dict[str, Any]:
     """Grade the lines of a file; see ``grade_lines``.
 

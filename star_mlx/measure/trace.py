@@ -174,4 +174,6 @@ def _verdict(row: AttemptText, gold: str | None) -> str:
     if row.answer is None:
         return f"No answer can be read{known}.{cut}"
     judged = "right" if row.correct else f"wrong{known}"
+    if row.undecided:
+        judged = f"undecided{known}; {row.undecided}"
     return f"Read as {row.answer}: {judged}.{cut}"

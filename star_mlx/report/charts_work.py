@@ -96,6 +96,7 @@ def _rates(axes: Axes, run: ReportedRun) -> None:
 QUALITY = (
     ("hint_leaks", "hint leaks kept"),
     ("parse_failures", "no readable answer"),
+    ("undecided", "undecided"),
     ("truncated", "right but cut off"),
     ("rejected", "right but rejected"),
 )

@@ -26,7 +26,7 @@ FILES = {
     names.DEV: "dev",
     names.ZERO_SHOT: "dev, without examples",
 }
-KINDS = ("right", "wrong", "no answer", "cut off", "rejected", "hint leak")
+KINDS = ("right", "wrong", "undecided", "no answer", "cut off", "rejected", "hint leak")
 FEW = 4  # attempts of each kind, in addition
 AT_ONCE = 8000  # approximate number of attempts of drawn problems in memory
 TRIES = 2000  # number of kept rationales to search for hint leaks
@@ -223,6 +223,8 @@ class _Reader:
         elif kind == "cut off":
             right = "right, but not kept: " if row.correct else ""
             remark = f"{right}cut off at the length limit"
+        elif kind == "undecided":
+            remark = cut(row.undecided, 200)[0]
         return Shown(row.id, split, number, row.hinted, kind, answer, text, left_out, remark)
 
 
@@ -232,4 +234,6 @@ def _kind(row: AttemptText) -> str:
         return "cut off"
     if row.rejected:
         return "rejected"
+    if row.undecided:
+        return "undecided"
     return "no answer" if row.answer is None else "right" if row.correct else "wrong"

@@ -275,7 +275,7 @@ class Learner:
 
 
 def _as_shown(attempt: Attempt) -> dict[str, Any]:
-    return {
+    found = {
         "id": attempt.id,
         "hinted": attempt.hinted,
         "completion": attempt.completion,
@@ -285,6 +285,7 @@ def _as_shown(attempt: Attempt) -> dict[str, Any]:
         "rejected": attempt.rejected,
         "tokens": len(attempt.token_ids),
     }
+    return {**found, "undecided": attempt.undecided} if attempt.undecided else found
 
 
 def example(

@@ -45,6 +45,7 @@ def line(
         rationalized=len(kept["rationalized"]),
         examples=len(iteration.examples),
         parse_failures=sum(a.answer is None for a in attempts),
+        undecided=sum(bool(a.undecided) for a in attempts) or None,
         truncated=sum(a.correct and a.finish == "length" for a in attempts),
         too_long=len(iteration.trained.too_long),
         rejected=dict(sorted(reasons.items())),

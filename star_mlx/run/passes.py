@@ -13,6 +13,7 @@ from star_mlx.answers import thinking
 from star_mlx.events import Emit, Progress
 from star_mlx.recipe.asking import Asking
 from star_mlx.settings import Star
+from star_mlx.tasks import why_undecided
 from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
 
 
@@ -153,14 +154,17 @@ def judge(
     propagate. Thinking, which may have begun in the ``prompt``, is not read."""
     said = thinking.said(completion.text, prompt)
     answer = None if said is None else task.read(said, problem.question)
+    correct = answer is not None and task.equal(answer, problem.answer)
+    known = answer is None or correct
     return Attempt(
         id=problem.id,
         hinted=hinted,
         completion=completion.text,
         answer=answer,
-        correct=answer is not None and task.equal(answer, problem.answer),
+        correct=correct,
         finish=completion.finish,
         token_ids=completion.token_ids,
+        undecided="" if known else why_undecided(task, answer or "", problem.answer),
     )
 
 

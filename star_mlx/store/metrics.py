@@ -95,6 +95,7 @@ class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
     rationalized: int | None = None  # failures kept after rationalization
     examples: int | None = None  # of the training set, including those carried over
     parse_failures: int | None = None  # attempts without a readable answer
+    undecided: int | None = None  # attempts neither right nor wrong; None for none of them
     truncated: int | None = None  # right, but cut off by the length limit
     too_long: int | None = None  # examples left out for their length
     rejected: dict[str, int] | None = None  # right but not kept, by reason

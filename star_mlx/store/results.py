@@ -53,7 +53,7 @@ class Result(msgspec.Struct, frozen=True):
     ``samples``, ``pass_at_k`` and ``maj_at_k`` are None with one sample a problem; ``correct`` is
     None with several. ``time`` and ``run`` are empty if it was measured outside a run.
     ``temperature`` None is the recipe's. ``test_reads`` counts how often the run's test split was
-    read, this time included.
+    read, this time included. ``undecided`` is None for no undecided answers.
     """
 
     split: Split
@@ -77,11 +77,13 @@ class Result(msgspec.Struct, frozen=True):
     rows_left_out: int | None = None
     against: list[Against] = []
     test_reads: int | None = None
+    undecided: int | None = None
 
 
 _ORDER = (
     "time", "run", "of", "iteration", "temperature", "split", "n", "samples", "correct", "accuracy",
-    "ci95", "classes", "by_class", "pass_at_k", "maj_at_k", "parse_failures", "truncated", "tokens",
+    "ci95", "classes", "by_class", "pass_at_k", "maj_at_k", "parse_failures", "undecided",
+    "truncated", "tokens",
     "rows_left_out", "against", "test_reads",
 )  # fmt: skip
 

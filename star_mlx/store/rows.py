@@ -48,6 +48,7 @@ class AttemptText(msgspec.Struct, frozen=True, gc=False):
     correct: bool
     finish: str
     rejected: str = ""
+    undecided: str = ""
 
 
 class Damaged(ValueError):
@@ -142,8 +143,12 @@ def read(file: Path, type: type[T]) -> Iterator[list[T]]:
 
 
 def attempts(rows: Iterable[Attempt]) -> bytes:
-    """Attempts as lines; ``tokens``, the number of tokens, is for people who read the file."""
-    return b"".join(json_line({**_fields(row), "tokens": len(row.token_ids)}) for row in rows)
+    """Attempts as lines; ``tokens``, the number of tokens, is for people who read the file. Most
+    attempts are decided, and their lines do not have ``undecided``."""
+    lines = ({**_fields(row), "tokens": len(row.token_ids)} for row in rows)
+    return b"".join(
+        json_line({k: v for k, v in line.items() if v or k != "undecided"}) for line in lines
+    )
 
 
 def examples(rows: Iterable[Example]) -> Iterator[bytes]:

@@ -83,6 +83,15 @@ def _explained(error: ValidationError, name: str, options: type[BaseModel]) -> s
     return f"{path} {demand}{but}"
 
 
+def why_undecided(task: Task, answer: str, gold: str) -> str:
+    """Why an answer that is not equal to the right one is not known to be wrong; empty if it is.
+
+    A task says so with a method ``undecided(answer, gold)``, which it need not have.
+    """
+    undecided = getattr(task, "undecided", None)
+    return undecided(answer, gold) if undecided else ""
+
+
 def options(name: str) -> type[BaseModel]:
     """The options of a task, as a model of its fields.
 

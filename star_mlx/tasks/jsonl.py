@@ -195,6 +195,15 @@ class Jsonl(FileSplits):
     def equal(self, answer: str, gold: str) -> bool:
         return self._reading.equal(answer, gold)
 
+    def undecided(self, answer: str, gold: str) -> str:
+        """See ``tasks.why_undecided``."""
+        return self._reading.undecided(answer, gold)
+
+    @property
+    def mathematical(self) -> bool:
+        """Whether answers are compared by ``answers.math``."""
+        return self._by_math
+
     @property
     def _by_math(self) -> bool:
         return self._reading.compared == "math"

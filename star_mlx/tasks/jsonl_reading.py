@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from star_mlx import answers, data
+from star_mlx.answers.math import Judged, judge, unreadable
 from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_options import Read, ReadKind
 from star_mlx.tasks.jsonl_text import boxed, expression
@@ -64,6 +65,15 @@ class Reading:
         """Whether an answer is the same value as one of the right ones."""
         return any(self._same(answer, one) for one in answers.accepted(gold))
 
+    def undecided(self, answer: str, gold: str) -> str:
+        """Why an answer that is not equal to any right one is not known to be wrong; else empty."""
+        if self.compared != "math":
+            return ""
+        found = [_judged(answer, one) for one in answers.accepted(gold)]
+        if any(one.decision == "right" for one in found):
+            return ""
+        return next((one.reason for one in found if one.decision == "undecided"), "")
+
     def right_answers(self, row: Mapping[str, Any], name: str) -> list[str]:
         """The right answers in a field of a row: one text, several with marks between, or a list.
 
@@ -102,7 +112,11 @@ class Reading:
                 f"its answer {text[:60]!r} is neither yes nor no: give task.options.read.yes and "
                 "no the data's words for them"
             )
-        return expression(text) if self.compared == "math" else text
+        if self.compared == "math":
+            text = expression(text)
+            if why := unreadable(text):
+                raise TaskError(f"its answer {text[:60]!r} cannot be read as mathematics: {why}")
+        return text
 
     def _comparison(self) -> Callable[[str, str], bool]:
         standard, convert = self._notation.standard, self.options.convert_units
@@ -118,12 +132,19 @@ class Reading:
             "set": lambda a, b: answers.same_set(a, b, notation, convert=convert),
             "list": lambda a, b: answers.same_list(a, b, notation, convert=convert),
             "text": answers.same_statement,
-            "math": lambda a, b: (
-                answers.same_statement(a, b) or answers.same_math(answers.brief(a), b)
-            ),
+            "math": lambda a, b: _judged(a, b).decision == "right",
             "choice": lambda a, b: a.casefold() == b.casefold(),
         }
         return same[self.compared]
+
+
+def _judged(answer: str, gold: str) -> Judged:
+    """The decision on a statement, or on what it says before a reason or another sentence."""
+    found = judge(answer, gold)
+    brief = answers.brief(answer)
+    if found.decision == "right" or brief in ("", answer):
+        return found
+    return judge(brief, gold)
 
 
 def _compared(read: Read, kind: ReadKind) -> str:

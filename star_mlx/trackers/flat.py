@@ -62,6 +62,8 @@ def sample(event: Sampled, phase: Phase) -> SampleRow:
     attempt = event.attempt
     answer = attempt["answer"]
     verdict = "no answer" if answer is None else "right" if attempt["correct"] else "wrong"
+    if attempt.get("undecided"):
+        verdict = "undecided"
     texts = (attempt["id"], event.question, attempt["completion"], answer or "", event.gold)
     return (PASSES[phase], *map(shown, texts), verdict)
 

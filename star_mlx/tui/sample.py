@@ -73,11 +73,13 @@ def fate(state: RunState, sample: Sampled) -> list[str]:
 
 
 def verdict(attempt: Mapping[str, Any]) -> str:
-    """``right``, ``wrong``, ``cut off`` or ``no answer found``."""
+    """``right``, ``wrong``, ``undecided``, ``cut off`` or ``no answer found``."""
     if attempt.get("correct"):
         return "right"
     if attempt.get("finish") == "length":
         return "cut off"
+    if attempt.get("undecided"):
+        return "undecided"
     return "no answer found" if attempt.get("answer") is None else "wrong"
 
 

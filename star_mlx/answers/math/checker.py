@@ -7,6 +7,7 @@ turns. It survives a fork (the child starts its own) and Ctrl-C, and ends with t
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -130,10 +131,8 @@ class Checker:
             process.kill()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    try:
+                    with contextlib.suppress(OSError):
                         pipe.close()
-                    except OSError:
-                        pass
             process.wait()
 
     def close(self) -> None:
@@ -186,7 +185,9 @@ def unreadable(gold: str) -> str:
         return ""
     found = _CHECKER.ask("unreadable", gold)
     if found is None or isinstance(found, dict):
-        return f"reading it took more than {SECONDS:g} seconds" if found is None else "it is too large"
+        return (
+            f"reading it took more than {SECONDS:g} seconds" if found is None else "it is too large"
+        )
     return str(found)
 
 

@@ -6,6 +6,7 @@ compared only by a rule of ``_ACROSS``, and are different without one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -28,7 +29,6 @@ from star_mlx.answers.math.values import (
     Several,
     Value,
     Words,
-    has,
     number,
     symbols,
 )
@@ -209,7 +209,7 @@ def _several(answer: Several, gold: Several) -> bool:
 def _each(
     compare: Callable[[Any, Any], bool], a: Sequence[Any], b: Sequence[Any]
 ) -> list[Callable[[], bool]]:
-    return [lambda x=x, y=y: compare(x, y) for x, y in zip(a, b, strict=True)]
+    return [functools.partial(compare, x, y) for x, y in zip(a, b, strict=True)]
 
 
 def _members(answer: Sequence[Value], gold: Sequence[Value]) -> bool:
@@ -255,14 +255,11 @@ def _ratios(answer: Ratio, gold: Ratio) -> bool:
     if len(answer.parts) != len(gold.parts):
         return False
     a, b = answer.parts, gold.parts
-    return all_of(
-        [
-            lambda k=k: equality.same(
-                Node("multiply", (a[0], b[k])), Node("multiply", (b[0], a[k]))
-            )
-            for k in range(1, len(a))
-        ]
-    )
+    crossed = [
+        [Node("multiply", (first, part)) for part in parts[1:]]
+        for first, parts in ((a[0], b), (b[0], a))
+    ]
+    return all_of(_each(equality.same, *crossed))
 
 
 # --------------------------------------------------------------------------- across types

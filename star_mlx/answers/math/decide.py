@@ -10,12 +10,14 @@ from typing import Literal
 
 from star_mlx.answers.math import compare
 from star_mlx.answers.math.forms import read
-from star_mlx.answers.math.limits import MOST_DIGITS, Undecided, Unreadable
+from star_mlx.answers.math.limits import Undecided, Unreadable
 from star_mlx.answers.math.values import Value
 
 Decision = Literal["right", "wrong", "undecided"]
 
-_PLAIN = re.compile(r"(-?)(?:(\d{1,18}(?:\.\d{1,18})?)|\\[dt]?frac\{(-?\d{1,18})\}\{(\d{1,18})\})", re.A)
+_PLAIN = re.compile(
+    r"(-?)(?:(\d{1,18}(?:\.\d{1,18})?)|\\[dt]?frac\{(-?\d{1,18})\}\{(\d{1,18})\})", re.A
+)
 
 
 @dataclass(frozen=True, slots=True)

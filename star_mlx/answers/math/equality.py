@@ -110,9 +110,7 @@ def same_at(
         return None
 
 
-def _floats(
-    a: Node, b: Node, at: At, first: tuple[Number, Number], complex_: bool
-) -> bool | None:
+def _floats(a: Node, b: Node, at: At, first: tuple[Number, Number], complex_: bool) -> bool | None:
     """Compare again with as many digits as the sizes of the first results ask for."""
     firsts = [at.float(value) for value in first]
     span = at.high - at.low

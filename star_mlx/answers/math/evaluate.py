@@ -189,7 +189,9 @@ class At:
         if base.re < 0:
             if exponent.denominator % 2:
                 whole = exact.root(-base.re, exponent.denominator)
-                return whole and exact.power(Exact(-whole), exponent.numerator)
+                if whole is None:
+                    return None
+                return exact.power(Exact(-whole), exponent.numerator)
             if exponent == Fraction(1, 2):
                 half = exact.root(-base.re, 2)
                 return None if half is None else Exact(Fraction(0), half)
@@ -213,8 +215,7 @@ class At:
 
     def _applied(self, name: str, args: list[Number]) -> Number:
         """The value of an unknown function: any, but the same for equal arguments."""
-        mp = mpmath() if any(not isinstance(arg, Exact) for arg in args) else None
-        keys = [str(arg) if isinstance(arg, Exact) else mp.nstr(arg, 20) for arg in args]
+        keys = [str(arg) if isinstance(arg, Exact) else mpmath().nstr(arg, 20) for arg in args]
         digest = hashlib.sha256("/".join([name, *keys]).encode()).digest()
         return Exact(Fraction(int.from_bytes(digest[:3], "big") + 1, 2**22))
 

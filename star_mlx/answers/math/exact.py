@@ -118,9 +118,7 @@ def factorial(n: int) -> Exact:
 def bits(a: Exact) -> int:
     """The bits that the number takes."""
     return max(
-        part.bit_length()
-        for value in a
-        for part in (abs(value.numerator), value.denominator)
+        part.bit_length() for value in a for part in (abs(value.numerator), value.denominator)
     )
 
 

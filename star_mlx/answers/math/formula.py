@@ -1,7 +1,7 @@
 r"""Formulas: LaTeX and plain text -> ``Node``. It reads; it evaluates nothing.
 
-Implicit products are read as people write them: ``\sin 3x`` is the sine of 3x, ``1\frac{1}{4}`` is a
-mixed number. A form that people read in two ways, such as ``1/2x``, is refused.
+Implicit products are read as people write them: ``\sin 3x`` is the sine of 3x, ``1\frac{1}{4}`` is
+a mixed number. A form that people read in two ways, such as ``1/2x``, is refused.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ from star_mlx.answers.math.tokens import Token
 from star_mlx.answers.math.values import Node, number
 
 _DEEPEST = 60  # of constructs inside each other, bracketed or not
-GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon "
-    "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell".split()
-)
-FUNCTIONS = frozenset(
-    "sin cos tan sec csc cot arcsin arccos arctan arcsec arccsc arccot sinh cosh tanh ln log lg exp "
-    "gcd lcm max min abs asin acos atan arsinh arcosh artanh".split()
-)
+_GREEK_NAMES = """
+alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma
+tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi
+Omega ell
+"""
+GREEK = frozenset(_GREEK_NAMES.split())
+_FUNCTIONS_NAMES = """
+sin cos tan sec csc cot arcsin arccos arctan arcsec arccsc arccot sinh cosh tanh ln
+log lg exp gcd lcm max min abs asin acos atan arsinh arcosh artanh
+"""
+FUNCTIONS = frozenset(_FUNCTIONS_NAMES.split())
 _OTHER_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log10"}
 _INVERSES = {
     name: "arc" + name if not name.endswith("h") else "ar" + name
-    for name in "sin cos tan sec csc cot sinh cosh tanh".split()
+    for name in ["sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh"]
 }
 _CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity"}
-_DECORATIONS = frozenset(
-    "overline bar vec hat tilde overrightarrow widehat mathbf boldsymbol mathcal mathit bf rm it "
-    "bm underline angle triangle mathfrak cal overarc widetilde".split()
-)
-_TRANSPARENT = frozenset("mathbf mathit boldsymbol bm bf rm it".split())
+_DECORATIONS_NAMES = """
+overline bar vec hat tilde overrightarrow widehat mathbf boldsymbol mathcal mathit
+bf rm it bm underline angle triangle mathfrak cal overarc widetilde
+"""
+_DECORATIONS = frozenset(_DECORATIONS_NAMES.split())
+_TRANSPARENT = frozenset(["mathbf", "mathit", "boldsymbol", "bm", "bf", "rm", "it"])
 _WORDS = re.compile(
     r"(?P<command>sqrt|infinity|arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|sec|csc|cot|log|exp"
     r"|gcd|lcm|max|min|abs|inf|pi|ln)|(?P<letters>.)"
@@ -133,7 +137,8 @@ class _Parser:
         return negative
 
     def _product(self) -> Node:
-        above, below = [self._power()], []
+        above: list[Node] = [self._power()]
+        below: list[Node] = []
         over = False
         while True:
             sign = self._next()

@@ -34,7 +34,9 @@ def normalized(text: str) -> str:
     if equals and "=" not in value and len(name) <= 2:
         text = value
     text = _ROOT_OF_ONE.sub(r"\\sqrt{\1}", text).replace(" ", "")
-    text = _FRACTION.sub(lambda m: f"\\frac{{{m[1]}}}{{{m[2] if m[2] is not None else m[3]}}}", text)
+    text = _FRACTION.sub(
+        lambda m: f"\\frac{{{m[1]}}}{{{m[2] if m[2] is not None else m[3]}}}", text
+    )
     if text == "0.5":
         text = "\\frac{1}{2}"
     simple = _SIMPLE.fullmatch(text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
 from star_mlx.answers.math import equality, measures, regions
 from star_mlx.answers.math.formula import FUNCTIONS, formula, spread
@@ -27,7 +26,6 @@ from star_mlx.answers.math.values import (
     Several,
     Value,
     Words,
-    number,
     symbols,
 )
 
@@ -142,6 +140,11 @@ def _split(
     return found, between
 
 
+def _only(*signs: str) -> Callable[[Token], str]:
+    """A separator: any of these signs."""
+    return lambda token: token.text if token.text in signs else ""
+
+
 def _step(token: Token) -> int:
     """1 for an opening bracket, -1 for a closing one."""
     if token.kind in ("begin", "end"):
@@ -192,7 +195,7 @@ def _value(parts: Sequence[Token], plus: bool) -> Value:
         found = _bracketed(parts, plus)
         if found is not None:
             return found
-    sides, colons = _split(parts, lambda t: t.text if t.text == ":" else "")
+    sides, colons = _split(parts, _only(":"))
     if colons:
         return Ratio(tuple(formula(side, plus) for side in sides))
     matrix = _matrix(parts, plus)
@@ -279,7 +282,7 @@ def _bracketed(parts: Sequence[Token], plus: bool) -> Value | None:
         return None
     if opening == "\\{" and closing == "\\}":
         return _set(inside, plus)
-    items, commas = _split(inside, lambda t: "," if t.text in (",", ";") else "")
+    items, commas = _split(inside, _only(",", ";"))
     if not commas:
         if opening == "(" and len(inside) == 1:
             label = inside[0].text.strip()
@@ -318,7 +321,7 @@ def _set(inside: Sequence[Token], plus: bool) -> Value:
     if not inside:
         return regions.EMPTY
     for sign in ("|", ":"):
-        halves, bars = _split(inside, lambda t, sign=sign: sign if t.text == sign else "")
+        halves, bars = _split(inside, _only(sign))
         if len(bars) == 1:
             related = _relation(halves[1], plus)
             if isinstance(related, Named) and isinstance(related.value, Region):
@@ -408,8 +411,8 @@ def _matrix(parts: Sequence[Token], plus: bool) -> Matrix | None:
     if parts[begin].text == "array" and inside and inside[0].text == "{":  # its columns
         end = next((k for k, token in enumerate(inside) if token.text == "}"), 0)
         inside = inside[end + 1 :]
-    rows, _ = _split(inside, lambda t: t.text if t.text == "\\\\" else "")
-    cells = [_split(row, lambda t: t.text if t.text == "&" else "")[0] for row in rows if row]
+    rows, _ = _split(inside, _only("\\\\"))
+    cells = [_split(row, _only("&"))[0] for row in rows if row]
     if len({len(row) for row in cells}) != 1 or sum(map(len, cells)) > MOST_ITEMS:
         raise Unreadable("the rows of its matrix do not fit together")
     nodes = [[formula(cell, plus) for cell in row] for row in cells]

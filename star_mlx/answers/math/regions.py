@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from functools import cmp_to_key
 
@@ -44,7 +45,7 @@ def without(nodes: Iterable[Node]) -> Region:
     """All real numbers but a few, given in ascending order."""
     ends: list[Node | None] = [None, *nodes, None]
     open_ = (False, False)
-    return Region(tuple(Piece(a, b, open_) for a, b in zip(ends, ends[1:], strict=False)))
+    return Region(tuple(Piece(a, b, open_) for a, b in itertools.pairwise(ends)))
 
 
 def joined(regions: Iterable[Region]) -> Region:

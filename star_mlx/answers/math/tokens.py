@@ -142,10 +142,8 @@ def _token(
         name = _SYNONYMS.get(shown[1:], shown[1:])
         return Token("command" if name.isalpha() else "sign", name, spaced), place
     if kind == "escaped":
-        name = {"\\{": "\\{", "\\}": "\\}", "\\%": "%", "\\#": "#", "\\_": "_", "\\&": "&"}
-        if shown == "\\\\":
-            return Token("sign", "\\\\", spaced), place
-        return Token("sign", name.get(shown, shown), spaced), place
+        bare = shown[1:] if shown[1:] in "%#_&" else shown
+        return Token("sign", bare, spaced), place
     if kind == "sign" and shown + text[place : place + 1] in _SIGNS:
         name_ = _SIGNS[shown + text[place]]
         return Token("command" if name_.isalpha() else "sign", name_, spaced), place + 1

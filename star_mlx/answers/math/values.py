@@ -23,9 +23,9 @@ class Node:
     """A part of a formula: an operation with its arguments, or a leaf.
 
     ``op`` is ``number`` (with ``value``), ``symbol`` (with ``name``), ``constant`` (pi, e, i or
-    infinity), ``add``, ``multiply``, ``divide``, ``power``, ``negate``, ``root`` (degree, radicand),
-    ``function`` (with ``name``), ``apply`` (an unknown function such as f), ``degrees`` or
-    ``percent``.
+    infinity), ``add``, ``multiply``, ``divide``, ``power``, ``negate``, ``factorial``, ``root``
+    (degree, radicand), ``function`` (with ``name``), ``apply`` (an unknown function such as f),
+    ``degrees`` or ``percent``.
     """
 
     op: str

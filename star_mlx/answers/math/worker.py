@@ -34,7 +34,7 @@ def serve() -> None:
             reply = handlers[what](*arguments)
         except (MemoryError, RecursionError) as error:
             reply = {"undecided": f"it is too large ({type(error).__name__})"}
-        except Exception as error:  # noqa: BLE001 (goes to the other process, which raises it)
+        except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}", "missing": _missing(error)}
         faulthandler.cancel_dump_traceback_later()
         replies.write(json.dumps(reply).encode() + b"\n")
