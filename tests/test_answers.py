@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import random
 import threading
@@ -284,25 +283,11 @@ def test_texts_are_compared_without_what_does_not_matter():
 # ------------------------------------------------------------------ expressions
 
 
-def test_expressions_are_compared_by_math_verify():
-    pytest.importorskip("math_verify")
+def test_expressions_are_compared_in_threads_too():
     assert same_math(r"\frac{\sqrt{8}}{2}", r"\sqrt{2}") and not same_math("x + 1", "x")
+    assert not same_math("5x", "5") and not same_math("5\u00b2", "52")
     found = []
     thread = threading.Thread(target=lambda: found.append(same_math("2x + x", "3x")))
     thread.start()
     thread.join()
     assert found == [True]
-
-
-def test_without_math_verify_plain_answers_are_still_compared(monkeypatch):
-    imported = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("math_verify"):
-            raise ImportError(name)
-        return imported(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    assert same_math("X + 1", "x + 1.") and same_math("1/2", "0.5")
-    with pytest.raises(TaskError, match=r'pip install "star-mlx\[math\]"'):
-        same_math("x + 1", "1 + x")

@@ -54,7 +54,15 @@ def test_a_row_of_attempts_has_the_fields_in_order_and_its_number_of_tokens():
     made = Attempt("a", False, "1 2", "1 2", True, "stop", (1, 2, 3))
     [line] = rows.attempts([made]).splitlines()
     fields = {**asdict(made), "token_ids": [1, 2, 3], "tokens": 3}
+    del fields["undecided"]
     assert list(json.loads(line).items()) == list(fields.items())
+
+
+def test_an_undecided_attempt_comes_back_with_its_reason():
+    made = Attempt("a", False, "1/2x", "1/2x", False, "stop", (1,), undecided="two readings")
+    data = rows.attempts([made])
+    assert rows.decode(data, Attempt) == [made]
+    assert rows.decode(data, rows.AttemptText)[0].undecided == "two readings"
 
 
 def test_an_example_comes_back_as_it_was_written():

@@ -10,6 +10,6 @@ May import ``errors`` and the modules of ``answers`` beside it.
 from __future__ import annotations
 
 from star_mlx.answers.math.checker import judge, second_opinions, unreadable
-from star_mlx.answers.math.decide import Decision, Judged
+from star_mlx.answers.math.decide import Judged, MathVerdict
 
-__all__ = ["Decision", "Judged", "judge", "second_opinions", "unreadable"]
+__all__ = ["Judged", "MathVerdict", "judge", "second_opinions", "unreadable"]

@@ -22,13 +22,13 @@ from star_mlx.answers.math.values import (
     Measure,
     Named,
     Node,
+    Phrase,
     Ratio,
     Region,
     Relation,
     Rounded,
     Several,
     Value,
-    Words,
     number,
     symbols,
 )
@@ -347,7 +347,7 @@ _WITHIN: dict[type, Callable[[Any, Any], bool]] = {
     Matrix: _matrices,
     Ratio: _ratios,
     Label: lambda answer, gold: False,  # equal ones are the same object's equals
-    Words: lambda answer, gold: False,
+    Phrase: lambda answer, gold: False,
 }
 _ACROSS: dict[tuple[type, type], Callable[[Any, Any], bool]] = {
     (Measure, Formula): lambda a, g: measures.same_bare(a, g.node, of_gold=False),

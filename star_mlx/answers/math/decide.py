@@ -13,7 +13,7 @@ from star_mlx.answers.math.forms import read
 from star_mlx.answers.math.limits import Undecided, Unreadable
 from star_mlx.answers.math.values import Value
 
-Decision = Literal["right", "wrong", "undecided"]
+MathVerdict = Literal["right", "wrong", "undecided"]
 
 _PLAIN = re.compile(
     r"(-?)(?:(\d{1,18}(?:\.\d{1,18})?)|\\[dt]?frac\{(-?\d{1,18})\}\{(\d{1,18})\})", re.A
@@ -24,7 +24,7 @@ _PLAIN = re.compile(
 class Judged:
     """A decision with its reason, which is empty unless it is undecided."""
 
-    decision: Decision
+    decision: MathVerdict
     reason: str = ""
 
 

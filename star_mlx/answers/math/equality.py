@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from star_mlx.answers.math.evaluate import At, Number, mpmath
+from star_mlx.answers.math.evaluate import Number, Point, mpmath
 from star_mlx.answers.math.exact import Exact, NoValue
 from star_mlx.answers.math.limits import MOST_PRECISION, Undecided
 from star_mlx.answers.math.values import Node, has, symbols
@@ -99,7 +99,7 @@ def same_at(
         Undecided: the values are too large, or need too many digits.
     """
     try:
-        at = At(point, _FIFTY_DIGITS, logarithm)
+        at = Point(point, _FIFTY_DIGITS, logarithm)
         first = at.value(a), at.value(b)
         if isinstance(first[0], Exact) and isinstance(first[1], Exact):
             if not complex_ and not (first[0].real or first[1].real):
@@ -110,14 +110,16 @@ def same_at(
         return None
 
 
-def _floats(a: Node, b: Node, at: At, first: tuple[Number, Number], complex_: bool) -> bool | None:
+def _floats(
+    a: Node, b: Node, at: Point, first: tuple[Number, Number], complex_: bool
+) -> bool | None:
     """Compare again with as many digits as the sizes of the first results ask for."""
     firsts = [at.float(value) for value in first]
     span = at.high - at.low
     precision = _FIFTY_DIGITS + 4 * span + 60
     if precision > MOST_PRECISION:
         raise Undecided("too many digits are needed to compare them")
-    again = At(at.point, precision, at.logarithm)
+    again = Point(at.point, precision, at.logarithm)
     values = [again.float(again.value(node)) for node in (a, b)]
     mp = mpmath()
     if any(_size(then - now) > at.high - 100 for then, now in zip(firsts, values, strict=True)):
@@ -147,7 +149,7 @@ def sign(node: Node) -> int:
     if same(node, zero):
         return 0
     try:
-        value = At({}, 4 * _FIFTY_DIGITS).value(node)
+        value = Point({}, 4 * _FIFTY_DIGITS).value(node)
     except NoValue:
         raise Undecided("one of them has no value") from None
     if isinstance(value, Exact):
@@ -165,7 +167,7 @@ def rational(node: Node) -> Fraction | None:
     if symbols(node):
         return None
     try:
-        value = At({}, _FIFTY_DIGITS).value(node)
+        value = Point({}, _FIFTY_DIGITS).value(node)
     except (NoValue, Undecided):
         return None
     return value.re if isinstance(value, Exact) and value.real else None

@@ -41,7 +41,7 @@ def mpmath() -> Any:
     return MPContext()
 
 
-class At:
+class Point:
     """Evaluates formulas at a point.
 
     Args:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from star_mlx.answers.math.limits import Unreadable
 from star_mlx.answers.math.parts import listed, text_value, together
 from star_mlx.answers.math.tokens import clean, tokens
-from star_mlx.answers.math.values import Formula, InBase, Value, Words, number
+from star_mlx.answers.math.values import Formula, InBase, Phrase, Value, number
 from star_mlx.answers.numerals import NUMBER_WORDS
 
 _TRAILING = re.compile(r"(?:[.,;:?]|\\\\| )+$|^[ ,;:]+")
@@ -49,7 +49,7 @@ def read(text: str) -> tuple[Value, ...]:
     if _PLAIN_WORDS.fullmatch(cleaned) and _TWO_LETTERS.search(cleaned):
         words = text_value(cleaned)
         found.append(words)
-        if isinstance(words, Words) and words.text in _NUMBERS:
+        if isinstance(words, Phrase) and words.text in _NUMBERS:
             found.append(Formula(number(_NUMBERS[words.text])))
     if not found:
         raise why or Unreadable("it has no reading")

@@ -7,15 +7,15 @@ from fractions import Fraction
 
 from star_mlx.answers.math import equality
 from star_mlx.answers.math.limits import Undecided, Unreadable
-from star_mlx.answers.math.values import Formula, Measure, Node, Value, Words, number
+from star_mlx.answers.math.values import Formula, Measure, Node, Phrase, Value, number
 from star_mlx.answers.units import Unit, in_base, whole_unit
 
 PERCENT: Unit = (("%", 1),)
 DEGREES: Unit = (("°", 1),)
-DOLLARS: Unit = (("$", 1),)
+MONEY = "$€£¥₹₩"
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
            "trillion": 10**12, "dozen": 12}  # fmt: skip
-# Words that say more than what is counted: they are not left out.
+# Phrase that say more than what is counted: they are not left out.
 _NOT_COUNTED = re.compile(
     r"\b(?:not|no|if|for|when|where|with|or|and|mod|times|to|than|per|of|is|are|as|base|more|less"
     r"|remainder|approximately|about|each|every|plus|minus|over|out|at|least|most|except|but)\b",
@@ -40,7 +40,7 @@ def measured(node: Node, words: str) -> Value:
         scaled = Node("multiply", (node, number(_SCALES[first.casefold()])))
         return measured(scaled, rest)
     if _HOURS.fullmatch(words) and node.op == "number":
-        return Words(f"{node.value}{words[0].lower()}{'m' if words[0] in 'aApP' else 'clock'}")
+        return Phrase(f"{node.value}{words[0].lower()}{'m' if words[0] in 'aApP' else 'clock'}")
     units = whole_unit(words)
     if units:
         return Measure(node, units)
@@ -50,7 +50,7 @@ def measured(node: Node, words: str) -> Value:
 
 
 def _counted(words: str) -> str:
-    """Words without case and number, "square units" as "unit^2"."""
+    """Phrase without case and number, "square units" as "unit^2"."""
     words = words.casefold()
     first, _, rest = words.partition(" ")
     if rest and first in _RAISED:

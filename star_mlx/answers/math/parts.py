@@ -19,15 +19,16 @@ from star_mlx.answers.math.values import (
     Measure,
     Named,
     Node,
+    Phrase,
     Ratio,
     Region,
     Relation,
     Rounded,
     Several,
     Value,
-    Words,
     symbols,
 )
+from star_mlx.answers.units import Unit
 
 _OPEN = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "langle": "rangle", "lfloor": "rfloor",
          "lceil": "rceil"}  # fmt: skip
@@ -211,7 +212,7 @@ def text_value(text: str) -> Value:
     if _LABELS.fullmatch(text):
         letters = re.findall("[A-Z]", re.sub("and|or", "", text))
         return Several(tuple(Label(letter) for letter in letters), "list")
-    words = Words.of(text)
+    words = Phrase.of(text)
     if words.text in _ALL or words.text in _NONE:
         return regions.LINE if words.text in _ALL else regions.EMPTY
     if re.fullmatch(r"[-+]?[0-9.,/ ]+%?", text):
@@ -224,19 +225,18 @@ def text_value(text: str) -> Value:
 def _measured(parts: Sequence[Token], plus: bool) -> Value:
     """A formula, with a currency before it or a unit behind it."""
     parts = list(parts)
-    money = [k for k, token in enumerate(parts[:2]) if token.text == "$"]
-    if money:
-        del parts[money[0]]
+    money = next((k for k, token in enumerate(parts[:2]) if token.text in measures.MONEY), None)
+    currency: Unit = (("", 1),) if money is None else ((parts.pop(money).text, 1),)
     if parts and parts[-1].text == "%" and parts[-1].kind == "sign":
         return Measure(formula(parts[:-1], plus), frozenset({measures.PERCENT}))
     head, words = _unit_words(parts)
     node = formula(head, plus)
-    if money:
+    if money is not None:
         found = measures.measured(node, words)
-        if isinstance(found, Measure) and measures.DOLLARS not in found.units:
+        if isinstance(found, Measure) and currency not in found.units:
             raise Unreadable("it has two units")
         if isinstance(found, Formula | Measure):
-            return Measure(found.node, frozenset({measures.DOLLARS}))
+            return Measure(found.node, frozenset({currency}))
     angle = measures.degrees(node)
     if angle is not None and not words:
         return angle

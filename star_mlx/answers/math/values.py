@@ -162,13 +162,13 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Phrase:
     """A text, without what makes no difference: case, spaces, punctuation, an article."""
 
     text: str
 
     @classmethod
-    def of(cls, text: str) -> Words:
+    def of(cls, text: str) -> Phrase:
         """The words of a text as it is written."""
         folded = unicodedata.normalize("NFKC", text).casefold()
         folded = _ARTICLE.sub("", _BETWEEN_DIGITS.sub("", folded).strip())
@@ -187,5 +187,5 @@ Value = (
     | Matrix
     | Ratio
     | Label
-    | Words
+    | Phrase
 )
