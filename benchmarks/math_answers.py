@@ -1,6 +1,6 @@
 r"""How the comparison of mathematical answers does on the 5,000 answers of MATH.
 
-    python benchmarks/math_answers.py /path/to/math [--second-opinion] [--fuzz 100000] [--show 20]
+    python benchmarks/math_answers.py /path/to/math [--second-opinion OUT.jsonl] [--fuzz 100000] [--show 20]
 
 Each right answer is compared with itself, with itself rewritten by each rule of ``REWRITINGS`` that
 changes it, and with a changed value by each of ``CHANGES``. Rewritten ones should be right, changed
@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from star_mlx.answers.math import judge, second_opinions, unreadable
-from star_mlx.answers.math.decide import judged
+from star_mlx.answers.math.decide import Judged, judged
 
-_COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
+UNSEEN = "\u200b"
 _GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+")
 _TEXT = re.compile(r"(\\(?:text|mbox)\s*\{[^{}]*\})")
 
@@ -237,7 +237,11 @@ def pairs(golds: Iterable[str], rule: Callable[[str], str]) -> list[tuple[str, s
 
 
 def table(
-    title: str, rules: Iterable[Callable[[str], str]], golds: list[str], meant: bool, args
+    title: str,
+    rules: Iterable[Callable[[str], str]],
+    golds: list[str],
+    meant: bool,
+    args: argparse.Namespace,
 ) -> None:
     """A line for every rule: how many were right, wrong, undecided; and those not as meant."""
     print(f"{title:16} {'n':>6} {'right':>6} {'wrong':>6} {'undecided':>9}")
@@ -253,13 +257,31 @@ def table(
                 shown += 1
                 print(f"    {answer!r} for {gold!r}: {decision.decision} {decision.reason}")
             if args.second_opinion:
-                for name, said in second_opinions(answer, gold).items():
-                    others[f"{name} {said}"] += 1
+                others += _second(rule.__name__, answer.removesuffix(UNSEEN), gold, decision, args)
         total += found
         _line(rule.__name__, found)
     _line("all", total)
     share = total["right"] / (sum(total.values()) or 1)
-    print(f"right: {100 * share:.3f}%", dict(others) or "", end="\n\n")
+    print(f"right: {100 * share:.3f}%")
+    for kind, count in sorted(others.items()):
+        print(f"    {kind}: {count}")
+    print()
+
+
+def _second(
+    rule: str, answer: str, gold: str, ours: Judged, args: argparse.Namespace
+) -> Counter[str]:
+    """Other checkers' verdicts on a pair, counted; those that differ are appended to a file."""
+    found: Counter[str] = Counter()
+    for name, said in second_opinions(answer, gold).items():
+        right = ours.decision == "right"
+        kind = "cannot read it" if said is None else "agrees" if said == right else "differs"
+        found[f"{name} {kind}"] += 1
+        if kind == "differs":
+            row = [name, rule, answer, gold, ours.decision, "right" if said else "wrong"]
+            with open(args.second_opinion, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return found
 
 
 def _line(name: str, found: Counter[str]) -> None:
@@ -268,8 +290,8 @@ def _line(name: str, found: Counter[str]) -> None:
 
 
 def as_written(text: str) -> str:
-    """0. As it stands, in braces so that it is read."""
-    return f"{{{text}}}"
+    """0. As it stands, with a sign that is not seen, so that it is read."""
+    return text + UNSEEN
 
 
 def fuzz(golds: list[str], count: int) -> None:
@@ -305,7 +327,9 @@ def fuzz(golds: list[str], count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="the folder with train.jsonl and test.jsonl")
-    parser.add_argument("--second-opinion", action="store_true", help="ask other checkers as well")
+    parser.add_argument(
+        "--second-opinion", metavar="OUT", help="ask other checkers, and write where they differ"
+    )
     parser.add_argument("--fuzz", type=int, default=0, metavar="N", help="compare N broken texts")
     parser.add_argument("--show", type=int, default=20, help="of each rule, cases not as meant")
     args = parser.parse_args()

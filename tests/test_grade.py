@@ -230,3 +230,64 @@ def test_the_command_shows_rows_beside_the_counts_and_nothing_that_a_terminal_ob
     assert wrong.endswith("y\n    The answer is 5.\n  read:       5\n  right:      7")
     assert len(wrong) < 1500 and "\x1b" not in found.stderr
     assert CliRunner().invoke(cli, arguments[:3] + arguments[5:]).stderr == ""
+
+
+# ------------------------------------------------------------------ undecided, and second opinions
+
+
+MATH = [
+    {"completion": r"So \boxed{\frac{\sqrt{8}}{2}}", "gold": r"\sqrt{2}", "correct": True},
+    {"completion": r"So \boxed{1/2x}", "gold": r"\frac{x}{2}"},
+    {"completion": r"So \boxed{1/2^{98}}", "gold": r"1/2^{99}"},
+    {"completion": "Hm.\nI give up.", "gold": "5"},
+    {"completion": r"So \boxed{0.25}", "gold": r"\frac14"},
+]
+
+
+@pytest.fixture
+def graded_math(tmp_path):
+    """Grade the rows of ``MATH`` with options of the command."""
+    recipe, file = tmp_path / "recipe.yaml", tmp_path / "in.jsonl"
+    options = "{path: mine.jsonl, fields: {question: q, answer: a}, read: {kind: math}}"
+    recipe.write_text(f"task: {{name: jsonl, options: {options}}}\n")
+    file.write_bytes(b"".join(lines(MATH)))
+    (tmp_path / "mine.jsonl").write_text('{"q": "1+1?", "a": "2"}\n')
+
+    def run(*options):
+        command = ["grade", "--task", str(recipe), str(file), *options]
+        return CliRunner().invoke(cli, command, catch_exceptions=False)
+
+    return run
+
+
+@pytest.mark.slow
+def test_undecided_rows_are_counted_apart_and_listed_with_their_reason(graded_math):
+    found = graded_math("--undecided")
+    counts = json.loads(found.stdout)
+    assert [counts[key] for key in ("correct", "wrong", "not_found", "undecided")] == [2, 1, 1, 1]
+    assert counts["accuracy"] == 0.4
+    assert "line 2: undecided" in found.stderr and "more than one reading" in found.stderr
+    assert "line 3" not in found.stderr
+
+
+@pytest.mark.slow
+def test_a_second_opinion_lists_where_others_differ(graded_math):
+    pytest.importorskip("math_verify")
+    found = graded_math("--second-opinion")
+    said = json.loads(found.stdout)["second_opinion"]
+    assert said["metamath"]["agree"] + said["metamath"]["disagree"] == 4
+    assert said["math-verify"]["disagree"] >= 1
+    third = found.stderr.partition("line 3: wrong")[2].partition("in.jsonl")[0]
+    assert "math-verify: right" in third and "metamath" not in third
+    last = found.stderr.partition("line 5: correct")[2]
+    assert "metamath:   wrong" in last
+
+
+def test_a_second_opinion_is_for_mathematical_answers_only(tmp_path):
+    file = tmp_path / "in.jsonl"
+    file.write_bytes(b"".join(lines(GSM8K)))
+    found = CliRunner().invoke(cli, ["grade", "--task", "gsm8k", str(file), "--second-opinion"])
+    assert isinstance(found.exception, TaskError) and "mathematical" in str(found.exception)
+    assert (
+        "undecided" not in CliRunner().invoke(cli, ["grade", "--task", "gsm8k", str(file)]).stdout
+    )
