@@ -1,6 +1,6 @@
 r"""How the comparison of mathematical answers does on the 5,000 answers of MATH.
 
-    python benchmarks/math_answers.py /path/to/math [--second-opinion OUT.jsonl] [--fuzz 100000] [--show 20]
+    python benchmarks/math_answers.py FOLDER [--second-opinion OUT.jsonl] [--fuzz 100000] [--show N]
 
 Each right answer is compared with itself, with itself rewritten by each rule of ``REWRITINGS`` that
 changes it, and with a changed value by each of ``CHANGES``. Rewritten ones should be right, changed

@@ -18,8 +18,19 @@ pytestmark = pytest.mark.slow
 PAIR = ("judge", r"\frac{\sqrt{8}}{2}", r"\sqrt{2}")
 
 
+STUCK = """
+import sys; sys.path[:] = sys.argv[1:]
+from star_mlx.answers.math import worker
+handlers = worker._handlers
+worker._handlers = lambda: {**handlers(), "stuck": lambda: [1 for _ in iter(int, 1) if _]}
+worker.serve()
+"""
+
+
 @pytest.fixture
-def own():
+def own(monkeypatch):
+    """A checker that also knows a request without an end."""
+    monkeypatch.setattr(checker, "_CODE", STUCK)
     made = Checker()
     yield made
     made.close()

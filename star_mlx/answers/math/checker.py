@@ -68,9 +68,7 @@ class Checker:
 
     def _result(self, reply: Any) -> Any:
         if isinstance(reply, dict) and "error" in reply:
-            raise (TaskError if reply["missing"] else CheckerError)(
-                reply["error"].removeprefix("TaskError: ")
-            )
+            raise (TaskError if reply["missing"] else CheckerError)(reply["error"])
         return reply
 
     def _reply(self, process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
@@ -154,7 +152,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_CHECKER.forget)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def judge(answer: str, gold: str) -> Judged:
     """Whether an answer is mathematically the right one; undecided, with the reason, if it is not
     known.
@@ -178,7 +176,7 @@ def judge(answer: str, gold: str) -> Judged:
     return Judged(**found)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def unreadable(gold: str) -> str:
     """Why a right answer cannot be read; empty if it can."""
     if plain_number(gold.strip()) is not None:

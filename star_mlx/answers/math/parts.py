@@ -6,16 +6,16 @@ Everything works on tokens, and splits them only outside brackets.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from star_mlx.answers.math import equality, measures, regions
+from star_mlx.answers.math.brackets import OPEN, any_of, enclosed, matrix, split
 from star_mlx.answers.math.formula import FUNCTIONS, formula, spread
 from star_mlx.answers.math.limits import MOST_ITEMS, Undecided, Unreadable
 from star_mlx.answers.math.tokens import Token, tokens
 from star_mlx.answers.math.values import (
     Formula,
     Label,
-    Matrix,
     Measure,
     Named,
     Node,
@@ -30,12 +30,8 @@ from star_mlx.answers.math.values import (
 )
 from star_mlx.answers.units import Unit
 
-_OPEN = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "langle": "rangle", "lfloor": "rfloor",
-         "lceil": "rceil"}  # fmt: skip
-_CLOSE = frozenset(_OPEN.values())
 _SIGNS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "approx": "~",
           "in": "in"}  # fmt: skip
-_MATRICES = frozenset({"pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"})
 _LABEL = re.compile(r"[(\[]? ?([A-Z]) ?[)\].:]?")
 _LABELS = re.compile(r"\(?[A-Z]\)?(?:(?:, ?(?:and )?| and | or )\(?[A-Z]\)?)+")
 _ALL = frozenset({"allrealnumbers", "allreals", "realnumbers", "everyrealnumber", "allrealx"})
@@ -57,9 +53,9 @@ def listed(parts: Sequence[Token]) -> list[Value]:
     Raises:
         Unreadable: one of them has no reading.
     """
-    while _enclosed(parts) and parts[0].text == "{" and parts[0].kind == "sign":
+    while enclosed(parts) and parts[0].text == "{" and parts[0].kind == "sign":
         parts = parts[1:-1]
-    items, between = _split(_with_words(parts), _separator)
+    items, between = split(_with_words(parts), _separator)
     items = [item for item in items if item]  # "1, and 2"
     if not items:
         raise Unreadable("it has nothing in it")
@@ -94,17 +90,6 @@ def _either(conditions: Sequence[Value]) -> Value:
     return Named(names.pop(), union) if names else union
 
 
-def _one_name(items: list[Value]) -> list[Value]:
-    """The name x of ``x = 1, 2`` or ``x = 1 or x = 2``, said once, in front of the list."""
-    first = items[0]
-    if len(items) == 1 or not isinstance(first, Named):
-        return items
-    if any(isinstance(item, Named) and item.name != first.name for item in items):
-        return items
-    bare = [item.value if isinstance(item, Named) else item for item in items]
-    return [Named(first.name, Several(tuple(bare), "list"))]
-
-
 def _separator(token: Token) -> str:
     if token.text in (",", ";"):
         return ","
@@ -123,46 +108,15 @@ def _with_words(parts: Sequence[Token]) -> list[Token]:
     return found
 
 
-def _split(
-    parts: Sequence[Token], separator: Callable[[Token], str]
-) -> tuple[list[list[Token]], list[str]]:
-    """Tokens cut at separators outside brackets, and the separators."""
-    found: list[list[Token]] = [[]]
-    between: list[str] = []
-    depth = 0
-    for token in parts:
-        depth += _step(token)
-        sign = separator(token) if depth == 0 else ""
-        if sign:
-            between.append(sign)
-            found.append([])
-        else:
-            found[-1].append(token)
-    return found, between
-
-
-def _only(*signs: str) -> Callable[[Token], str]:
-    """A separator: any of these signs."""
-    return lambda token: token.text if token.text in signs else ""
-
-
-def _step(token: Token) -> int:
-    """1 for an opening bracket, -1 for a closing one."""
-    if token.kind in ("begin", "end"):
-        return 1 if token.kind == "begin" else -1
-    if token.kind not in ("sign", "command"):
-        return 0
-    return (token.text in _OPEN) - (token.text in _CLOSE)
-
-
-def _enclosed(parts: Sequence[Token]) -> bool:
-    """Whether the first and the last token are brackets of each other."""
-    depth = 0
-    for place, token in enumerate(parts):
-        depth += _step(token)
-        if depth <= 0:
-            return place == len(parts) - 1 and len(parts) > 1
-    return False
+def _one_name(items: list[Value]) -> list[Value]:
+    """The name x of ``x = 1, 2`` or ``x = 1 or x = 2``, said once, in front of the list."""
+    first = items[0]
+    if len(items) == 1 or not isinstance(first, Named):
+        return items
+    if any(isinstance(item, Named) and item.name != first.name for item in items):
+        return items
+    bare = [item.value if isinstance(item, Named) else item for item in items]
+    return [Named(first.name, Several(tuple(bare), "list"))]
 
 
 # --------------------------------------------------------------------------- one item
@@ -180,7 +134,7 @@ def _item(parts: Sequence[Token]) -> list[Value]:
 
 
 def _value(parts: Sequence[Token], plus: bool) -> Value:
-    while _enclosed(parts) and parts[0].text == "{" and parts[0].kind == "sign":
+    while enclosed(parts) and parts[0].text == "{" and parts[0].kind == "sign":
         parts = parts[1:-1]
     if not parts:
         raise Unreadable("a part of it is blank")
@@ -192,15 +146,15 @@ def _value(parts: Sequence[Token], plus: bool) -> Value:
     related = _relation(parts, plus)
     if related is not None:
         return related
-    if _enclosed(parts):
+    if enclosed(parts):
         found = _bracketed(parts, plus)
         if found is not None:
             return found
-    sides, colons = _split(parts, _only(":"))
+    sides, colons = split(parts, any_of(":"))
     if colons:
         return Ratio(tuple(formula(side, plus) for side in sides))
-    matrix = _matrix(parts, plus)
-    return matrix if matrix is not None else _measured(parts, plus)
+    table = matrix(parts, plus)
+    return table if table is not None else _measured(parts, plus)
 
 
 def text_value(text: str) -> Value:
@@ -282,7 +236,7 @@ def _bracketed(parts: Sequence[Token], plus: bool) -> Value | None:
         return None
     if opening == "\\{" and closing == "\\}":
         return _set(inside, plus)
-    items, commas = _split(inside, _only(",", ";"))
+    items, commas = split(inside, any_of(",", ";"))
     if not commas:
         if opening == "(" and len(inside) == 1:
             label = inside[0].text.strip()
@@ -298,7 +252,7 @@ def _bracketed(parts: Sequence[Token], plus: bool) -> Value | None:
         region = _interval(items, opening, closing, plus)
         if region is not None:
             return region
-    if opening not in kinds or closing != _OPEN[opening]:
+    if opening not in kinds or closing != OPEN[opening]:
         raise Unreadable("its brackets do not match")
     return Several(tuple(_value(item, plus) for item in items), "tuple", kinds[opening])
 
@@ -321,7 +275,7 @@ def _set(inside: Sequence[Token], plus: bool) -> Value:
     if not inside:
         return regions.EMPTY
     for sign in ("|", ":"):
-        halves, bars = _split(inside, _only(sign))
+        halves, bars = split(inside, any_of(sign))
         if len(bars) == 1:
             related = _relation(halves[1], plus)
             if isinstance(related, Named) and isinstance(related.value, Region):
@@ -334,7 +288,7 @@ def _set(inside: Sequence[Token], plus: bool) -> Value:
 
 def _union(parts: Sequence[Token], plus: bool) -> Region | None:
     r"""A union of intervals and sets of numbers; None without ``\cup`` or ``\mathbb{R}``."""
-    pieces, cups = _split(parts, _cup)
+    pieces, cups = split(parts, _cup)
     if cups:
         return regions.joined(_region(_value(piece, plus)) for piece in pieces)
     names = [t.text for t in parts]
@@ -391,43 +345,12 @@ def open_interval(value: Value) -> Region | None:
     return None
 
 
-def _matrix(parts: Sequence[Token], plus: bool) -> Matrix | None:
-    """A matrix, perhaps with a factor before it; None if there is none.
-
-    Raises:
-        Unreadable: it is a determinant, or its rows are of different lengths.
-    """
-    begin = next((k for k, token in enumerate(parts) if token.kind == "begin"), None)
-    if begin is None:
-        return None
-    if parts[-1].kind == "sign" and parts[-1].text in ")]" and begin:  # ( \begin{array} ... )
-        if parts[begin - 1].text not in ("(", "["):
-            raise Unreadable("its brackets do not match")
-        parts = [*parts[: begin - 1], *parts[begin:-1]]
-        begin -= 1
-    if parts[begin].text not in _MATRICES or not _enclosed(parts[begin:]):
-        raise Unreadable(f"{parts[begin].text[:20]} has no reading")
-    inside = list(parts[begin + 1 : -1])
-    if parts[begin].text == "array" and inside and inside[0].text == "{":  # its columns
-        end = next((k for k, token in enumerate(inside) if token.text == "}"), 0)
-        inside = inside[end + 1 :]
-    rows, _ = _split(inside, _only("\\\\"))
-    cells = [_split(row, _only("&"))[0] for row in rows if row]
-    if len({len(row) for row in cells}) != 1 or sum(map(len, cells)) > MOST_ITEMS:
-        raise Unreadable("the rows of its matrix do not fit together")
-    nodes = [[formula(cell, plus) for cell in row] for row in cells]
-    if begin:
-        factor = formula([t for t in parts[:begin] if t.text != "*"], plus)
-        nodes = [[Node("multiply", (factor, node)) for node in row] for row in nodes]
-    return Matrix(tuple(map(tuple, nodes)))
-
-
 # --------------------------------------------------------------------------- relations
 
 
 def _relation(parts: Sequence[Token], plus: bool) -> Value | None:
     """What an equation, an inequality, or a rounded value says; None if it is none of them."""
-    sides, signs = _split(parts, _sign)
+    sides, signs = split(parts, _sign)
     if not signs:
         return None
     if not sides[0]:  # "= 5" and "\approx 5"

@@ -12,8 +12,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from star_mlx.answers.math import decide, second
+from star_mlx.errors import TaskError
 
 MEMORY = 2 << 30  # bytes, where the system has such a limit
 GRACE = 2.0  # seconds beyond its limit in which the other process would have ended this one
@@ -27,26 +30,26 @@ def serve() -> None:
     _bound_memory()
     handlers = _handlers()
     replies.write(b'"ready"\n')
-    for line in sys.stdin.buffer:
-        what, seconds, *arguments = json.loads(line)
-        faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_NOWHERE)
-        try:
-            reply = handlers[what](*arguments)
-        except (MemoryError, RecursionError) as error:
-            reply = {"undecided": f"it is too large ({type(error).__name__})"}
-        except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}", "missing": _missing(error)}
-        faulthandler.cancel_dump_traceback_later()
-        replies.write(json.dumps(reply).encode() + b"\n")
+    with open(os.devnull, "w") as nowhere:
+        for line in sys.stdin.buffer:
+            what, seconds, *arguments = json.loads(line)
+            # If the other process is killed while this one is busy, nobody else ends it.
+            faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=nowhere)
+            reply = _reply(handlers, what, arguments)
+            faulthandler.cancel_dump_traceback_later()
+            replies.write(json.dumps(reply).encode() + b"\n")
 
 
-_NOWHERE = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process)
-
-
-def _missing(error: Exception) -> bool:
-    from star_mlx.errors import TaskError
-
-    return isinstance(error, TaskError)
+def _reply(handlers: Mapping[str, Callable[..., Any]], what: str, arguments: list[str]) -> Any:
+    """The reply to a request. An exception is a reply too, which the other process raises."""
+    try:
+        return handlers[what](*arguments)
+    except (MemoryError, RecursionError) as error:
+        return {"undecided": f"it is too large ({type(error).__name__})"}
+    except TaskError as error:
+        return {"error": str(error), "missing": True}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}", "missing": False}
 
 
 def _bound_memory() -> None:
@@ -57,19 +60,9 @@ def _bound_memory() -> None:
 
 
 def _handlers() -> dict[str, Callable[..., Any]]:
-    from star_mlx.answers.math import decide, second
+    return {"judge": _judged, "unreadable": decide.unreadable, "second": second.opinions}
 
-    def judged(answer: str, gold: str) -> dict[str, str]:
-        found = decide.judged(answer, gold)
-        return {"decision": found.decision, "reason": found.reason}
 
-    def stuck(*_: str) -> None:  # for tests of the time limit
-        while True:
-            pass
-
-    return {
-        "judge": judged,
-        "unreadable": decide.unreadable,
-        "second": second.opinions,
-        "stuck": stuck,
-    }
+def _judged(answer: str, gold: str) -> dict[str, str]:
+    found = decide.judged(answer, gold)
+    return {"decision": found.decision, "reason": found.reason}
