@@ -214,7 +214,7 @@ def any_blocks(kind: str) -> np.ndarray:
     return raw
 
 
-def unpacked(packed: blocks.Packed) -> np.ndarray:
+def unpacked(packed: blocks.Matrix) -> np.ndarray:
     blas.load()
     import mlx.core as mx
 
