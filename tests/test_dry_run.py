@@ -223,7 +223,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_the_time_is_measured_on_request(capsys, monkeypatch):
-    monkeypatch.setattr("star_mlx.run.timing.SECONDS", 0.5)
+    monkeypatch.setattr("star_mlx.run.timing.SECONDS", 3)
     overrides = [part for text in TINY for part in ("--set", text)]
     arguments = ["--task", "arithmetic", *overrides, "--dry-run", "--measure", "--json"]
     code, out, _ = called(capsys, "loop", *arguments)

@@ -214,7 +214,7 @@ def any_blocks(kind: str) -> np.ndarray:
     return raw
 
 
-def unpacked(packed: blocks.Matrix) -> np.ndarray:
+def unpacked(packed: blocks.QuantizedMatrix) -> np.ndarray:
     blas.load()
     import mlx.core as mx
 

@@ -70,7 +70,7 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class QuantizedMatrix:
     """A matrix in MLX's form.
 
     ``arrays`` has ``weight``, uint32 of shape (rows, columns * bits / 32), and ``scales`` and
@@ -146,7 +146,7 @@ EXACT = {
 }
 
 
-def pack(raw: Array, kind: str, *, halves: bool = False) -> Matrix:
+def pack(raw: Array, kind: str, *, halves: bool = False) -> QuantizedMatrix:
     """A matrix in MLX's form, from its blocks, uint8 of shape (rows, bytes of a row).
 
     Args:
@@ -175,7 +175,7 @@ def pack(raw: Array, kind: str, *, halves: bool = False) -> Matrix:
     narrow = {key: array.astype(np.float16) for key, array in scales.items()}
     if all(np.array_equal(narrow[key], scales[key]) for key in scales):
         whole |= narrow
-    return Matrix(whole, bits, group, errors)
+    return QuantizedMatrix(whole, bits, group, errors)
 
 
 def _decoded(raw: Array, kind: str) -> Iterator[tuple[Array, Array]]:
