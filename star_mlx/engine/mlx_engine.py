@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from star_mlx.engine import adapter, auto, batches, decode, onednn
+from star_mlx.engine import adapter, auto, batches, decode, onednn, passes
 from star_mlx.engine import lora as training
 from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
@@ -87,21 +87,22 @@ class MlxEngine:
     ) -> list[Completion]:
         """Complete every prompt; see ``types.Engine``."""
         on = self._use(adapter)
-        return decode.generate(
-            self._base.model,
-            self._base.form,
-            self._lanes,
-            self._memory,
-            self._text,
-            prompts,
-            decoding,
-            prefix=prefix,
-            seeds=seeds,
-            context=self._base.context,
-            prefixes=self._prefixes,
-            adapter=on,
-            progress=progress,
-        )
+        with passes.used(self._packed is not None):
+            return decode.generate(
+                self._base.model,
+                self._base.form,
+                self._lanes,
+                self._memory,
+                self._text,
+                prompts,
+                decoding,
+                prefix=prefix,
+                seeds=seeds,
+                context=self._base.context,
+                prefixes=self._prefixes,
+                adapter=on,
+                progress=progress,
+            )
 
     def train(
         self,

@@ -15,6 +15,7 @@ import platform
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "onednn-cpu-gomp"  # the later package, onednn, needs 300 MB of libraries for Intel's GPUs
 FLAGS = ("avx512_bf16", "amx_bf16")  # of /proc/cpuinfo; either is enough
@@ -79,6 +80,17 @@ def counts() -> tuple[int, int]:
     if _shim is not None:
         _shim.star_products_counts(made)
     return made[0], made[1]
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the forwarding library with arrays of numpy, in order, and integers."""
+    assert _shim is not None
+    _shim[name](
+        *(
+            ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(a.ctypes.data)
+            for a in arguments
+        )
+    )
 
 
 class Registry:
