@@ -239,7 +239,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--gguf", type=Path, metavar="FILE",
                       help="another model than SmolLM2-135M-Instruct")  # fmt: skip
     made.add_argument("--model", type=Path, metavar="FOLDER",
-                      help="the GGUF file as star-mlx import-gguf writes it; made if not given")  # fmt: skip
+                      help="what import-gguf makes of it; made if not given")  # fmt: skip
     made.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/benchmark"))
     made.add_argument("--work", type=Path, metavar="DIR", default=Path("runs/benchmark-work"),
                       help="environments, downloads, converted models")  # fmt: skip

@@ -28,7 +28,7 @@ _POWERS = (1.0000001, 0.6931469440, 0.2402211428, 0.0555070974, 0.0096757580, 0.
 FEW = 4096  # up to this many exponentials take mlx less time than a dozen operations
 _ROUND = 1.5 * 2.0**23  # added to a float32, it leaves the nearest integer in the low bits
 _LOWEST, _HIGHEST = -126.0, 127.0  # exponents of normal float32 numbers
-# The smallest value of ``exp2``: subtracted, it leaves 0 of it, and larger values (from 2^-102 on) as
+# The smallest value of ``exp2``: subtracted, it leaves 0 of it, and values from 2^-102 on as
 # they are.
 _LEAST = float(np.ldexp(np.float32(_POWERS[0]), -126))
 
