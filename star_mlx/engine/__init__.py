@@ -43,11 +43,13 @@ def open_engine(
     found = resolve.find(path, revision, trust_remote_code=trust_remote_code)
     blas.load()  # before the first import of mlx
     if products == "bfloat16" and (why := onednn.problem()):
-        raise ModelError(f"model.products=bfloat16 cannot be had: {why}, or set it to float32")
+        raise ModelError(f"model.products=bfloat16 cannot be had here: {why}")
     from star_mlx.engine import device, needs
     from star_mlx.engine.load import load
     from star_mlx.engine.mlx_engine import MlxEngine
 
+    if products == "bfloat16" and not device.on_cpu():
+        raise ModelError("model.products=bfloat16 is for a CPU, but mlx computes on a GPU here")
     bound = device.bound(max_memory)
     needs.check_weights(found, bound)
     device.restrict(bound)

@@ -35,6 +35,7 @@ def examine() -> list[Check]:
     with _compiling() as compiler:
         checks += [
             *_guarded("blas", _blas),
+            *_guarded("bfloat16", _bfloat16),
             *_guarded("device", _device),
             *_guarded("memory", _memory),
         ]
@@ -72,6 +73,16 @@ def _blas() -> Check:
     if found.kind != "bundled" and speed < SLOW:
         advice = "slower than expected: is the machine busy, or OPENBLAS_NUM_THREADS set too high?"
     return Check("blas", ok, f"{found.name}, {speed:.0f} GFLOP/s float32 on the CPU", advice)
+
+
+def _bfloat16() -> Check:
+    from star_mlx.engine import onednn
+
+    if why := onednn.problem():
+        return Check("bfloat16", None, "model.products=bfloat16 cannot be had", why)
+    return Check(
+        "bfloat16", True, f"model.products=bfloat16 can be had (oneDNN {onednn.version()})"
+    )
 
 
 def gflops(size: int = 1024) -> float:

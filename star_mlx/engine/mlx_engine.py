@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from star_mlx.engine import adapter, auto, batches, decode
+from star_mlx.engine import adapter, auto, batches, decode, onednn, passes
 from star_mlx.engine import lora as training
 from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
@@ -37,7 +37,7 @@ class MlxEngine:
         self._packed = Packed(base.model) if products == "bfloat16" else None
         self._switch = adapter.Switch(base.model, self._fold)
         self._bound, self._shape = bound, Shape.of(base.config, itemsize(base.found.folder))
-        self._memory = Memory(bound, self._shape)
+        self._memory = Memory(bound, self._shape, self._held)
         self._weights = sum(a.nbytes for _, a in tree_flatten(base.model.parameters()))
         self._copies = adapter.copies(base.model)
 
@@ -57,7 +57,7 @@ class MlxEngine:
             "hash": base.hash,
             "prefix": f"copied{alone}: {form.unshared}" if form.unshared else "shared",
             **({} if on_cpu() else {"adapter": "folded" if self._folds else "beside"}),
-            **({"products": "bfloat16"} if self._packed else {}),
+            **({"products": f"bfloat16, oneDNN {onednn.version()}"} if self._packed else {}),
         }
 
     def encode(self, text: str) -> list[int]:
@@ -87,21 +87,22 @@ class MlxEngine:
     ) -> list[Completion]:
         """Complete every prompt; see ``types.Engine``."""
         on = self._use(adapter)
-        return decode.generate(
-            self._base.model,
-            self._base.form,
-            self._lanes,
-            self._memory,
-            self._text,
-            prompts,
-            decoding,
-            prefix=prefix,
-            seeds=seeds,
-            context=self._base.context,
-            prefixes=self._prefixes,
-            adapter=on,
-            progress=progress,
-        )
+        with passes.used(self._packed is not None):
+            return decode.generate(
+                self._base.model,
+                self._base.form,
+                self._lanes,
+                self._memory,
+                self._text,
+                prompts,
+                decoding,
+                prefix=prefix,
+                seeds=seeds,
+                context=self._base.context,
+                prefixes=self._prefixes,
+                adapter=on,
+                progress=progress,
+            )
 
     def train(
         self,
@@ -139,9 +140,8 @@ class MlxEngine:
         """The memory that a recipe needs, with this few-shot prompt and this longest question."""
         whole = len(self._text.prompt(prefix + prompt))
         shared = len(self._text.prompt(prefix)) if prefix and not self._base.form.unshared else 0
-        held = int(mx.get_active_memory())
         return work(
-            recipe, self._shape, held, self._bound, prefix=shared, prompt=whole - shared,
+            recipe, self._shape, self._held(), self._bound, prefix=shared, prompt=whole - shared,
             copies=None if on_cpu() else self._copies * self._folds,
         )  # fmt: skip
 
@@ -155,6 +155,10 @@ class MlxEngine:
         if self._packed is not None:
             self._packed.update()
         return on
+
+    def _held(self) -> int:
+        """Bytes in use, those of packed weights included."""
+        return int(mx.get_active_memory()) + (self._packed.bytes if self._packed else 0)
 
     def _fold(self, size: int) -> bool:
         return self._memory.spare(size) if on_cpu() else self._folds

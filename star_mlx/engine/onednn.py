@@ -1,7 +1,7 @@
 """Products in bfloat16 by oneDNN, on processors that have instructions for them.
 
-Only products with registered weights are computed so; see ``shim/products.c``. oneDNN is used if
-the package ``onednn-cpu-gomp`` is installed (``pip install 'star-mlx[cpu-bfloat16]'``).
+Only products with registered weights are computed so; see ``shim/products.c``. oneDNN comes with
+the package ``onednn-cpu-gomp`` (``pip install 'star-mlx[cpu-bfloat16]'``).
 
 Nothing is loaded when this module is imported, and no mlx.
 """
@@ -12,8 +12,10 @@ import ctypes
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "onednn-cpu-gomp"  # the later package, onednn, needs 300 MB of libraries for Intel's GPUs
 FLAGS = ("avx512_bf16", "amx_bf16")  # of /proc/cpuinfo; either is enough
@@ -25,9 +27,9 @@ _opened = False
 
 
 def offer(shim: ctypes.CDLL) -> None:
-    """Remember the loaded forwarding library, which contains the products."""
+    """Remember the loaded forwarding library, if it contains the products: that for x86-64 does."""
     global _shim
-    _shim = shim
+    _shim = shim if hasattr(shim, "star_products_open") else None
 
 
 def problem() -> str:
@@ -64,6 +66,14 @@ def use_threads(threads: int) -> None:
         _shim.star_products_threads(threads)
 
 
+def version() -> str:
+    """The version of the package of oneDNN; empty if it is not installed."""
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def counts() -> tuple[int, int]:
     """The products computed in bfloat16, and those with a registered weight that were not."""
     made = (ctypes.c_long * 2)()
@@ -72,11 +82,23 @@ def counts() -> tuple[int, int]:
     return made[0], made[1]
 
 
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the forwarding library with arrays of numpy, in order, and integers."""
+    assert _shim is not None
+    _shim[name](
+        *(
+            ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(a.ctypes.data)
+            for a in arguments
+        )
+    )
+
+
 class Registry:
-    """The weights of products in bfloat16. Change it only while no product is computed."""
+    """The weights whose products are computed in bfloat16; changed only while none is computed."""
 
     def __init__(self) -> None:
         self._held: dict[int, object] = {}  # address: what keeps the weight in memory
+        weakref.finalize(self, _forget, self._held, self._held)
 
     def keep(self, wanted: Mapping[int, tuple[int, int, object]]) -> None:
         """Register these weights, and forget all others.
@@ -85,13 +107,19 @@ class Registry:
             wanted: (rows, columns, owner) of float32 numbers in memory, by their address.
         """
         assert _shim is not None and _opened
-        for address in self._held.keys() - wanted.keys():
-            _shim.star_products_forget(ctypes.c_void_p(address))
-            del self._held[address]
-        for address in wanted.keys() - self._held.keys():
-            rows, columns, owner = wanted[address]
-            if _shim.star_products_register(ctypes.c_void_p(address), rows, columns):
+        _forget(self._held, self._held.keys() - wanted.keys())
+        for address, (rows, columns, owner) in wanted.items():
+            new = address not in self._held
+            if new and _shim.star_products_register(ctypes.c_void_p(address), rows, columns):
                 self._held[address] = owner
+
+
+def _forget(held: dict[int, object], addresses: Iterable[int]) -> None:
+    """Forget weights, and only then let go of their memory, which may get other numbers."""
+    assert _shim is not None
+    for address in list(addresses):
+        _shim.star_products_forget(ctypes.c_void_p(address))
+        del held[address]
 
 
 def _flags() -> set[str]:

@@ -28,8 +28,8 @@ _POWERS = (1.0000001, 0.6931469440, 0.2402211428, 0.0555070974, 0.0096757580, 0.
 FEW = 4096  # up to this many exponentials take mlx less time than a dozen operations
 _ROUND = 1.5 * 2.0**23  # added to a float32, it leaves the nearest integer in the low bits
 _LOWEST, _HIGHEST = -126.0, 127.0  # exponents of normal float32 numbers
-# What the polynomial makes of 2^-126. Masked scores would be so small weights, whose products are
-# subnormal numbers: a processor takes 100 times as long for them as for others.
+# The smallest value of ``exp2``: subtracted, it leaves 0 of it, and values from 2^-102 on as
+# they are.
 _LEAST = float(np.ldexp(np.float32(_POWERS[0]), -126))
 
 
@@ -45,8 +45,7 @@ def wanted() -> bool:
 
 
 def exp2(x: mx.array) -> mx.array:
-    """2^x of float32 numbers below 128, less 2^-126 (1e-38): exactly 0 for all below -126, and
-    nothing is lost above -102. No gradient."""
+    """2^x of float32 numbers below 128; 2^-126 (1e-38) for all below -126. No gradient."""
     x = mx.maximum(x, _LOWEST)
     rounded = x + _ROUND
     f = x - (rounded - _ROUND)
@@ -54,8 +53,7 @@ def exp2(x: mx.array) -> mx.array:
     for c in _POWERS[-3::-1]:
         p = p * f + c
     # the sum's low bits are the integer part: shifted into the exponent, they multiply by 2^n
-    power = (p.view(mx.int32) + mx.left_shift(rounded.view(mx.int32), 23)).view(mx.float32)
-    return power - _LEAST
+    return (p.view(mx.int32) + mx.left_shift(rounded.view(mx.int32), 23)).view(mx.float32)
 
 
 def exp(x: mx.array) -> mx.array:
@@ -76,8 +74,9 @@ def _sigmoid_vjp(primal: mx.array, cotangent: mx.array, output: mx.array) -> mx.
 
 @_with_gradient
 def softmax(scores: mx.array) -> mx.array:
-    """Softmax over the last axis, float32."""
-    p = exp2((scores - mx.max(scores, axis=-1, keepdims=True)) * LOG2_E)
+    """Softmax over the last axis, float32. The weights of masked scores are exactly 0: with 1e-38
+    products would be subnormal numbers, for which a processor takes up to 100 times as long."""
+    p = exp2((scores - mx.max(scores, axis=-1, keepdims=True)) * LOG2_E) - _LEAST
     return p / mx.sum(p, axis=-1, keepdims=True)
 
 

@@ -139,6 +139,7 @@ def _recipe(
             "path": path,
             "revision": None if model else revision,
             "trust_remote_code": trust_remote_code,
+            "products": "float32",  # others' machines may have nothing else
         }
     )
     prompts = recipe.prompts.model_copy(update={"file": None})

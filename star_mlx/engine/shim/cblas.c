@@ -1,7 +1,11 @@
 /* Forwards the three CBLAS functions that libmlx takes from the global symbol scope to
-   scipy-openblas32, whose names carry a prefix; products with registered weights are computed by
-   products.c instead. Built by build.sh; depends on nothing. */
+   scipy-openblas32, whose names carry a prefix. On x86-64 products with registered weights are
+   computed by products.c instead. Built by build.sh; depends on nothing. */
+#ifdef __x86_64__
 #include "products.h"
+#else
+#define star_product(...) 0
+#endif
 
 typedef const void *in;
 

@@ -1,0 +1,198 @@
+"""Products in bfloat16: when they can be had, and that they are right."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from star_mlx.engine import blas, onednn, open_engine
+from star_mlx.errors import ModelError
+from star_mlx.settings import Train
+from star_mlx.types import Amount, Completion, Decoding, Example, Trained
+from tests import tiny_random
+
+blas.load()  # before mlx is imported
+
+HERE = pytest.mark.skipif(bool(onednn.problem()), reason=onednn.problem())
+ROUNDING = 2**-8  # of a number in bfloat16, relative
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("_flags", lambda: {"avx512f"}, "this processor has no instructions for bfloat16"),
+        ("_shim", None, "mlx was not given OpenBLAS by star-mlx (see star-mlx doctor)"),
+        ("_library", lambda: None, "oneDNN is not installed: pip install 'star-mlx[cpu-bfloat16]'"),
+        ("_library", lambda: "/nowhere/libdnnl.so.3", "oneDNN cannot be loaded: /nowhere/libdnnl"),
+        ("_library", lambda: "libc.so.6", "oneDNN lacks dnnl_engine_create: pip install"),
+    ],
+)
+def test_bfloat16_is_refused_in_a_line_that_says_why(
+    name: str, value: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if onednn._shim is None:
+        pytest.skip("no forwarding library for this machine")
+    monkeypatch.setattr(onednn, "_opened", False)
+    monkeypatch.setattr(onednn.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(onednn, "_flags", lambda: {"amx_bf16"})
+    monkeypatch.setattr(onednn, name, value)
+    with pytest.raises(ModelError) as raised:
+        open_engine("tiny", products="bfloat16")
+    text = str(raised.value)
+    assert text.startswith(f"model.products=bfloat16 cannot be had here: {said}")
+    assert "\n" not in text
+
+
+def test_a_missing_openmp_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if onednn._shim is None:
+        pytest.skip("no forwarding library for this machine")
+
+    def missing() -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(onednn, "_opened", False)
+    monkeypatch.setattr(onednn.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(onednn, "_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(onednn, "_library", lambda: "libc.so.6")
+    monkeypatch.setattr(onednn, "_openmp", missing)
+    assert onednn.problem().endswith("is not installed: apt install libgomp1")
+
+
+def packed(*layers: Any) -> Any:
+    """A model of these layers, whose weights are registered."""
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    from star_mlx.engine.packed import Packed
+
+    model = nn.Sequential(*layers)
+    mx.eval(model.parameters())
+    return Packed(model)
+
+
+def rounded(a: Any) -> Any:
+    """The nearest numbers in bfloat16, as float64."""
+    import mlx.core as mx
+
+    return np.array(mx.array(a).astype(mx.bfloat16).astype(mx.float32)).astype(np.float64)
+
+
+@HERE
+@pytest.mark.parametrize("rows", [1, 3, 64, 200])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_registered_weight_is_multiplied_in_bfloat16_both_ways(rows: int, bias: bool) -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    layer = nn.Linear(96, 160, bias=bias)
+    kept = packed(layer)
+    before = onednn.counts()
+    x = mx.random.normal((rows, 96), key=mx.random.key(1))
+    y = mx.random.normal((rows, 160), key=mx.random.key(2))
+    found, (back,) = mx.vjp(layer, [x], [y])
+    mx.eval(found, back)
+    after = onednn.counts()
+    assert (after[0] - before[0], after[1] - before[1]) == (2, 0)
+    weight = rounded(layer.weight)
+    added = np.array(layer.bias) if bias else 0.0
+    np.testing.assert_allclose(
+        np.array(found[0]), rounded(x) @ weight.T + added, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(np.array(back), rounded(y) @ weight, rtol=1e-4, atol=1e-5)
+    del kept
+
+
+@HERE
+def test_nothing_else_is_rounded() -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    layer, other = nn.Linear(96, 160, bias=False), nn.Linear(96, 160, bias=False)
+    x = mx.random.normal((8, 96), key=mx.random.key(1))
+    exact = [np.array(m(x)) for m in (layer, other)]
+    half = np.array(x @ layer.weight[:80].T)
+    kept = packed(layer)
+    assert not np.array_equal(np.array(layer(x)), exact[0])
+    assert np.array_equal(np.array(other(x)), exact[1])
+    assert np.array_equal(np.array(x @ layer.weight[:80].T), half)  # a part, at the same address
+    kept._registry.keep({})
+    assert np.array_equal(np.array(layer(x)), exact[0])
+    del kept
+
+
+@HERE
+def test_weights_are_forgotten_with_the_model() -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    layer = nn.Linear(96, 160, bias=False)
+    x = mx.random.normal((8, 96), key=mx.random.key(1))
+    exact = np.array(layer(x))
+    kept = packed(layer)
+    assert not np.array_equal(np.array(layer(x)), exact)
+    del kept
+    gc.collect()
+    assert np.array_equal(np.array(layer(x)), exact)
+
+
+@HERE
+def test_a_weight_changed_many_times_is_found_each_time() -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    layer = nn.Linear(32, 32, bias=False)
+    kept = packed(layer)
+    x = mx.random.normal((4, 32), key=mx.random.key(1))
+    for i in range(50):
+        layer.weight = mx.random.normal((32, 32), key=mx.random.key(i))
+        kept.update()
+        before = onednn.counts()
+        found = np.array(layer(x))
+        assert onednn.counts()[0] == before[0] + 1
+        right = rounded(x) @ rounded(layer.weight).T
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
+
+
+def written(engine: Any, adapter: Path | None = None) -> list[Completion]:
+    made: list[Completion] = engine.generate(
+        [f"{i} + {i} =" for i in range(20)], Decoding(max_tokens=12, stop=(), batch_size=16),
+        prefix="1 + 1 = 2. ", adapter=adapter, seeds=[0] * 20, progress=lambda done, total: None,
+    )  # fmt: skip
+    return made
+
+
+def trained(engine: Any, out: Path) -> Trained:
+    text = " the sum."
+    ids = tuple(engine.encode(text))
+    examples = [Example(str(i), f"{i} + 1 =", text, "given", ids, iteration=1) for i in range(12)]
+    made: Trained = engine.train(
+        examples, Train(rank=4, batch_size=4, learning_rate=1e-3), Amount(epochs=3),
+        seed=0, out=out, progress=lambda step: None,
+    )  # fmt: skip
+    return made
+
+
+@HERE
+@pytest.mark.slow
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_engine_decodes_and_trains_in_bfloat16(tied: bool, tmp_path: Path) -> None:
+    shape = {"hidden_size": 64, "intermediate_size": 128, "tie_word_embeddings": tied}
+    folder = str(tiny_random.write(tmp_path / "base", **shape))
+    exact, engine = open_engine(folder), open_engine(folder, products="bfloat16")
+    assert engine.describe()["products"].startswith("bfloat16, oneDNN ")
+    assert "products" not in exact.describe()
+    before = onednn.counts()
+    plain = written(engine)
+    assert onednn.counts()[0] > before[0] and onednn.counts()[1] == before[1]
+    assert [c.token_ids for c in written(engine)] == [c.token_ids for c in plain]
+    one, other = trained(exact, tmp_path / "exact"), trained(engine, tmp_path / "rounded")
+    assert other.first_loss == pytest.approx(one.first_loss, rel=0.02)
+    assert other.last_loss == pytest.approx(one.last_loss, rel=0.02)
+    adapted = written(engine, tmp_path / "rounded")  # folded: its weights are registered anew
+    assert onednn.counts()[1] == before[1]
+    assert [c.token_ids for c in written(engine)] == [c.token_ids for c in plain]
+    assert len(adapted) == len(plain)
