@@ -434,7 +434,7 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"model_type": "qwen2"}, "'qwen2' model, and only llama models .* use --format fused"),
+        ({"model_type": "qwen2_moe"}, "'qwen2_moe' model, and only llama, .* use --format fused"),
         ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rotary embedding is 'yarn'"),
         ({"rope_traditional": True}, "rotary embedding is 'traditional'"),
         (

@@ -78,8 +78,7 @@ ARCHITECTURES = {
         ),
         Architecture("phi3", "phi3", "Phi3ForCausalLM", _FUSED, _NORMS, head_is_share=True),
         Architecture(
-            "smollm3", "smollm3", "SmolLM3ForCausalLM", _SEPARATE, _NORMS, permuted=True,
-            biases=None,
+            "smollm3", "smollm3", "SmolLM3ForCausalLM", _SEPARATE, _NORMS, permuted=True
         ),
     )
 }  # fmt: skip

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from star_mlx.errors import ModelError
+from star_mlx.gguf.container import package
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -233,14 +233,3 @@ def packed_bits(numbers: Array, bits: int) -> Array:
     eight = numbers.reshape(rows, -1, 8).astype("<u8") << np.arange(0, 8 * bits, bits, dtype="<u8")
     whole = np.bitwise_or.reduce(eight, axis=-1)[..., None].view("u1")[..., :bits]
     return np.ascontiguousarray(whole).reshape(rows, -1).view("<u4")
-
-
-def package() -> Any:
-    """The ``gguf`` package, which is an extra."""
-    try:
-        import gguf
-    except ImportError:
-        raise ModelError(
-            "quantized weights of GGUF need the gguf package: pip install 'star-mlx[gguf]'"
-        ) from None
-    return gguf

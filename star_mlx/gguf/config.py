@@ -197,8 +197,9 @@ def _check_tensors(file: Gguf, kind: Architecture, places: Mapping[str, Place]) 
             )
         if len(have) == 1 and file.tensors[name].kind not in PLAIN:
             raise ModelError(f"{file.path}: {name} is {file.tensors[name].kind}, not F32 or F16")
+    factors = {"llama": (rope.FREQS,), "phi3": (rope.LONG, rope.SHORT)}.get(kind.name, ())
     for name in file.tensors:
-        if name not in places and name not in rope.TENSORS:
+        if name not in places and name not in factors:
             raise ModelError(
                 f"{file.path}: mlx-lm's {kind.model_type} has no place for the tensor {name}"
             )

@@ -17,7 +17,7 @@ from star_mlx.gguf.container import Gguf
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 FREQS, LONG, SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
-TENSORS = (FREQS, LONG, SHORT)
+LLAMA3 = "llama"  # the architecture that may have FREQS
 YARN = {"yarn_ext_factor": 1.0, "yarn_attn_factor": 1.0, "attn_factor": 1.0}  # mlx-lm's yarn
 LOCAL_BASE = 10000.0  # of gemma3's layers with a window; its global layers have another
 
@@ -46,7 +46,7 @@ def read(file: Gguf, name: str, head: int, context: int) -> dict[str, Any]:
     if name == "gemma3":
         keys["rope_local_base_freq"] = file.number(f"{name}.rope.freq_base_swa", LOCAL_BASE)
     kind, factor = _kind(file, name)
-    if FREQS in file.tensors and name in ("llama", "smollm3"):
+    if FREQS in file.tensors and name == LLAMA3:
         return keys | {"rope_scaling": _llama3(file, base, head)}
     if kind == "linear":
         return keys | {"rope_scaling": {"type": "linear", "factor": factor}}
