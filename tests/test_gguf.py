@@ -500,7 +500,7 @@ def test_a_sentencepiece_vocabulary_tokenizes_as_sentencepiece_does(
         ({"llama.block_count": 1 << 31}, "lacks layers"),
         ({"llama.rope.dimension_count": 8}, "dimension_count is 8 of 16"),
         ({"llama.rope.freq_base": "x"}, "freq_base is x, not a positive number"),
-        ({"llama.rope.scaling.type": "other"}, "rope scaling is 'other'; `none`, `linear` and `yarn`"),
+        ({"llama.rope.scaling.type": "other"}, "is 'other'; `none`, `linear` and `yarn`"),
         ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.attn_factor": 2.0},
          "scaling.attn_factor is 2; mlx-lm knows 1"),
         ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.yarn_log_multiplier": 0.1},
@@ -519,7 +519,7 @@ def test_metadata_it_cannot_take(tmp_path: Path, metadata: dict[str, Any], text:
 
 def test_other_architectures_and_types_by_name(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", architecture="mamba")
-    with pytest.raises(ModelError, match="its architecture is 'mamba'; those .* are llama, qwen2"):
+    with pytest.raises(ModelError, match=r"its architecture is 'mamba'; those .* are llama, qwen2"):
         importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
     write(tmp_path / "b.gguf", lambda name: "MXFP4" if "1.ffn_up" in name else "Q8_0")
     with pytest.raises(ModelError, match=r"blk\.1\.ffn_up\.weight is MXFP4.*ask for a Q4_K_M, "):
