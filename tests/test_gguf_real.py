@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_mlx.engine import blas
 from star_mlx.gguf import config as gguf_config
 from star_mlx.gguf import container, importing
 from tests import downloads, llama_cpp
 from tests.test_export_gguf import mlx, opened, ties
+from tests.test_gguf_types import values
 
 pytestmark = [pytest.mark.download, pytest.mark.slow]
 reader = pytest.importorskip("gguf")
@@ -54,26 +53,6 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     path = downloads.fetched(what.model)
     yield what, path, importing.import_gguf(path, tmp_path_factory.mktemp("real") / "base")
     opened.cache_clear()
-
-
-def values(folder: Path) -> Any:
-    """A function from a module's name to its weights in float32, as mlx-lm dequantizes them."""
-    blas.load()
-    import mlx.core as mx
-
-    weights: Any = mx.load(str(folder / "model.safetensors"))
-    asked = json.loads((folder / "config.json").read_text())["quantization"]
-
-    def of(module: str, part: str) -> np.ndarray:
-        weight = weights[f"{module}.{part}"]
-        if f"{module}.scales" not in weights or part != "weight":
-            return np.array(weight.astype(mx.float32))
-        how = asked.get(module, asked)
-        scales = [weights[f"{module}.{key}"].astype(mx.float32) for key in ("scales", "biases")]
-        wide = mx.dequantize(weight, *scales, group_size=how["group_size"], bits=how["bits"])
-        return np.array(wide)
-
-    return of
 
 
 def test_every_weight_has_the_value_it_has_in_the_file(real: Any) -> None:
