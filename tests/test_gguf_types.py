@@ -116,6 +116,7 @@ def test_halves_are_nearer(tmp_path: Path) -> None:
     assert "quantization" not in json.loads((tmp_path / "16" / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_record_of_an_import_is_no_part_of_the_model(tmp_path: Path) -> None:
     from star_mlx.engine import open_engine
 
