@@ -386,7 +386,7 @@ def test_the_prompt_for_llama_cpp_is_put_together_as_it_was_trained(known, tmp_p
 
 
 def test_no_commands_for_llama_cpp_where_the_base_has_no_form_there(known):
-    base = dataclasses.replace(HUB, architecture="qwen2")
+    base = dataclasses.replace(HUB, architecture="mamba")
     made = dataclasses.replace(known, base=base)
     assert "llama" not in snippets.section(made, "user/name", ["mlx", "peft"], [])
 

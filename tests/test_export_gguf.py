@@ -25,6 +25,7 @@ from star_mlx.errors import ModelError
 from star_mlx.export import gguf_lora, gguf_model, weights
 from star_mlx.export.source import ExportSource
 from star_mlx.gguf import container, importing, names, vocab
+from star_mlx.gguf.architectures import ARCHITECTURES
 from star_mlx.settings import Train
 from star_mlx.store.reading import RunRecord
 from star_mlx.tasks.arithmetic_text import question, scratchpad, spaced
@@ -268,7 +269,7 @@ def test_the_adapters_file_is_what_llama_cpp_asks_for(
     read = weights.read(lora)
     assert len(tensors) == 2 * len(read.modules) == 2 * 7 * 3
     for module in read.modules:
-        name = f"{names.tensor(module.name)}.weight"
+        name = names.tensor(f"{module.name}.weight", ARCHITECTURES["llama"])
         a, b = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
         assert a.shape == (RANK, module.a.shape[0]) and b.shape == (module.b.shape[1], RANK)
         if heads := {"self_attn.q_proj": 4, "self_attn.k_proj": 2}.get(module.part):
@@ -434,8 +435,12 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"model_type": "qwen2"}, "'qwen2' model, and only llama models .* use --format fused"),
-        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rotary embedding is 'yarn'"),
+        ({"model_type": "qwen2_moe"}, "'qwen2_moe' model, and only llama, .* use --format fused"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rotary embedding is 'dynamic'"),
+        (
+            {"rope_scaling": {"type": "yarn", "factor": 2.0, "mscale_all_dim": 1.0}},
+            "yarn has an mscale of its own",
+        ),
         ({"rope_traditional": True}, "rotary embedding is 'traditional'"),
         (
             {"layer_types": ["full_attention"] + ["sliding_attention"] * 2, "sliding_window": 8},

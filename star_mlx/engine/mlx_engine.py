@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from star_mlx.engine import adapter, auto, batches, decode, onednn, passes
+from star_mlx.engine import adapter, auto, batches, decode, onednn, passes, resolve
 from star_mlx.engine import lora as training
 from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
@@ -43,8 +43,10 @@ class MlxEngine:
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base; whether
-        rows share a prefix; and on a GPU, whether adapters are folded for decoding."""
+        rows share a prefix; on a GPU, whether adapters are folded for decoding; and the record of
+        its import."""
         base, form = self._base, self._base.form
+        imported = resolve.imported(base.found.folder)
         alone = "" if form.copied else ", one row at a time"
         return {
             "name": base.found.name,
@@ -58,6 +60,7 @@ class MlxEngine:
             "prefix": f"copied{alone}: {form.unshared}" if form.unshared else "shared",
             **({} if on_cpu() else {"adapter": "folded" if self._folds else "beside"}),
             **({"products": f"bfloat16, oneDNN {onednn.version()}"} if self._packed else {}),
+            **({"imported": imported} if imported else {}),
         }
 
     def encode(self, text: str) -> list[int]:

@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from star_mlx.data import hub_client
 from star_mlx.errors import ModelError
@@ -18,6 +19,7 @@ WANTED = (
 )  # fmt: skip
 CODE = ("*.py",)  # the model's own code, which is not even fetched unless it is trusted
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+IMPORTED = "import-gguf.json"  # says which file a folder was imported from; it changes no result
 HASHED = ("*.json", "*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 WITHOUT_NETWORK = (
@@ -110,14 +112,23 @@ def check(folder: Path) -> None:
 def content_hash(folder: Path) -> str:
     """SHA-256 over the names and bytes of config, tokenizer and weights, sorted by name."""
     total = hashlib.sha256()
-    names = sorted({p.name for pattern in HASHED for p in folder.glob(pattern) if p.is_file()})
-    for name in names:
+    names = {p.name for pattern in HASHED for p in folder.glob(pattern) if p.is_file()}
+    for name in sorted(names - {IMPORTED}):
         with open(folder / name, "rb") as file:
             digest = hashlib.sha256()
             while block := file.read(1 << 20):
                 digest.update(block)
         total.update(f"{name}\0{digest.hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def imported(folder: Path) -> dict[str, Any] | None:
+    """What ``import-gguf`` recorded of the file that a folder was made of; None if nothing."""
+    try:
+        found = json.loads((folder / IMPORTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _missing(path: str) -> str:

@@ -21,10 +21,11 @@ def write(source: ExportSource, out: Path) -> list[Path]:
     """Write ``RUN-NNN-lora.gguf``, float32, into the folder ``out``.
 
     Raises:
-        ModelError: the base is not a llama, the adapter is DoRA, or the file cannot be written.
+        ModelError: the base is of another architecture, the adapter is DoRA, or the file cannot be
+            written.
     """
     config = source.base_config
-    names.check(config)
+    kind = names.architecture(config)
     adapter = weights.read(source.adapter)
     if adapter.dora:
         raise ModelError(
@@ -43,12 +44,12 @@ def write(source: ExportSource, out: Path) -> list[Path]:
         "adapter.lora.alpha": float(adapter.scale * adapter.rank),
     }
     path = out / f"{source.stem}-lora.gguf"
-    placed = [(names.tensor(module.name), module) for module in adapter.modules]
-    with names.writing(path, metadata) as writer:
+    placed = [(names.tensor(f"{module.name}.weight", kind), module) for module in adapter.modules]
+    with names.writing(path, kind, metadata) as writer:
         for name, module in placed:
-            b = names.permute(module.b.T, names.heads_of(name, heads, kv_heads))
-            writer.add_tensor(f"{name}.weight.lora_a", np.ascontiguousarray(module.a.T))
-            writer.add_tensor(f"{name}.weight.lora_b", np.ascontiguousarray(b))
+            b = names.permute(module.b.T, names.heads_of(name, kind, heads, kv_heads))
+            writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(module.a.T))
+            writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(b))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

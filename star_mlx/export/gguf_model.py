@@ -17,7 +17,9 @@ from star_mlx.engine.resolve import Found
 from star_mlx.errors import ModelError
 from star_mlx.export import weights
 from star_mlx.export.source import ExportSource
-from star_mlx.gguf import names, vocab
+from star_mlx.gguf import names, shape, vocab
+from star_mlx.gguf.architectures import Architecture
+from star_mlx.gguf.container import package
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -33,12 +35,12 @@ def write(source: ExportSource, out: Path, kind: str = "F16") -> list[Path]:
     ``kind`` is the type of the matrices: F32, F16, Q8_0 or Q4_0.
 
     Raises:
-        ModelError: another kind, a base that is not a llama, a tokenizer without an equal in
+        ModelError: another kind, a base of another architecture, a tokenizer without an equal in
             llama.cpp, an adapter that does not fit, or a file that cannot be written. Nothing is
             left behind.
     """
     path = out / f"{source.stem}-{kind}.gguf"
-    names.check(source.base_config)
+    names.architecture(source.base_config)
     convert(source.base, path, kind, weights.read(source.adapter), title=source.stem)
     return [path]
 
@@ -60,9 +62,9 @@ def convert(
     changes = {module.name: module for module in adapter.modules} if adapter else {}
     _check_fit(changes, model.weights)
     scale = adapter.scale if adapter else 0.0
-    gguf = names.package()
+    gguf = package()
     types = {name: _type(name, array.shape, kind) for name, array in model.weights.items()}
-    with names.writing(path, metadata) as writer:
+    with names.writing(path, model.kind, metadata) as writer:
         for name, array in model.weights.items():
             kept = gguf.GGMLQuantizationType[types[name]]
             block, size = gguf.GGML_QUANT_SIZES[kept]
@@ -108,7 +110,7 @@ def _type(name: str, shape: tuple[int, ...], kind: str) -> str:
 
 
 def _packed(values: Array, kind: str, name: str) -> Any:
-    gguf = names.package()
+    gguf = package()
     if kind != "F32":  # F16 itself, and the scales of blocks
         most = float(np.abs(values).max(initial=0))
         if not most <= float(np.finfo(np.float16).max):
@@ -120,17 +122,18 @@ def _packed(values: Array, kind: str, name: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Llama:
+class _Base:
     """A base: its metadata, its weights by mlx's names (not yet computed), their names in the file,
     and the number of heads whose rows are reordered."""
 
+    kind: Architecture
     metadata: dict[str, Any]
     weights: dict[str, Any]
     names: dict[str, str]
     heads: dict[str, int]
 
 
-def _load(folder: Path) -> _Llama:
+def _load(folder: Path) -> _Base:
     from star_mlx.engine import blas
 
     blas.load()  # before the first import of mlx
@@ -141,88 +144,19 @@ def _load(folder: Path) -> _Llama:
     from star_mlx.engine.load import widen
 
     model, config = load_model(folder, lazy=True)
-    args = model.args
-    metadata = _shape(args)
+    kind, args = names.architecture(config), model.args
+    metadata = shape.metadata(args, kind)
     tokenizer = load_tokenizer(folder, eos_token_ids=config.get("eos_token_id"))
     metadata |= vocab.metadata(folder, tokenizer, args.vocab_size)
     widen(model)
     have: dict[str, Any] = dict(tree_flatten(model.parameters()))
-    called = {name: _named(name) for name in have}
+    called = {name: names.tensor(name, kind) for name in have}
     heads = {
-        name: names.heads_of(to, args.num_attention_heads, args.num_key_value_heads)
+        name: names.heads_of(to, kind, args.num_attention_heads, args.num_key_value_heads)
         for name, to in called.items()
     }
-    factors = _rope_factors(args)
-    if factors is not None:
-        have["rope_freqs.weight"] = mx.array(factors)
-        called["rope_freqs.weight"] = "rope_freqs.weight"
-    return _Llama(metadata, have, called, heads)
-
-
-def _named(name: str) -> str:
-    module, _, leaf = name.rpartition(".")
-    return f"{names.tensor(module)}.{leaf}"
-
-
-def _head(args: Any) -> int:
-    return int(args.head_dim or args.hidden_size // args.num_attention_heads)
-
-
-def _shape(args: Any) -> dict[str, Any]:
-    """The metadata of a llama's shape, from mlx-lm's reading of config.json.
-
-    Raises:
-        ModelError: it has a feature that llama.cpp's llama lacks or computes differently.
-    """
-    kind, scaling = _scaling(args)
-    if set(args.layer_types) != {"full_attention"}:
-        raise ModelError("the base has sliding windows, which llama.cpp's llama does not support")
-    if args.rope_traditional or kind not in ("default", "linear", "llama3"):
-        kind = "traditional" if args.rope_traditional else kind
-        raise ModelError(f"the base's rotary embedding is {kind!r}, which GGUF does not support")
-    if not args.max_position_embeddings:
-        raise ModelError("the base's config.json names no max_position_embeddings")
-    return {
-        "llama.vocab_size": int(args.vocab_size),
-        "llama.context_length": int(args.max_position_embeddings),
-        "llama.embedding_length": int(args.hidden_size),
-        "llama.block_count": int(args.num_hidden_layers),
-        "llama.feed_forward_length": int(args.intermediate_size),
-        "llama.attention.head_count": int(args.num_attention_heads),
-        "llama.attention.head_count_kv": int(args.num_key_value_heads),
-        "llama.attention.key_length": _head(args),
-        "llama.attention.value_length": _head(args),
-        "llama.attention.layer_norm_rms_epsilon": float(args.rms_norm_eps),
-        "llama.rope.dimension_count": _head(args),
-        "llama.rope.freq_base": float(args.rope_theta),
-        **(
-            {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": scaling["factor"]}
-            if kind == "linear"
-            else {}
-        ),
-    }
-
-
-def _scaling(args: Any) -> tuple[str, dict[str, float]]:
-    found = dict(args.rope_scaling or {})
-    kind = str(found.get("type") or found.get("rope_type") or "default")
-    numbers = {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
-    return kind, numbers
-
-
-def _rope_factors(args: Any) -> Array | None:
-    """The divisors of the frequencies in Llama 3.1's scaling (its reference code), or None.
-
-    The divisor is ``factor`` if the wavelength is over original / low positions, 1 if it is under
-    original / high, and interpolated in between.
-    """
-    kind, scaling = _scaling(args)
-    if kind != "llama3":
-        return None
-    low, high = scaling.get("low_freq_factor", 1.0), scaling.get("high_freq_factor", 4.0)
-    original = scaling.get("original_max_position_embeddings", 8192.0)
-    head = _head(args)
-    wavelength = 2 * np.pi * args.rope_theta ** (np.arange(0, head, 2) / head)
-    smooth = np.clip((original / wavelength - low) / (high - low), 0, 1)
-    factors = 1 / ((1 - smooth) / scaling["factor"] + smooth)
-    return factors.astype(np.float32)
+    if kind.norm_offset:
+        have |= {n: a + kind.norm_offset for n, a in have.items() if n.endswith("norm.weight")}
+    for name, divisors in shape.factors(args).items():
+        have[name], called[name] = mx.array(divisors), name
+    return _Base(kind, metadata, have, called, heads)

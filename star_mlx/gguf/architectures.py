@@ -42,7 +42,8 @@ class Architecture:
     ``linear`` and ``norms`` name mlx-lm's module for each of a layer's tensors. ``permuted``: rows
     of q and k are in the order of pairs that are rotated, not of halves. ``biases``: linear modules
     that always have one; None if a file may have them on all, or not. ``norm_offset`` is added to
-    the weights of norms in GGUF.
+    the weights of norms in GGUF. ``head_norms`` are the norms of single heads. ``head_is_share``:
+    mlx-lm computes the size of a head from the hidden size and the number of heads.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Architecture:
     biases: tuple[str, ...] | None = ()
     norm_offset: float = 0.0
     head_norms: tuple[str, ...] = ()
+    head_is_share: bool = False
 
 
 ARCHITECTURES = {
@@ -64,7 +66,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             "qwen2", "qwen2", "Qwen2ForCausalLM", _SEPARATE, _NORMS,
-            biases=("attn_q", "attn_k", "attn_v"),
+            biases=("attn_q", "attn_k", "attn_v"), head_is_share=True,
         ),
         Architecture(
             "qwen3", "qwen3", "Qwen3ForCausalLM", _SEPARATE, {**_NORMS, **_HEAD_NORMS},
@@ -74,10 +76,9 @@ ARCHITECTURES = {
             "gemma3", "gemma3_text", "Gemma3ForCausalLM", _SEPARATE,
             {**_GEMMA_NORMS, **_HEAD_NORMS}, norm_offset=1.0, head_norms=tuple(_HEAD_NORMS),
         ),
-        Architecture("phi3", "phi3", "Phi3ForCausalLM", _FUSED, _NORMS),
+        Architecture("phi3", "phi3", "Phi3ForCausalLM", _FUSED, _NORMS, head_is_share=True),
         Architecture(
-            "smollm3", "smollm3", "SmolLM3ForCausalLM", _SEPARATE, _NORMS, permuted=True,
-            biases=None,
+            "smollm3", "smollm3", "SmolLM3ForCausalLM", _SEPARATE, _NORMS, permuted=True
         ),
     )
 }  # fmt: skip

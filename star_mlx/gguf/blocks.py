@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from star_mlx.errors import ModelError
+from star_mlx.gguf.container import package
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -153,7 +153,7 @@ def pack(raw: Array, kind: str, *, halves: bool = False) -> QuantizedMatrix:
         halves: make float16 of what has no exact form, not 8 bits.
 
     Raises:
-        ValueError: it has values that are not finite.
+        ValueError: it has values that are not finite, or too large for float16.
     """
     affine = EXACT.get(kind)
     if affine:
@@ -172,7 +172,8 @@ def pack(raw: Array, kind: str, *, halves: bool = False) -> QuantizedMatrix:
         parts.append(arrays)
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     scales = {key: array for key, array in whole.items() if key != "weight"}
-    narrow = {key: array.astype(np.float16) for key, array in scales.items()}
+    with np.errstate(over="ignore"):
+        narrow = {key: array.astype(np.float16) for key, array in scales.items()}
     if all(np.array_equal(narrow[key], scales[key]) for key in scales):
         whole |= narrow
     return QuantizedMatrix(whole, bits, group, errors)
@@ -186,7 +187,8 @@ def _decoded(raw: Array, kind: str) -> Iterator[tuple[Array, Array]]:
     step = max(AT_ONCE // (raw.shape[1] // size * block), 1)
     for at in range(0, len(raw), step):
         rows = np.ascontiguousarray(raw[at : at + step])
-        values = gguf.dequantize(rows, called)
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged files
+            values = gguf.dequantize(rows, called)
         if not np.isfinite(values).all():
             raise ValueError(
                 "has a scale that is not finite: the file is damaged; download it again"
@@ -216,8 +218,9 @@ def _nearest(values: Array) -> tuple[dict[str, Array], Array]:
 
 
 def _halves(values: Array) -> tuple[dict[str, Array], Array]:
-    most = np.finfo(np.float16).max
-    weight = values.clip(-most, most).astype(np.float16)
+    if np.abs(values).max() > np.finfo(np.float16).max:
+        raise ValueError("has weights over half precision: leave --bits 16 out")
+    weight = values.astype(np.float16)
     return {"weight": weight}, weight.astype(np.float32)
 
 
@@ -230,14 +233,3 @@ def packed_bits(numbers: Array, bits: int) -> Array:
     eight = numbers.reshape(rows, -1, 8).astype("<u8") << np.arange(0, 8 * bits, bits, dtype="<u8")
     whole = np.bitwise_or.reduce(eight, axis=-1)[..., None].view("u1")[..., :bits]
     return np.ascontiguousarray(whole).reshape(rows, -1).view("<u4")
-
-
-def package() -> Any:
-    """The ``gguf`` package, which is an extra."""
-    try:
-        import gguf
-    except ImportError:
-        raise ModelError(
-            "quantized weights of GGUF need the gguf package: pip install 'star-mlx[gguf]'"
-        ) from None
-    return gguf

@@ -10,12 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from star_mlx.errors import ModelError
-from star_mlx.gguf import tokenizer
+from star_mlx.gguf import rope, tokenizer
 from star_mlx.gguf.architectures import ARCHITECTURES, Architecture
 from star_mlx.gguf.container import PLAIN, Gguf
+
+NEUTRAL = {  # what no model here computes, and the value that changes nothing; 0 does neither
+    "attn_logit_softcapping": 0.0,
+    "final_logit_softcapping": 0.0,
+    "logit_scale": 1.0,
+    "residual_scale": 1.0,
+    "embedding_scale": 1.0,
+    "attention.scale": 0.0,
+    "attention.clamp_kqv": 0.0,
+    "attention.max_alibi_bias": 0.0,
+}
+PATTERN = 6  # gemma3: every sixth layer has no window, unless the file says otherwise
+LAYERS_27B = 62  # by which llama.cpp knows the gemma3 with another scale of attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +61,12 @@ def read(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
             that do not fit together.
     """
     kind = architecture(file)
-    if file.metadata.get(f"{kind.name}.expert_count"):
-        raise ModelError(f"{file.path} is a mixture of experts, which cannot be imported")
+    _check_neutral(file, kind)
     hidden = file.count(f"{kind.name}.embedding_length")
     heads = file.count(f"{kind.name}.attention.head_count")
     kv_heads = file.count(f"{kind.name}.attention.head_count_kv", heads)
     head = file.count(f"{kind.name}.attention.key_length", max(hidden // heads, 1))
-    _check_heads(file, kind.name, heads, kv_heads, head)
+    _check_heads(file, kind, hidden, heads, kv_heads, head)
     tokens = tokenizer.tokens_of(file)
     embedding = file.tensors.get("token_embd.weight")
     config: dict[str, Any] = {
@@ -71,10 +81,10 @@ def read(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
         "max_position_embeddings": file.count(f"{kind.name}.context_length"),
         "vocab_size": embedding.shape[0] if embedding else len(tokens),
         "rms_norm_eps": file.number(f"{kind.name}.attention.layer_norm_rms_epsilon"),
-        "rope_theta": file.number(f"{kind.name}.rope.freq_base", 10000.0),
-        "rope_scaling": _rope_scaling(file, kind.name, head),
         "tie_word_embeddings": "output.weight" not in file.tensors,
     }
+    config |= rope.read(file, kind.name, head, config["max_position_embeddings"])
+    config |= _windows(file, config) if kind.name == "gemma3" else {}
     if kind.biases is None:
         config["attention_bias"] = any(".attn_" in name and _bias(name) for name in file.tensors)
         config["mlp_bias"] = any(".ffn_" in name and _bias(name) for name in file.tensors)
@@ -87,60 +97,53 @@ def read(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
     return config, _places(file, kind, config)
 
 
-def _check_heads(file: Gguf, name: str, heads: int, kv_heads: int, head: int) -> None:
-    key = f"{name}.attention.value_length"
+def _check_neutral(file: Gguf, kind: Architecture) -> None:
+    if file.metadata.get(f"{kind.name}.expert_count"):
+        raise ModelError(f"{file.path} is a mixture of experts, which cannot be imported")
+    for name, neutral in NEUTRAL.items():
+        value = file.metadata.get(f"{kind.name}.{name}", neutral)
+        if value not in (0, neutral):
+            raise ModelError(
+                f"{file.path}: {kind.name}.{name} is {str(value)[:60]}, which mlx-lm's "
+                f"{kind.model_type} does not compute"
+            )
+
+
+def _check_heads(
+    file: Gguf, kind: Architecture, hidden: int, heads: int, kv_heads: int, head: int
+) -> None:
+    key = f"{kind.name}.attention.value_length"
     if file.count(key, head) != head:
         raise ModelError(f"{file.path}: {key} differs from the keys', which mlx-lm does not have")
-    rotated = file.count(f"{name}.rope.dimension_count", head)
-    if rotated != head:
-        raise ModelError(
-            f"{file.path}: {name}.rope.dimension_count is {rotated} of {head}; "
-            "partly rotated heads cannot be imported"
-        )
-    if heads % kv_heads or head % 2:
+    if heads % kv_heads or head % 2 or (kind.head_is_share and head != hidden // heads):
         raise ModelError(f"{file.path}: {heads} heads, {kv_heads} for keys, of {head} do not fit")
+
+
+def _windows(file: Gguf, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sliding windows of gemma3, and its scale of attention."""
+    layers, head = config["num_hidden_layers"], config["head_dim"]
+    key = "gemma3.attention.sliding_window_pattern"
+    pattern = file.metadata.get(key, PATTERN)
+    if isinstance(pattern, list):  # whether each layer has a window
+        windows = [bool(layer) for layer in pattern]
+        period = windows.index(False) + 1 if False in windows else len(windows) + 1
+        if windows != [(i + 1) % period != 0 for i in range(layers)]:
+            raise ModelError(f"{file.path}: {key} has no one period, which mlx-lm needs")
+        pattern = period
+    if not isinstance(pattern, int) or not 1 <= pattern <= layers:
+        raise ModelError(
+            f"{file.path}: {key} is {str(pattern)[:60]}, not a number of its {layers} layers"
+        )
+    scale = config["hidden_size"] // config["num_attention_heads"]
+    return {
+        "sliding_window": file.count("gemma3.attention.sliding_window"),
+        "sliding_window_pattern": pattern,
+        "query_pre_attn_scalar": scale if layers == LAYERS_27B else head,
+    }
 
 
 def _bias(name: str) -> bool:
     return name.endswith(".bias")
-
-
-def _rope_scaling(file: Gguf, name: str, head: int) -> dict[str, Any] | None:
-    kind = file.metadata.get(f"{name}.rope.scaling.type", "none")
-    factor = file.number(f"{name}.rope.scaling.factor", 1.0)
-    if f"{name}.rope.scale_linear" in file.metadata:  # its name before "scaling.factor"
-        kind, factor = "linear", file.number(f"{name}.rope.scale_linear")
-    if kind not in ("none", "linear"):
-        raise ModelError(
-            f"{file.path}: its rope scaling is {kind!r}; `none` and `linear` are known"
-        )
-    if "rope_freqs.weight" in file.tensors:
-        return _llama3_scaling(file, name, head)
-    return {"type": "linear", "factor": factor} if kind == "linear" else None
-
-
-def _llama3_scaling(file: Gguf, name: str, head: int) -> dict[str, Any]:
-    """The settings of Llama 3.1 and later, derived from the divisors in the file.
-
-    The formula (Llama 3.1's reference code): a frequency is divided by ``factor`` if its wavelength
-    is over 8192 / 1 positions, by 1 under 8192 / 4, and by an interpolated value in between.
-    """
-    tensor = file.tensors["rope_freqs.weight"]
-    if tensor.kind != "F32" or tensor.shape != (head // 2,):
-        raise ModelError(f"{file.path}: rope_freqs.weight is {tensor.kind} {list(tensor.shape)}")
-    have = file.bytes_of(tensor).view("<f4")
-    factor, base = float(have.max()), file.number(f"{name}.rope.freq_base", 10000.0)
-    wavelength = 2 * np.pi * base ** (np.arange(0, head, 2) / head)
-    smooth = np.clip((8192 / wavelength - 1) / 3, 0, 1)
-    if not np.allclose(have, 1 / ((1 - smooth) / factor + smooth), rtol=1e-4):
-        raise ModelError(f"{file.path}: its rope_freqs.weight is not Llama 3's rope scaling")
-    return {
-        "rope_type": "llama3",
-        "factor": factor,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    }
 
 
 def _places(file: Gguf, kind: Architecture, config: Mapping[str, Any]) -> dict[str, Place]:
@@ -194,8 +197,9 @@ def _check_tensors(file: Gguf, kind: Architecture, places: Mapping[str, Place]) 
             )
         if len(have) == 1 and file.tensors[name].kind not in PLAIN:
             raise ModelError(f"{file.path}: {name} is {file.tensors[name].kind}, not F32 or F16")
+    factors = {"llama": (rope.FREQS,), "phi3": (rope.LONG, rope.SHORT)}.get(kind.name, ())
     for name in file.tensors:
-        if name not in places and not name.startswith("rope_freqs."):
+        if name not in places and name not in factors:
             raise ModelError(
                 f"{file.path}: mlx-lm's {kind.model_type} has no place for the tensor {name}"
             )

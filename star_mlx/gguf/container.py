@@ -220,3 +220,19 @@ class _Header:
         if offset + total > len(self.data):
             raise _damaged(self.path, f"it ends before tensor {name} does")
         return Tensor(name, shape, called, offset, total)
+
+
+def package() -> Any:
+    """The ``gguf`` package, which decodes blocks and writes files; it is loaded when it is needed.
+
+    Raises:
+        ModelError: it is not installed.
+    """
+    try:
+        import gguf
+    except ImportError:
+        raise ModelError(
+            "quantized weights of GGUF and writing such files need the gguf package: pip install "
+            "'star-mlx[gguf]'"
+        ) from None
+    return gguf

@@ -7,6 +7,7 @@ ggml's ``-scale * 0`` is -0.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from star_mlx.engine import resolve
 from star_mlx.errors import ModelError
 from star_mlx.gguf import blocks, container
 from star_mlx.gguf import config as gguf_config
@@ -57,6 +59,7 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
     out = out.expanduser().resolve()
     partial = partial_folder(out, "import")
     file = container.read(path)
+    _check_whole(file)
     kind = gguf_config.architecture(file)
     config, places = gguf_config.read(file)
     types: Counter[str] = Counter()
@@ -73,11 +76,49 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
         words = gguf_tokenizer.write(file, partial, context)
         weights = _Weights(file, kind.norm_offset, bits)
         config |= weights.write(places, partial)
-        text = json.dumps(config, indent=2) + "\n"
-        (partial / "config.json").write_text(text, encoding="utf-8")
-    return Imported(
-        out, kind.name, types.total(), dict(types), bits, weights.errors, words, context
-    )
+        done = Imported(
+            out, kind.name, types.total(), dict(types), bits, weights.errors, words, context
+        )
+        _write_json(partial / "config.json", config)
+        _write_json(partial / resolve.IMPORTED, _record(path, done))
+    return done
+
+
+def _check_whole(file: Gguf) -> None:
+    if (n := file.metadata.get("split.count", 1)) not in (0, 1):
+        raise ModelError(
+            f"{file.path} is one of {str(n)[:20]} parts: make them one file first, with "
+            "llama.cpp's `llama-gguf-split --merge`"
+        )
+
+
+def _record(path: Path, done: Imported) -> dict[str, Any]:
+    """What a run records of its base's origin: the file, and what it lost on the way."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {
+        "file": path.name,
+        "sha256": digest.hexdigest(),
+        "architecture": done.architecture,
+        "weights": dict(done.types),
+        "bits": done.bits,
+        "rounded": {
+            kind: {
+                "weights": lost.count,
+                "to": "float16" if done.bits == 16 else "8 bits",
+                "largest": lost.largest,
+                "mean": lost.mean,
+                "mean_share": lost.share,
+            }
+            for kind, lost in done.nearest.items()
+        },
+    }
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 # --------------------------------------------------------------------------- the weights
@@ -118,10 +159,12 @@ class _Weights:
         return {"torch_dtype": dtype, **_quantization(self.modules)}
 
     def vector(self, tensor: Tensor, place: Place) -> Any:
-        array = _rows(_plain(self.file, tensor), place.heads)
+        array = _to_mlx(_rows(_plain(self.file, tensor), place.heads))
         if self.norm_offset and tensor.name.endswith("norm.weight"):
-            array = array.astype(np.float32) - np.float32(self.norm_offset)
-        return _to_mlx(array)
+            import mlx.core as mx
+
+            array = array.astype(mx.float32) - self.norm_offset
+        return array
 
     def matrix(self, tensor: Tensor, place: Place) -> dict[str, Any]:
         import mlx.core as mx
@@ -144,7 +187,7 @@ class _Weights:
             packed = blocks.pack(raw, tensor.kind, halves=self.bits == 16)
         except ValueError as error:
             raise ModelError(f"{self.file.path}: tensor {tensor.name} {error}") from error
-        if tensor.kind not in blocks.EXACT:
+        if packed.errors.largest:
             had = self.errors.get(tensor.kind)
             self.errors[tensor.kind] = had + packed.errors if had else packed.errors
         if packed.group:

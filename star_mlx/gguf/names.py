@@ -1,6 +1,6 @@
-"""The names of tensors in a llama GGUF file, the order of their rows, and the writing of a file.
+"""The names of tensors in a GGUF file, the order of their rows, and the writing of a file.
 
-The inverse of ``gguf/config.py``, whose tables these are. Sources: llama.cpp's
+The inverse of ``gguf/config.py``; both read ``gguf/architectures.py``. Sources: llama.cpp's
 ``gguf-py/gguf/constants.py`` (names) and ``LlamaModel.permute`` in ``conversion/llama.py`` (rows).
 """
 
@@ -16,47 +16,58 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from star_mlx.errors import ModelError
-from star_mlx.gguf.architectures import ARCHITECTURES
+from star_mlx.gguf.architectures import ARCHITECTURES, Architecture
+from star_mlx.gguf.container import package
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ARCHITECTURE = "llama"
-MODELS = ("llama", "mistral")  # by config.json's model_type; mlx-lm reads both as a llama
-_LLAMA = ARCHITECTURES[ARCHITECTURE]
-_PARTS = {module: name for name, module in {**_LLAMA.linear, **_LLAMA.norms}.items()}
+# by config.json's model_type; mlx-lm reads a mistral as a llama
+MODELS = {one.model_type: one for one in ARCHITECTURES.values()}
+MODELS["mistral"] = ARCHITECTURES["llama"]
 _TOPS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Check that a base with this config.json can be written as GGUF; raises ModelError if not."""
+def architecture(config: Mapping[str, Any]) -> Architecture:
+    """The architecture of a base with this config.json.
+
+    Raises:
+        ModelError: it cannot be written as GGUF.
+    """
     kind = config.get("model_type")
     if kind not in MODELS:
         raise ModelError(
-            f"the base is a {kind!r} model, and only llama models can be exported to GGUF: use "
-            "--format fused, which llama.cpp's own convert_hf_to_gguf.py reads"
+            f"the base is a {kind!r} model, and only {', '.join(MODELS)} can be exported to GGUF: "
+            "use --format fused, which llama.cpp's own convert_hf_to_gguf.py reads"
         )
+    return MODELS[kind]
 
 
-def tensor(module: str) -> str:
-    """``model.layers.3.self_attn.q_proj`` -> ``blk.3.attn_q``.
+def tensor(name: str, kind: Architecture) -> str:
+    """``model.layers.3.self_attn.q_proj.weight`` -> ``blk.3.attn_q.weight``.
 
     Raises:
-        ModelError: llama.cpp's llama has no such module.
+        ModelError: llama.cpp's architecture has no such weights.
     """
+    module, _, leaf = name.rpartition(".")
+    parts = {ours: theirs for theirs, ours in {**kind.linear, **kind.norms}.items()}
     place = _LAYER.fullmatch(module)
-    if place and place[2] in _PARTS:
-        return f"blk.{place[1]}.{_PARTS[place[2]]}"
-    if module in _TOPS:
-        return _TOPS[module]
-    raise ModelError(f"llama.cpp's llama has no place for the weights {module}")
+    called = f"blk.{place[1]}.{parts[place[2]]}" if place and place[2] in parts else None
+    called = called or _TOPS.get(module)
+    part = (called or "").rpartition(".")[2]
+    biased = part in (kind.linear if kind.biases is None else kind.biases)
+    if called is None or leaf not in ("weight", "bias") or (leaf == "bias" and not biased):
+        raise ModelError(f"llama.cpp's {kind.name} has no place for the weights {name}")
+    return f"{called}.{leaf}"
 
 
-def heads_of(name: str, heads: int, kv_heads: int) -> int:
+def heads_of(name: str, kind: Architecture, heads: int, kv_heads: int) -> int:
     """The number of heads whose rows are reordered in a tensor; 0 if its rows stay."""
+    if not kind.permuted:
+        return 0
     return {"attn_q": heads, "attn_k": kv_heads}.get([*name.split("."), "", ""][2], 0)
 
 
@@ -68,26 +79,15 @@ def permute(array: Array, heads: int) -> Array:
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(array.shape)
 
 
-def package() -> Any:
-    """The ``gguf`` package, which is an extra."""
-    try:
-        import gguf
-    except ImportError:
-        raise ModelError(
-            "writing GGUF files needs the gguf package: pip install 'star-mlx[gguf]'"
-        ) from None
-    return gguf
-
-
 @contextmanager
-def writing(path: Path, metadata: Mapping[str, Any]) -> Iterator[GGUFWriter]:
+def writing(path: Path, kind: Architecture, metadata: Mapping[str, Any]) -> Iterator[GGUFWriter]:
     """A writer whose file has a temporary name until it is complete, and is removed on failure.
 
     ``metadata`` is written with the types that llama.cpp requires: whole numbers as UINT32 (INT32
     inside lists), others as FLOAT32.
     """
     partial = path.with_name(path.name + ".partial")
-    writer = package().GGUFWriter(partial, ARCHITECTURE)
+    writer = package().GGUFWriter(partial, kind.name)
     for key, value in metadata.items():
         if isinstance(value, bool):
             writer.add_bool(key, value)

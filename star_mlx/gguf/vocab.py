@@ -63,7 +63,7 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
         **make(spec, tokens, types),
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": types,
-        **_roles(tokenizer),
+        **_roles(tokenizer, len(tokens)),
     }
     if isinstance(template := getattr(tokenizer, "chat_template", None), str):
         found["tokenizer.chat_template"] = template
@@ -119,8 +119,8 @@ def _check_overlap(added: Sequence[str]) -> None:
                 raise _no_equal(f"{text!r} and {other!r} can overlap in a text")
 
 
-def _roles(tokenizer: Any) -> dict[str, Any]:
-    """The tokens that begin a prompt and end a completion, as in MLX."""
+def _roles(tokenizer: Any, n: int) -> dict[str, Any]:
+    """The tokens that begin a prompt and end a completion, as in MLX, of a vocabulary of ``n``."""
     plain = list(tokenizer.encode("a", add_special_tokens=False))
     marked = list(tokenizer.encode("a"))
     front = marked[: max(len(marked) - len(plain), 0)] if marked[-len(plain) :] == plain else []
@@ -140,8 +140,10 @@ def _roles(tokenizer: Any) -> dict[str, Any]:
         "unknown": tokenizer.unk_token_id,
         "padding": tokenizer.pad_token_id,
     }
+    # transformers adds tokens that a class of tokenizers usually has, behind the vocabulary
+    ids = {role: i for role, i in ids.items() if i is not None and i < n}
     return {
-        **{f"tokenizer.ggml.{k}_token_id": int(i) for k, i in ids.items() if i is not None},
+        **{f"tokenizer.ggml.{k}_token_id": int(i) for k, i in ids.items()},
         "tokenizer.ggml.add_bos_token": bool(front),
         "tokenizer.ggml.add_eos_token": False,  # no prompt of MLX's ends in one
     }
