@@ -124,6 +124,7 @@ def test_the_base_of_what_names_none_is_the_files(star, write, model, home):
     assert (mine["path"], mine["revision"]) == ("owner/name", "v1")
     assert model("--recipe", "mine.yaml", "--model", "org/other") == {
         "path": "org/other", "revision": None, "trust_remote_code": False,
+        "products": "float32",
     }  # fmt: skip
     by_set = model("--recipe", "mine.yaml", "--set", "model.path=org/other")
     assert by_set["path"] == "org/other"

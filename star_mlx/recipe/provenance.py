@@ -61,7 +61,7 @@ def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded recipe with the defaults of settings that are newer than it."""
+    """A recipe with the defaults of the settings that it does not name, such as newer ones."""
     filled = dict(values)
     for name, spec in Recipe.model_fields.items():
         group = values.get(name)
@@ -107,8 +107,9 @@ def older(record: reading.RunRecord) -> str | None:
 
 def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emit) -> None:
     """Refuse to resume a run that was made with another recipe, base, data or prompts."""
-    then, now = _complete(record.recipe), dict(values)
+    now = dict(values)
     made, make = record.provenance, now.pop("provenance")
+    then, now = _complete(record.recipe), _complete(now)
     if "date" not in (record.recipe.get("prompts") or {}) and "prompts" in then:
         # an earlier version's: the hash of the prompts says whether this is their day
         then["prompts"] = {**then["prompts"], "date": now["prompts"]["date"]}
