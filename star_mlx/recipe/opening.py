@@ -163,4 +163,4 @@ def task_named(name: str, data: str | None = None) -> Task:
 def resume_recipe(run: Path) -> Recipe:
     """The recipe a run folder was made with."""
     record = reading.read(run)
-    return as_dated(from_resolved(record.recipe), record.recipe, record.journal.created)
+    return as_begun(from_resolved(record.recipe), record)
