@@ -18,7 +18,7 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 
-from star_mlx.engine import attention_gpu, passes, vector
+from star_mlx.engine import attention_gpu, fused, vector
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.shared_cache import LOW, SharedCache
 
@@ -141,8 +141,8 @@ def _part(
 ) -> Part:
     """Attention of scaled queries (..., G, M, D), unnormalized; M is heads per group times L."""
     scores = _masked((q @ keys.swapaxes(-1, -2)).astype(mx.float32), mask, length)
-    if passes.wanted(scores.size):
-        weights, top, total = passes.weights(scores)
+    if fused.wanted(scores.size):
+        weights, top, total = fused.weights(scores)
     elif scores.size >= WORTH_NUMPY:
         weights, top, total = _weights_in_place(scores)
     else:

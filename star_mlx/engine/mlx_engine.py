@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from star_mlx.engine import adapter, auto, batches, decode, onednn, passes, resolve
+from star_mlx.engine import adapter, auto, batches, decode, fused, onednn, resolve
 from star_mlx.engine import lora as training
 from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
@@ -90,7 +90,7 @@ class MlxEngine:
     ) -> list[Completion]:
         """Complete every prompt; see ``types.Engine``."""
         on = self._use(adapter)
-        with passes.used(self._packed is not None):
+        with fused.used(self._packed is not None):
             return decode.generate(
                 self._base.model,
                 self._base.form,

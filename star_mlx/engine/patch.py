@@ -17,7 +17,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.cache import KVCache
 
-from star_mlx.engine import attention, passes, vector
+from star_mlx.engine import attention, fused, vector
 from star_mlx.engine.shared_cache import NotOrdinary, SharedCache
 
 ATTENTION, SWIGLU = "scaled_dot_product_attention", "swiglu"
@@ -76,8 +76,8 @@ def _swiglu(original: Callable[..., mx.array]) -> Callable[..., mx.array]:
 
     @functools.wraps(original)
     def swiglu(gate: mx.array, x: mx.array) -> mx.array:
-        if gate.dtype == mx.float32 and passes.wanted(gate.size):
-            return passes.swiglu(gate, x)
+        if gate.dtype == mx.float32 and fused.wanted(gate.size):
+            return fused.swiglu(gate, x)
         if gate.dtype == mx.float32 and vector.wanted():
             return vector.swiglu(gate, x)
         return original(gate, x)

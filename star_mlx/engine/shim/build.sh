@@ -7,7 +7,7 @@ out=$(cd "${2:-$here}" && pwd)
 build() {
     (cd "$here" && "$2" -O3 -fPIC -shared -nostdlib -s -Wl,--build-id=none $3 -o "$out/libcblas-$1.so")
 }
-x86_64() { build x86_64 "$1" "cblas.c products.c passes.c"; }
+x86_64() { build x86_64 "$1" "cblas.c products.c fused.c"; }
 aarch64() { build aarch64 "$1" cblas.c; }
 case "${1:-both}" in
 x86_64) x86_64 "${CC:-cc}" ;;

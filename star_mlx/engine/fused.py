@@ -1,4 +1,4 @@
-"""Single passes over activations in place of mlx's dozen, in C (``shim/passes.c``).
+"""Single passes over activations in place of mlx's dozen, in C (``shim/fused.c``).
 
 They are used while an engine with products in bfloat16 decodes: such processors have AVX-512. Their
 results differ in the last bits from those of ``vector``, so that other runs stay as they were.
