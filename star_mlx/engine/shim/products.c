@@ -45,6 +45,8 @@ static int (*memory_create)(void **, in, void *, void *);
 static int (*memory_destroy)(void *);
 static int (*memory_handle)(void *, void *);
 static int (*attr_create)(void **);
+static int (*attr_destroy)(void *);
+static int (*post_ops_destroy)(void *);
 static int (*attr_post_ops)(void *, in);
 static int (*post_ops_create)(void **);
 static int (*append_sum)(void *, float, int32_t, int);
@@ -71,6 +73,8 @@ static const struct {
     {&memory_destroy, "dnnl_memory_destroy"},
     {&memory_handle, "dnnl_memory_set_data_handle"},
     {&attr_create, "dnnl_primitive_attr_create"},
+    {&attr_destroy, "dnnl_primitive_attr_destroy"},
+    {&post_ops_destroy, "dnnl_post_ops_destroy"},
     {&attr_post_ops, "dnnl_primitive_attr_set_post_ops"},
     {&post_ops_create, "dnnl_post_ops_create"},
     {&append_sum, "dnnl_post_ops_append_sum"},
@@ -84,7 +88,7 @@ typedef struct {
 } weight;
 
 typedef struct {
-    int m, n, k, sum;
+    int m, n, k, sum, threads;
     void *primitive, *src, *dst; /* src and dst: dnnl_memory_t without data */
 } plan;
 
@@ -181,14 +185,25 @@ static void *of_any_layout(int rows, int columns) {
     return desc_create(&made, 2, sizes, BF16, ANY) ? NULL : made;
 }
 
+/* An attribute by which a product is added to what is there, or NULL. */
+static void *adding(void) {
+    void *attr = NULL, *ops = NULL;
+    int fine = !post_ops_create(&ops) && !append_sum(ops, 1.0f, 0, 0) && !attr_create(&attr) &&
+               !attr_post_ops(attr, ops);
+    if (ops)
+        post_ops_destroy(ops);
+    if (attr && !fine)
+        attr_destroy(attr);
+    return fine ? attr : NULL;
+}
+
 /* A primitive for (m, k) x (k, n), or NULL; *desc is the layout of the weight, chosen here if NULL. */
 static void *product(int m, int n, int k, int sum, void **desc) {
+    void *attr = sum ? adding() : NULL, *pd = NULL, *made = NULL;
+    if (sum && !attr)
+        return NULL;
     void *src = described(m, k, BF16, 0), *dst = described(m, n, F32, 0);
     void *any = *desc ? NULL : of_any_layout(k, n);
-    void *attr = NULL, *ops = NULL, *pd = NULL, *made = NULL;
-    if (sum && (attr_create(&attr) || post_ops_create(&ops) || append_sum(ops, 1.0f, 0, 0) ||
-                attr_post_ops(attr, ops)))
-        return NULL;
     if (matmul(&pd, engine, src, *desc ? *desc : any, NULL, dst, attr) == 0) {
         if (!*desc)
             desc_clone(desc, pd_desc(pd, QUERY_WEIGHTS, 0));
@@ -200,6 +215,8 @@ static void *product(int m, int n, int k, int sum, void **desc) {
     desc_destroy(dst);
     if (any)
         desc_destroy(any);
+    if (attr)
+        attr_destroy(attr);
     return made;
 }
 
@@ -246,10 +263,11 @@ static int packed(weight *w, int which) {
    shared. */
 static plan *planned(int m, int n, int k, int sum, weight *w, int which) {
     worker *me = here;
-    unsigned i = ((m * 31u + n) * 31u + k) * 2u + sum;
+    unsigned i = (((m * 31u + n) * 31u + k) * 31u + me->threads) * 2u + sum;
     for (i = (i * 2654435761u) % PLANS;; i = (i + 1) % PLANS) {
         plan *p = &me->made[i];
-        if (p->primitive && p->m == m && p->n == n && p->k == k && p->sum == sum)
+        if (p->primitive && p->m == m && p->n == n && p->k == k && p->sum == sum &&
+            p->threads == me->threads) /* for which a primitive divides its work */
             return p;
         if (p->primitive)
             continue;
@@ -273,7 +291,7 @@ static plan *planned(int m, int n, int k, int sum, weight *w, int which) {
         desc_destroy(dst);
         if (!p->primitive)
             return NULL;
-        p->m = m, p->n = n, p->k = k, p->sum = sum;
+        p->m = m, p->n = n, p->k = k, p->sum = sum, p->threads = me->threads;
         me->plans++;
         return p;
     }
