@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RunError,
         StarError,
         TaskError,
+        TrainingDiverged,
     )
     from star_mlx.events import (
         Event,
@@ -121,6 +122,7 @@ __all__ = [
     "TaskSpec",
     "Train",
     "Trained",
+    "TrainingDiverged",
     "compare",
     "grade",
     "load_model",
@@ -135,7 +137,11 @@ _MODULES = (  # the module of each name, as above
     ("api.results", "Answer Grades Measurement"),
     ("api.run", "Run"),
     ("engine.scripted", "Asked ScriptedEngine"),
-    ("errors", "ModelError NothingKept PromptError RecipeError RunError StarError TaskError"),
+    (
+        "errors",
+        "ModelError NothingKept PromptError RecipeError RunError StarError TaskError "
+        "TrainingDiverged",
+    ),
     (
         "events",
         "Event IterationFinished Notice PhaseStarted Progress RunFinished RunStarted Sampled",

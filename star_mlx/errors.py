@@ -41,3 +41,7 @@ class RunError(StarError):
 
 class NothingKept(StarError):
     """An iteration kept no example, so there is nothing to train on."""
+
+
+class TrainingDiverged(StarError):
+    """A training whose loss or gradient is no number any more. Its adapter is not kept."""

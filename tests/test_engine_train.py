@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from star_mlx.engine import open_engine
-from star_mlx.errors import ModelError, NothingKept
+from star_mlx.errors import ModelError, NothingKept, TrainingDiverged
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Decoding, Example, Step, Trained
 from tests import tiny_random
@@ -239,6 +240,45 @@ def test_adapters_that_do_not_fit_are_refused(engine: Any, tmp_path: Path) -> No
     with pytest.raises(ModelError, match="does not fit this base"):
         engine._switch.use(tmp_path)
     assert engine._switch.use(None) is None
+
+
+def test_a_training_that_diverges_ends_at_that_step(engine: Any, tmp_path: Path) -> None:
+    steps: list[Step] = []
+    wild = LORA.model_copy(update=dict(learning_rate=1e30, warmup=0, grad_clip=0.0))
+    with pytest.raises(TrainingDiverged) as caught:
+        train(engine, tmp_path, wild, progress=steps.append)
+    assert len(steps) == 1
+    assert re.fullmatch(
+        r"the training diverged in step 2 of 6: the loss is \S+, and the norm of its gradient \S+"
+        r"\. Give a lower train\.learning_rate than 1e\+30, train\.grad_clip=1 or a longer "
+        r"train\.warmup than 0",
+        str(caught.value),
+    )
+    assert not [*tmp_path.iterdir()]
+    train(engine, tmp_path)  # and the base is as it was
+
+
+def test_weights_that_are_no_numbers_are_refused(engine: Any, tmp_path: Path) -> None:
+    import mlx.core as mx
+
+    from star_mlx.export import weights as exported
+
+    train(engine, tmp_path)
+    file = tmp_path / "adapters.safetensors"
+    arrays = dict(mx.load(str(file)))
+    name = sorted(arrays)[-1]
+    arrays[name] = mx.where(mx.arange(arrays[name].shape[-1]) == 1, mx.nan, arrays[name])
+    mx.save_safetensors(str(file), arrays)
+    bare = weights(engine._base.model)
+    with pytest.raises(
+        ModelError, match=r"the adapter in .* has weights that are no numbers: train"
+    ):
+        engine._switch.use(tmp_path)
+    assert weights(engine._base.model).keys() == bare.keys()
+    with pytest.raises(
+        ModelError, match=rf"{re.escape(name)} has values that are no numbers: train"
+    ):
+        exported.read(tmp_path)
 
 
 def test_learning_rates() -> None:

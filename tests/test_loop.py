@@ -12,7 +12,7 @@ import yaml
 
 from star_mlx import engine as engines
 from star_mlx.engine.scripted import ScriptedEngine
-from star_mlx.errors import NothingKept, PromptError, RunError, TaskError
+from star_mlx.errors import NothingKept, PromptError, RunError, TaskError, TrainingDiverged
 from star_mlx.events import (
     IterationFinished,
     Notice,
@@ -27,6 +27,7 @@ from star_mlx.recipe.loading import load
 from star_mlx.run import loop
 from star_mlx.store import reading
 from star_mlx.store.metrics import as_json
+from star_mlx.types import Step
 from tests.lines import json_lines
 from tests.scripts import hopeless, learner, parts
 
@@ -410,6 +411,58 @@ def test_nothing_kept_after_a_training_says_that_it_did_harm(tmp_path):
 
     with pytest.raises(NothingKept, match=r"iteration 2 kept no example.* a lower train.learning_"):
         run(tmp_path / "run", reply=spoilt)
+
+
+class Losses(ScriptedEngine):
+    """Trains with these losses at each step; at one that is no number, as the engine does."""
+
+    def __init__(self, *losses, iteration=1):
+        super().__init__(learner)
+        self._losses, self._from = losses, iteration
+
+    def train(self, examples, settings, amount, *, progress, **options):
+        made = super().train(examples, settings, amount, progress=lambda step: None, **options)
+        if examples[0].iteration < self._from:
+            return made
+        for step, loss in enumerate(self._losses, 1):
+            if loss != loss:
+                raise TrainingDiverged("the loss is nan. Give a lower train.learning_rate")
+            progress(Step(step, len(self._losses), loss, 1.0, 1e-4, step))
+        return made
+
+
+def test_a_training_that_diverges_ends_the_run_and_keeps_what_was_good(tmp_path):
+    at = tmp_path / "run"
+    with pytest.raises(TrainingDiverged) as caught:
+        run(at, engine=Losses(2.0, float("nan"), iteration=2))
+    assert str(caught.value) == (
+        "iteration 2: the loss is nan. Give a lower train.learning_rate. "
+        f"{at} keeps iteration 1: a new run goes on from there with star.start_from={at} and "
+        "star.start_iteration=2"
+    )
+    assert reading.read(at).last == 1
+    assert not (at / "iterations/002/adapter").exists()
+    new = (f"star.start_from={at}", "star.start_iteration=2")
+    run(tmp_path / "new", *new)
+    assert reading.read(tmp_path / "new").last == 3
+    with pytest.raises(
+        TrainingDiverged, match=r"^iteration 1: .* train.learning_rate, in a new ru"
+    ):
+        run(tmp_path / "first", engine=Losses(float("nan")))
+
+
+def test_a_loss_that_explodes_is_said_at_once(tmp_path):
+    events = run(tmp_path / "run", "star.iterations=1", engine=Losses(2.0, 6.9, 7.1, 8.0, 1.0))
+    places = [
+        n for n, e in enumerate(events) if isinstance(e, Notice) and "the loss rose" in e.text
+    ]
+    assert len(places) == 1
+    assert events[places[0]].text == (
+        "iteration 1: the loss rose from 2.00 to 7.10 nats a token in step 3 of 5: what is learned "
+        "so does harm. Give a lower train.learning_rate, or a longer train.warmup"
+    )
+    after = next(e for e in events[places[0] :] if isinstance(e, Progress))
+    assert after.done == 3
 
 
 def test_examples_longer_than_the_limit_are_refused_counted_and_shown(tmp_path):

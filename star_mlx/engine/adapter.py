@@ -86,6 +86,13 @@ def _load(model: nn.Module, folder: Path) -> None:
         raise ModelError(f"the adapter in {folder} does not fit this base: {text}") from error
     model.eval()
     mx.eval(model.parameters())
+    own = (array for _, m in layers(model) for array in (m["lora_a"], m["lora_b"]))
+    if not all(mx.isfinite(array).all().item() for array in own):
+        remove(model)
+        raise ModelError(
+            f"the adapter in {folder} has weights that are no numbers: train it again, with a "
+            "lower train.learning_rate"
+        )
 
 
 @contextmanager

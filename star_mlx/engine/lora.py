@@ -19,7 +19,7 @@ from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.loss import padded_width, supervised_share
 from star_mlx.engine.memory import Memory
 from star_mlx.engine.rate import learning_rate
-from star_mlx.errors import NothingKept
+from star_mlx.errors import NothingKept, TrainingDiverged
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
 
@@ -47,6 +47,7 @@ def train(
 
     Raises:
         NothingKept: there is no row.
+        TrainingDiverged: the loss or the gradient is no number any more; nothing is written.
     """
     if not rows:
         why = f": all {len(too_long)} are longer than train.max_length" if too_long else ""
@@ -80,6 +81,8 @@ def train(
                 share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
             parts = [[rows[i] for i in part] for part in micro(widths, batch, share)]
             loss, norm = take(parts)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise TrainingDiverged(_diverged(settings, step + 1, steps, loss, norm))
             losses.append(loss)
             tokens += batch_tokens
             padded_tokens += sum(
@@ -100,4 +103,13 @@ def train(
         seconds=time.perf_counter() - start,
         too_long=too_long,
         padding=1 - tokens / padded_tokens if padded_tokens else 0.0,
+    )
+
+
+def _diverged(settings: Train, step: int, steps: int, loss: float, norm: float) -> str:
+    clip = "" if settings.grad_clip > 0 else ", train.grad_clip=1"
+    return (
+        f"the training diverged in step {step} of {steps}: the loss is {loss:g}, and the norm of "
+        f"its gradient {norm:g}. Give a lower train.learning_rate than "
+        f"{settings.learning_rate:g}{clip} or a longer train.warmup than {settings.warmup}"
     )

@@ -76,6 +76,11 @@ def read(folder: Path) -> Adapter:
         raise ModelError(f"{folder / CONFIG} lacks lora_parameters with a rank and a scale")
     parts: dict[str, dict[str, Array]] = {}
     for name, array in arrays(folder / WEIGHTS).items():
+        if not np.isfinite(array).all():
+            raise ModelError(
+                f"{folder / WEIGHTS}: {name} has values that are no numbers: train the adapter "
+                "again, with a lower train.learning_rate"
+            )
         module, _, leaf = name.rpartition(".")
         parts.setdefault(module, {})[leaf] = array
     rank, dora = int(settings["rank"]), kind == "dora"

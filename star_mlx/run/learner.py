@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.answers import thinking
-from star_mlx.errors import NothingKept
-from star_mlx.events import Emit, Notice, PhaseStarted, Progress, Sampled
+from star_mlx.errors import NothingKept, TrainingDiverged
+from star_mlx.events import Emit, Notice, PhaseStarted, Sampled
 from star_mlx.measure import accuracy
 from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
 from star_mlx.recipe.asking import Asking
-from star_mlx.run import few_steps, metrics, passes
+from star_mlx.run import metrics, passes
+from star_mlx.run.fit import fit
 from star_mlx.run.passes import At, Pass, judge, seed
 from star_mlx.settings import Recipe
 from star_mlx.store.metrics import Metrics
@@ -31,7 +32,6 @@ from star_mlx.types import (
     Iteration,
     Phase,
     Problem,
-    Step,
     Task,
     Trained,
 )
@@ -112,13 +112,29 @@ class Learner:
             raise NothingKept(self._nothing_kept(iteration))
         self._folder.save_examples(iteration, examples)
         warned = amount.steps is not None and not self.recipe.baseline  # at the start of the loop
-        with self._folder.adapter_folder(iteration) as out:
-            trained, steps = fit(
-                self.engine, self.recipe, examples, amount, iteration, out=out, emit=self._emit,
-                warned=warned,
-            )  # fmt: skip
+        try:
+            with self._folder.adapter_folder(iteration) as out:
+                trained, steps = fit(
+                    self.engine, self.recipe, examples, amount, iteration, out=out,
+                    emit=self._emit, warned=warned,
+                )  # fmt: skip
+        except TrainingDiverged as error:
+            raise TrainingDiverged(
+                f"iteration {iteration}: {error}{self._instead(iteration)}"
+            ) from error
         self._folder.save_steps(iteration, steps)
         return self._folder.save_trained(iteration, trained)
+
+    def _instead(self, iteration: int) -> str:
+        """How to keep what is there of a run whose training has to be given up."""
+        run, before = self._folder.path, iteration - 1
+        if iteration <= self.recipe.star.start_iteration or self.recipe.baseline:
+            return ", in a new run"
+        kept = f"iteration {before}" if before == 1 else f"iterations 1 to {before}"
+        return (
+            f". {run} keeps {kept}: a new run goes on from there with "
+            f"star.start_from={run} and star.start_iteration={iteration}"
+        )
 
     def _nothing_kept(self, iteration: int) -> str:
         again = self.recipe.star.rationalizes(iteration)
@@ -312,53 +328,3 @@ def example(
         iteration=iteration,
         hint_shown=show_hint,
     )
-
-
-def fit(
-    engine: Engine,
-    recipe: Recipe,
-    examples: Sequence[Example],
-    amount: Amount,
-    iteration: int,
-    *,
-    out: Path,
-    emit: Emit,
-    warned: bool = False,
-) -> tuple[Trained, list[Step]]:
-    """Train an iteration's adapter as the recipe says, write it to the folder ``out``, and return
-    it with its optimizer steps. Unless ``warned``, too few of them are a warning."""
-    lora = recipe.train
-    short = few_steps.warning(lora, amount, len(examples), which=f"iteration {iteration} takes")
-    if short and not warned:
-        emit(Notice("warning", short))
-    emit(PhaseStarted(iteration, "train", amount.steps_for(len(examples), lora.batch_size)))
-    start = time.perf_counter()
-
-    taken: list[Step] = []
-
-    def progress(at: Step) -> None:
-        taken.append(at)
-        seconds = time.perf_counter() - start
-        emit(
-            Progress(
-                iteration,
-                "train",
-                at.step,
-                at.steps,
-                at.tokens,
-                seconds,
-                at.loss,
-                at.gradient_norm,
-                engine.memory(),
-            )
-        )
-
-    lot = seed(recipe.seed, iteration, "train")
-    trained = engine.train(examples, lora, amount, seed=lot, out=out, progress=progress)
-    if trained.too_long:
-        text = (
-            f"iteration {iteration}: {len(trained.too_long)} of {len(examples)} examples were "
-            f"left out: they are longer than train.max_length={lora.max_length} tokens"
-        )
-        emit(Notice("warning", text))
-    return trained, taken

@@ -29,7 +29,8 @@ from star_mlx.measure import findings
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening, provenance
 from star_mlx.run import evaluate as measure
-from star_mlx.run.learner import Learner, fit
+from star_mlx.run.fit import fit
+from star_mlx.run.learner import Learner
 from star_mlx.run.room import sized
 from star_mlx.settings import Recipe
 from star_mlx.star import amount as scheduled
