@@ -507,6 +507,27 @@ def test_a_pattern_reads_its_last_match():
     assert mine.equal("2.0", "2") and not mine.equal("25", "5")
 
 
+def test_a_pattern_that_takes_for_ever_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr("star_mlx.tasks.jsonl_reading.SECONDS", 0.1)
+    long = "a" * 2_000 + "! "
+    exploding = {
+        "read": {"kind": "regex", "pattern": r"=> ((?:\w|\w\w)+)\."},
+        "worked": " {rationale} => {answer}.",
+    }
+    mine = task(**exploding)
+    assert mine.read("=> aab.", Question("?")) == "aab"
+    assert mine.read(f"=> aab. => {long}.", Question("?")) is None
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"q": "?", "a": long + "b"}) + "\n")
+    slow = make(
+        "jsonl", {"path": str(file), "fields": {"question": "q", "answer": "a"}, **exploding}
+    )
+    with pytest.raises(
+        TaskError, match=r"rows.jsonl, line 1: .*read.pattern takes more than 2 s on its answer"
+    ):
+        slow.problems("train")
+
+
 def test_comparing_follows_the_kind():
     assert task().equal("the Moon.", "The moon") and not task().equal("2.0", "2")
     assert task(read={"compare": "number"}).equal("2.0", "2")

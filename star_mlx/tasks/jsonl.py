@@ -16,7 +16,7 @@ from star_mlx.answers.accepted import accepted, joined
 from star_mlx.errors import TaskError
 from star_mlx.tasks.jsonl_options import AFTER_QUESTION, MARK_CHOICE, JsonlOptions, check, recorded
 from star_mlx.tasks.jsonl_question import asked_of, question_of
-from star_mlx.tasks.jsonl_reading import Reading
+from star_mlx.tasks.jsonl_reading import SECONDS, Reading
 from star_mlx.tasks.jsonl_splits import FileSplits
 from star_mlx.tasks.jsonl_text import (
     counted,
@@ -71,6 +71,11 @@ class Jsonl(FileSplits):
             return problem
         for answer in accepted(problem.answer):
             found = self.read(self.worked(None, answer), problem.question)
+            if found is None and self._reading.gives_up(self.worked(None, answer)):
+                raise TaskError(
+                    f"task.options.read.pattern takes more than {SECONDS:g} s on its answer "
+                    f"{answer[:60]!r}: write it so that a text matches in one way alone, unlike (a|aa)+"
+                )
             if found is None or not self.equal(found, answer):
                 lines = "; an answer of several lines needs read.kind regex" * ("\n" in answer)
                 raise TaskError(f"its answer {answer[:60]!r} is read back as {found!r}{lines}")

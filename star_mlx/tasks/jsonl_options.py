@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -232,9 +231,11 @@ def _check_pattern(options: JsonlOptions) -> None:
         return
     if not pattern:
         raise TaskError("task.options.read.kind regex needs task.options.read.pattern")
+    import regex
+
     try:
-        groups = re.compile(pattern).groups
-    except (re.error, OverflowError, RecursionError) as error:
+        groups = regex.compile(pattern).groups
+    except (regex.error, OverflowError, RecursionError) as error:
         raise TaskError(
             f"task.options.read.pattern {pattern!r} is not a valid pattern: {error}"
         ) from None

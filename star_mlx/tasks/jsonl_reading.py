@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from star_mlx.tasks.jsonl_text import boxed, expression
 from star_mlx.types import Question
 
 LONGEST = 20_000  # characters at the end of a completion in which a pattern is searched
+SECONDS = 2.0  # that it may take; an honest one takes some milliseconds
 
 
 class Reading:
@@ -57,9 +57,25 @@ class Reading:
                 lines = [line.strip() for line in completion.split("\n")]
                 return next((line for line in reversed(lines) if line), None)
             case "regex":
-                matches = re.finditer(self.options.pattern or "", completion[-LONGEST:])
-                last = [m[1].strip() for m in matches if m[1] and m[1].strip()][-1:]
-                return last[0] if last else None
+                return self.matched(completion)[0]
+
+    def matched(self, completion: str) -> tuple[str | None, bool]:
+        """The last match of the pattern, and whether the search was given up: a pattern such as
+        ``(a|aa)+b`` takes for ever on some texts, which then have no answer."""
+        import regex  # as the standard library's re, but with a time limit
+
+        pattern = regex.compile(self.options.pattern or "")
+        found = None
+        try:
+            for match in pattern.finditer(completion[-LONGEST:], timeout=SECONDS):
+                found = (match[1] or "").strip() or found
+        except TimeoutError:
+            return None, True
+        return found, False
+
+    def gives_up(self, completion: str) -> bool:
+        """Whether the pattern takes too long on a text."""
+        return self.kind == "regex" and self.matched(completion)[1]
 
     def equal(self, answer: str, gold: str) -> bool:
         """Whether an answer is the same value as one of the right ones."""
