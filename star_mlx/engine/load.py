@@ -51,28 +51,30 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
     parameters = int(get_total_parameters(model))
     if on_cpu():
         widen(model)
-    try:
-        mx.eval(model.parameters())  # only now are the weights read
-    except RuntimeError as error:
-        raise ModelError(_explain(folder, error)) from error
-    _check_end(folder, tokenizer)
+    _check_tokenizer(folder, tokenizer)
     model.freeze()
     model.eval()
     patch.install(model)
+    try:
+        mx.eval(model.parameters())  # only now are the weights read
+        made = form(model)  # computes with them
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(_explain(folder, error)) from error
     inner = config.get("text_config") or config
     return Base(
-        found, model, form(model), tokenizer, config, parameters, _bits(config, model),
+        found, model, made, tokenizer, config, parameters, _bits(config, model),
         int(inner.get("max_position_embeddings") or 1 << 20), content_hash(folder),
     )  # fmt: skip
 
 
 def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """Load a folder with mlx-lm. Wrong values in config.json can make it raise any of these."""
+    """Load a folder with mlx-lm. Wrong values in its files can make it raise anything: tokenizers
+    raises plain ``Exception``."""
     trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
     try:
         model, config = load_model(folder, lazy=True, **trusted)
         tokenizer = load_tokenizer(folder, trusted, eos_token_ids=config.get("eos_token_id"))
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
+    except Exception as error:
         raise ModelError(_explain(folder, error)) from error
     return model, tokenizer, config
 
@@ -88,13 +90,18 @@ def tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
         found = load_tokenizer(
             folder, trusted, eos_token_ids=read_config(folder).get("eos_token_id")
         )
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, AttributeError) as error:
+    except Exception as error:
         raise ModelError(_explain(folder, error)) from error
-    _check_end(folder, found)
+    _check_tokenizer(folder, found)
     return found
 
 
-def _check_end(folder: Path, tokenizer: Any) -> None:
+def _check_tokenizer(folder: Path, tokenizer: Any) -> None:
+    longest = getattr(tokenizer, "model_max_length", None)
+    if not isinstance(longest, int | float | None):
+        raise ModelError(
+            f"{folder / 'tokenizer_config.json'}: model_max_length is {longest!r:.40}, not a number"
+        )
     if not tokenizer.eos_token_ids:
         raise ModelError(f"{folder} names no end token (eos_token): a completion could never end")
 

@@ -74,7 +74,8 @@ class Jsonl(FileSplits):
             if found is None and self._reading.gives_up(self.worked(None, answer)):
                 raise TaskError(
                     f"task.options.read.pattern takes more than {SECONDS:g} s on its answer "
-                    f"{answer[:60]!r}: write it so that a text matches in one way alone, unlike (a|aa)+"
+                    f"{answer[:60]!r}: write it so that a text matches in one way alone, unlike "
+                    "(a|aa)+"
                 )
             if found is None or not self.equal(found, answer):
                 lines = "; an answer of several lines needs read.kind regex" * ("\n" in answer)
