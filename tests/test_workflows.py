@@ -67,6 +67,21 @@ def test_the_commands_on_the_wheel_are_understood():
         assert {word for word in arguments if word.startswith("--")} <= known, line
 
 
+def test_the_workflows_are_linted_there():
+    assert "actionlint" in commands(read("ci.yml")["jobs"]["workflows"])
+
+
+# the first versions of GitHub's own actions that run on Node 24: its machines have no Node 20
+NODE_24 = {"checkout": 5, "setup-python": 6, "upload-artifact": 6, "download-artifact": 7}
+
+
+@pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
+def test_the_actions_run_on_a_node_that_is_there(name):
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    used = re.findall(r"actions/([\w-]+)@v(\d+)$", text, re.M)
+    assert used and all(int(version) >= NODE_24[action] for action, version in used)
+
+
 @pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
 def test_a_workflow_may_only_read_and_ends(name):
     workflow = read(name)
