@@ -29,6 +29,7 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
     from star_mlx.engine import auto
     from star_mlx.events import Notice
     from star_mlx.recipe import opening
+    from star_mlx.recipe.provenance import left_to_the_device
     from star_mlx.run import at_hand, timing
     from star_mlx.run.plan import plan
     from star_mlx.run.shown import prompts
@@ -49,7 +50,7 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
     values = opening.settled(at.recipe, at.task)
     shown = prompts(at)
     warnings = [*notices, *found.warnings]
-    chosen = auto.words(at.recipe, recipe)
+    chosen = auto.words(at.recipe, recipe) if record is None else left_to_the_device(record)
     if as_json:
         schedule = [asdict(one) for one in found.iterations]
         made = {"plan": found.to_json(), "prompts": shown.to_json(), "warnings": warnings}

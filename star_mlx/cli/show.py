@@ -37,11 +37,14 @@ def show(run: Path, as_json: bool) -> None:
 
     from star_mlx import tui
     from star_mlx.formatting import harmless
+    from star_mlx.recipe import provenance
 
     console = tui.themed(Console(highlight=False))
     task, model = record.recipe.get("task", {}), record.recipe.get("model", {})
     words = f"{run}: {task.get('name')}, {model.get('path')}, seed {record.recipe.get('seed')}"
     console.print(Text(harmless(words)), soft_wrap=True)
+    if chosen := provenance.left_to_the_device(record):
+        console.print(Text(harmless(chosen)), soft_wrap=True)
     if record.metrics:
         console.print()
         console.print(tui.summary(record.metrics, console.width))

@@ -135,9 +135,12 @@ class MlxEngine:
             progress=progress,
         )
 
-    def sized(self, recipe: Recipe) -> Recipe:
-        """The recipe with numbers for ``auto``, for this base on this device."""
-        return auto.sized(recipe, self._shape.hidden)
+    def sized(self, recipe: Recipe, *, prefix: str, prompt: str) -> Recipe:
+        """The recipe with numbers for ``auto``, for this base on this device, with this few-shot
+        prompt and this longest question."""
+        tried = auto.sized(recipe, self._shape.hidden)
+        needs = self.needs(tried, prefix=prefix, prompt=prompt)
+        return auto.sized(recipe, self._shape.hidden, needs)
 
     def needs(self, recipe: Recipe, *, prefix: str, prompt: str) -> Needs:
         """The memory that a recipe needs, with this few-shot prompt and this longest question."""

@@ -36,6 +36,7 @@ class Needs:
     longest: int  # tokens of a training row
     checkpoint: bool  # whether layers keep only their inputs in training
     folded: bool = True  # whether adapters are added into copies of the weights for decoding
+    row: int = 1  # tokens of the longest decoded row after the few-shot prompt
 
     @property
     def peak(self) -> int:
@@ -130,7 +131,7 @@ def work(
     at_once = (budget * lanes.width, passed * lanes.width)
     return Needs(
         held, decoding, training, limit, (rows, fit), at_once, length, train.checkpoint,
-        folded=copies != 0,
+        folded=copies != 0, row=tokens,
     )  # fmt: skip
 
 

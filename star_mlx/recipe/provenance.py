@@ -19,15 +19,29 @@ from star_mlx.types import Engine, Task
 PACKAGES = ("star-mlx", "mlx", "mlx-lm", "transformers", "numpy")
 
 
-def provenance(task: Task, prompt_set: prompts.Prompts, engine: Engine) -> dict[str, Any]:
-    """The provenance of a run: versions, and the hashes of base, data and prompts."""
+def provenance(
+    task: Task, prompt_set: prompts.Prompts, engine: Engine, given: Recipe | None = None
+) -> dict[str, Any]:
+    """The provenance of a run: versions, the hashes of base, data and prompts, and the settings
+    that the recipe ``given`` by the user left to the device (``auto``)."""
+    left = [f"generate.{name}" for name in given.generate.automatic] if given else []
     return {
         "versions": versions(),
         "base": dict(engine.describe()),
         "data_sha256": data_sha256(task),
         "rows_left_out": len(task.skipped()),
         "prompts_sha256": prompt_set.digest(),
+        **({"auto": left} if left else {}),
     }
+
+
+def left_to_the_device(record: reading.RunRecord) -> str:
+    """What a run took for the settings that were ``auto`` when it was created, in a sentence;
+    empty if there were none, or if an earlier version did not record it."""
+    made = record.recipe.get("generate") or {}
+    keys = [str(key) for key in record.provenance.get("auto") or ()]
+    chosen = [f"{key}={made.get(key.removeprefix('generate.'))}" for key in keys]
+    return f"auto was {' and '.join(chosen)} when the run was created" if chosen else ""
 
 
 def versions() -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from star_mlx.engine.resolve import Found
 from star_mlx.events import Emit
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening, provenance
+from star_mlx.run import room
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
 from star_mlx.types import Problem, Task
@@ -49,7 +50,6 @@ def gather(recipe: Recipe) -> AtHand:
         StarError: what is there cannot be used.
     """
     found = resolve.at_hand(recipe.model.path, recipe.model.revision)
-    recipe = auto.sized_for(recipe, found)
     task, prompt_set = opening.open_task(recipe)
     problems = dev = None
     if _local(task):
@@ -65,6 +65,11 @@ def gather(recipe: Recipe) -> AtHand:
         prompt_set, templated = opening.in_template(recipe, prompt_set, text), True
     elif recipe.prompts.chat:
         prompt_set = opening.in_turns(recipe, prompt_set)
+    lengths = None
+    if problems and templated:
+        prefix, longest = count(room.longest(recipe, task, prompt_set))
+        lengths = prefix, longest
+    recipe = auto.sized_for(recipe, found, lengths)
     return AtHand(
         recipe, task, prompt_set, problems, dev, found, count, found is not None, templated
     )

@@ -64,10 +64,10 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         recipe = opening.as_begun(recipe, reading.read(run))
     else:
         recipe = opening.dated(recipe, prompt_set, engine, date.today())
-    given, recipe = recipe, room.sized(recipe, engine)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
+    given, recipe = recipe, room.sized(recipe, task, prompt_set, engine)
     values = opening.settled(recipe, task)
-    values["provenance"] = provenance.provenance(task, prompt_set, engine)
+    values["provenance"] = provenance.provenance(task, prompt_set, engine, given)
     if exists:
         provenance.refuse_other(record := reading.read(run), values, emit)
         if changed := provenance.older(record):

@@ -10,14 +10,15 @@ from star_mlx.types import Engine, Task
 LOOKED_AT = 200  # problems, of which the longest question is taken
 
 
-def sized(recipe: Recipe, engine: Engine) -> Recipe:
-    """The recipe with numbers for ``auto``, as the engine's device does best; the defaults if the
-    engine does not say."""
+def sized(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> Recipe:
+    """The recipe with numbers for ``auto``, as the engine's device does best with the task's
+    prompts; the defaults if the engine does not say."""
     if not recipe.generate.automatic:
         return recipe
     choose = getattr(engine, "sized", None)  # of a base in memory, not of every engine
     if choose is not None:
-        chosen: Recipe = choose(recipe)
+        prefix, prompt = longest(recipe, task, prompts)
+        chosen: Recipe = choose(recipe, prefix=prefix, prompt=prompt)
         return chosen
     default = type(recipe.generate)()
     made = recipe.generate.sized(default.at_once, default.per_chunk)
@@ -28,10 +29,15 @@ def cut(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> str:
     """What the engine's bound on memory cuts the recipe down to, in a sentence; empty if nothing,
     or if the engine has no bound."""
     needs = getattr(engine, "needs", None)  # of a base in memory, not of every engine
-    problems = task.problems("train")[:LOOKED_AT]
-    if needs is None or not problems:
+    if needs is None:
         return ""
+    prefix, prompt = longest(recipe, task, prompts)
+    return str(needs(recipe, prefix=prefix, prompt=prompt).cut())
+
+
+def longest(recipe: Recipe, task: Task, prompts: Prompts) -> tuple[str, str]:
+    """The few-shot prompt, and the longest prompt after it; empty if there is no problem."""
     few_shot = recipe.star.few_shot(recipe.star.start_iteration)
     how = asking.generating(recipe, prompts, few_shot=few_shot)
-    prefix, rest = how.batch(problems)
-    return str(needs(recipe, prefix=prefix, prompt=max(rest, key=len)).cut())
+    prefix, rest = how.batch(task.problems("train")[:LOOKED_AT])
+    return prefix, max(rest, key=len, default="")

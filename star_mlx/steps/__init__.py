@@ -203,8 +203,8 @@ def evaluate(
     task, prompt_set = opening.open_task(recipe)
     problems = measure.chosen(task, recipe, how)
     engine = engine or engines.open_base(recipe)
-    recipe = sized(recipe, engine)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
+    recipe = sized(recipe, task, prompt_set, engine)
     made: list[Sequence[Attempt]] = []
     for of in models:
         with TemporaryDirectory() as room, writing.opened(Path(room) / "run", {}) as folder:
@@ -297,8 +297,8 @@ def _at_work(
     task, prompt_set = opening.open_task(recipe)
     task.problems("train")  # reports errors in the data before a model is loaded
     engine = engine or engines.open_base(recipe)
-    recipe = sized(recipe, engine)
     prompt_set = opening.in_template(recipe, prompt_set, engine)
+    recipe = sized(recipe, task, prompt_set, engine)
     made_from = provenance.provenance(task, prompt_set, engine)
     values = opening.settled(recipe, task) | {"provenance": made_from, "step": about}
     if skipped := task.skipped():
