@@ -303,8 +303,8 @@ def test_adapters_that_are_not_folded_are_said_to_be_cut(folder: str) -> None:
         free = needs.estimate(recipe, found.folder, prefix=50, prompt=20)
         bounded = recipe.model_copy(update={"max_memory": 1.9 * free.weights / 2**30})
         cut = needs.estimate(bounded, found.folder, prefix=50, prompt=20)
-    assert free.folded and free.cut() == "" and not cut.folded
-    assert "adapters are not folded into copies of the weights for decoding" in cut.cut()
+    assert free.folded and free.cuts() == [] and not cut.folded
+    assert "adapters are not folded into copies of the weights for decoding" in cut.cuts()
 
 
 def test_a_cut_is_one_of_few_numbers() -> None:
@@ -327,20 +327,24 @@ def test_what_a_recipe_needs_and_what_is_cut(folder: str) -> None:
     recipe = load(None, task="arithmetic", overrides=["train.max_length=200"])
     found = resolve.find(folder)
     free = needs.estimate(recipe, found.folder, prefix=50, prompt=20)
-    assert free.cut() == "" and free.rows[0] == free.rows[1] == recipe.generate.batch_size
+    assert free.cuts() == [] and free.rows[0] == free.rows[1] == recipe.generate.batch_size
     assert free.peak == free.weights + max(free.decoding, free.training)
     gib = (free.weights + 0.7 * free.training) / 2**30
     cut = needs.estimate(
         recipe.model_copy(update={"max_memory": gib}), found.folder, prefix=50, prompt=20
     )
     assert cut.tokens[1] < cut.tokens[0] == free.tokens[0]
-    assert cut.cut().startswith(f"the memory is bounded by max_memory={gib:g} (GiB): ")
-    assert f"{cut.tokens[1]:,} instead of {cut.tokens[0]:,} tokens" in cut.cut()
+    peak = free.peak / 2**30
+    assert free.words().startswith(f"the recipe needs up to about {peak:.2g} GiB of memory, which ")
+    assert free.words().endswith(" GiB)")  # of the bound: nothing is cut
+    said = f"the recipe needs up to about {peak:.2g} GiB of memory, which is bounded by max_memory="
+    assert cut.words().startswith(f"{said}{gib:g} (GiB): ")
+    assert f"{cut.tokens[1]:,} instead of {cut.tokens[0]:,} tokens" in cut.words()
     least = needs.estimate(
         recipe.model_copy(update={"max_memory": free.weights / 2**30}),
         found.folder, prefix=50, prompt=20, row=90,
     )  # fmt: skip
-    assert least.cut().endswith(
+    assert least.words().endswith(
         "not even one row of the longest prompts can be decoded, and examples of 90 tokens cannot "
         "be trained on (train.checkpoint=true needs much less)"
     )
@@ -359,7 +363,7 @@ def test_other_limits_are_refused_in_one_line(value: str) -> None:
         load(None, task="arithmetic", overrides=[f"max_memory={value}"])
 
 
-def test_a_run_says_what_is_cut_and_only_then(tmp_path: Path) -> None:
+def test_a_run_says_what_it_needs_and_what_is_cut(tmp_path: Path) -> None:
     from star_mlx.engine.device import Bound
     from star_mlx.engine.needs import Needs
     from star_mlx.engine.scripted import ScriptedEngine
@@ -373,8 +377,8 @@ def test_a_run_says_what_is_cut_and_only_then(tmp_path: Path) -> None:
 
         def needs(self, recipe: Any, *, prefix: str, prompt: str) -> Needs:
             asked.append((prefix, prompt))
-            bound = Bound(1 << 30, "max_memory=1 (GiB)")
-            return Needs(0, 0, 0, bound, (32, self.fitting), (512, 512), 512, False)
+            bound = Bound(1 << 30, "max_memory=1 (GiB)") if self.fitting else None
+            return Needs(1 << 30, 1 << 31, 0, bound, (32, self.fitting or 32), (512, 512), 512, False)
 
     def notices(name: str) -> list[str]:
         small = ["task.options.train=100", "star.iterations=1", "star.problems=4", "evaluate.dev=2"]
@@ -382,10 +386,13 @@ def test_a_run_says_what_is_cut_and_only_then(tmp_path: Path) -> None:
         engine = Bounded(lambda asked: asked.prompt.split("Target: ")[-1])
         recipe = load(None, task="arithmetic", overrides=[*small, "train.max_length=1000"])
         loop.run(recipe, tmp_path / name, events.append, engine=engine)
-        return [e.text for e in events if isinstance(e, Notice) and "max_memory" in e.text]
+        return [e.text for e in events if isinstance(e, Notice) and "the recipe needs" in e.text]
 
-    said = "the memory is bounded by max_memory=1 (GiB): 8 of 32 rows are decoded at once"
-    assert notices("cut") == [said]
+    said = "the recipe needs up to about 3 GiB of memory, which is "
+    bounded = f"{said}bounded by max_memory=1 (GiB)"
+    assert notices("cut") == [f"{bounded}: 8 of 32 rows are decoded at once"]
     assert "Target:" in asked[0][0] and "Input:" in asked[0][1]
     Bounded.fitting = 32
-    assert notices("whole") == []
+    assert notices("whole") == [bounded]
+    Bounded.fitting = 0
+    assert notices("free") == [f"{said}not bounded"]

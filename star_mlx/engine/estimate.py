@@ -14,7 +14,7 @@ from star_mlx.settings import Recipe
 class Sizes:
     """About how large a model, its adapter and a run with it are, in bytes.
 
-    ``cut`` says what the bound on memory cuts the run down to; empty if nothing.
+    ``cut`` says what the run needs and what the bound on memory cuts it down to; empty if nothing.
     """
 
     parameters: int
@@ -46,5 +46,5 @@ def sizes(found: Found, recipe: Recipe, *, prefix: int, longest: int, row: int) 
         context=int(inner.get("max_position_embeddings") or 1 << 20),
         adapter=ADAPTER_ITEM * shape.adapter_parameters(recipe.train),
         memory=min(made.peak, made.bound.size) if made.bound else made.peak,
-        cut=made.cut(),
+        cut=made.words() if made.cuts() else "",
     )

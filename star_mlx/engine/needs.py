@@ -43,9 +43,18 @@ class Needs:
         """The most that the recipe takes if nothing bounds it."""
         return self.weights + max(self.decoding, self.training)
 
-    def cut(self) -> str:
-        """What the bound cuts the recipe down to, in a sentence; empty if nothing."""
-        parts = []
+    def words(self) -> str:
+        """What the recipe needs, and what the bound cuts it down to, in a sentence."""
+        bounded = f"bounded by {self.bound}" if self.bound else "not bounded"
+        parts = ", and ".join(self.cuts())
+        return (
+            f"the recipe needs up to about {self.peak / GIB:.2g} GiB of memory, which is {bounded}"
+            f"{': ' * bool(parts)}{parts}"
+        )
+
+    def cuts(self) -> list[str]:
+        """What the bound cuts the recipe down to; empty if nothing."""
+        parts: list[str] = []
         if not self.rows[1]:
             parts.append("not even one row of the longest prompts can be decoded")
         elif self.rows[1] < self.rows[0]:
@@ -60,7 +69,7 @@ class Needs:
                 f"at most {self.tokens[1]:,} instead of {self.tokens[0]:,} tokens are trained on "
                 "in a pass"
             )
-        return f"the memory is bounded by {self.bound}: {', and '.join(parts)}" if parts else ""
+        return parts
 
 
 def estimate(

@@ -81,8 +81,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
         if chosen := auto.words(recipe, given):
             emit(Notice("info", chosen))
-        if cut := room.cut(recipe, task, prompt_set, engine):
-            emit(Notice("info", cut))
+        if memory := room.needed(recipe, task, prompt_set, engine):
+            emit(Notice("info", memory))
         if skipped := task.skipped():
             emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
         if short := _short(recipe, task, prompt_set, folder):

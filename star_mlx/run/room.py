@@ -25,14 +25,14 @@ def sized(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> Recip
     return recipe.model_copy(update={"generate": made})
 
 
-def cut(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> str:
-    """What the engine's bound on memory cuts the recipe down to, in a sentence; empty if nothing,
-    or if the engine has no bound."""
+def needed(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> str:
+    """The memory that the recipe needs, and what the engine's bound on it cuts the recipe down to,
+    in a sentence; empty if the engine does not say."""
     needs = getattr(engine, "needs", None)  # of a base in memory, not of every engine
     if needs is None:
         return ""
     prefix, prompt = longest(recipe, task, prompts)
-    return str(needs(recipe, prefix=prefix, prompt=prompt).cut())
+    return str(needs(recipe, prefix=prefix, prompt=prompt).words())
 
 
 def longest(recipe: Recipe, task: Task, prompts: Prompts) -> tuple[str, str]:
