@@ -25,7 +25,15 @@ PAGE = ROOT / "docs/models.md"
 BEGIN, END = "<!-- made by scripts/models.py -->\n", "<!-- end -->\n"
 HEADS = (
     ("family", "few-shot prompt", "system message", "template writes", "thinking", "end of a turn"),
-    ("family", "LoRA is put on", "PEFT", "checkpoint", "one row", "8,192 tokens"),
+    (
+        "family",
+        "LoRA is put on",
+        "PEFT",
+        "checkpoint",
+        "memory, estimated: one row",
+        "checkpointed",
+        "8,192 tokens",
+    ),
 )
 STORED = 4.5 / 8  # bytes of a weight at 4 bits, with a scale and a bias for 64 of them
 LENGTH, PASS = 512, 8192  # tokens of the longest row (train.max_length), and of a whole pass
@@ -46,6 +54,13 @@ CHECKPOINTS: dict[str, tuple[str, float, tuple[int, ...]]] = {
     "LFM2": ("LiquidAI/LFM2-1.2B", 1.17, (16, 2048, 8192, 32, 8, 64, 65536)),
 }
 
+KEYS = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads",
+        "num_key_value_heads", "head_dim", "vocab_size")  # fmt: skip
+LINEAR = {  # three of four layers have linear attention
+    "Qwen3.5": {"linear_num_value_heads": 32, "linear_key_head_dim": 128,
+                "linear_value_head_dim": 128, "full_attention_interval": 4},
+}  # fmt: skip
+
 
 def rows(name: str, found: Found) -> tuple[str, str]:
     """The rows of a family in the two tables."""
@@ -53,11 +68,12 @@ def rows(name: str, found: Found) -> tuple[str, str]:
     kept, _, why = found.prefix.partition(": its layers keep ")
     shared = f"copied ({why})" if kept == "copied" else kept
     writes = [*(["start token"] if found.start else []), *(["date"] if found.date else [])]
-    small, large = (f"{memory(name, tokens) / 1e9:.1f} GB" for tokens in (LENGTH, PASS))
+    works = ((LENGTH, False), (LENGTH, True), (PASS, False))
+    sizes = [f"{memory(name, *work) / 1e9:,.1f} GB" for work in works]
     return (
         _line([name, shared, found.system, ", ".join(writes) or "nothing more",
                found.thinking, f"`{found.end}`"]),
-        _line([name, _modules(found.targets), found.peft, checkpoint, small, large]),
+        _line([name, _modules(found.targets), found.peft, checkpoint, *sizes]),
     )  # fmt: skip
 
 
@@ -69,13 +85,16 @@ def _modules(targets: Sequence[str]) -> str:
                       [f"`{name}`" for name in sorted(names & usual)]) + others)  # fmt: skip
 
 
-def memory(name: str, tokens: int) -> int:
-    """Bytes for training a checkpoint at 4 bits on a GPU, with ``tokens`` in a pass."""
+def memory(name: str, tokens: int, checkpoint: bool = False) -> int:
+    """Bytes for training a checkpoint at 4 bits on a GPU, with ``tokens`` in a pass; with
+    ``checkpoint`` its layers keep only their inputs."""
     from star_mlx.engine.shape import Shape
     from star_mlx.settings import Train
 
     _, billions, sizes = CHECKPOINTS[name]
-    shape, train = Shape(*sizes, itemsize=2), Train()
+    config = dict(zip(KEYS, sizes, strict=True)) | {"model_type": families.FAMILIES[name].kind}
+    shape = Shape.of(config | LINEAR.get(name, {}), itemsize=2, compiled=True)
+    train = Train(checkpoint=checkpoint)
     weights = int(STORED * billions * 1e9)
     return weights + shape.adapter_bytes(train) + tokens * shape.training_bytes(LENGTH, train)
 

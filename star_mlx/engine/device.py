@@ -22,6 +22,12 @@ def on_cpu() -> bool:
     return bool(mx.default_device().type == mx.DeviceType.cpu)
 
 
+def compiles() -> bool:
+    """Whether ``mx.compile`` is used: on a GPU, unless the environment turns it off. On a CPU that
+    gains nothing, and needs a compiler."""
+    return not on_cpu() and "MLX_DISABLE_COMPILE" not in os.environ
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """The memory that mlx may hold, in bytes, and in words that say where the number is from."""

@@ -15,9 +15,8 @@ from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
 from star_mlx.engine.load import Base
 from star_mlx.engine.memory import Memory
-from star_mlx.engine.needs import Needs, itemsize, work
+from star_mlx.engine.needs import Needs, shape_of, work
 from star_mlx.engine.packed import Packed
-from star_mlx.engine.shape import Shape
 from star_mlx.engine.text import Text
 from star_mlx.settings import Products, Recipe, Train
 from star_mlx.types import Amount, Completion, Decoding, Example, Step, Trained
@@ -36,7 +35,7 @@ class MlxEngine:
         self._lanes = Lanes(int(inner.get("hidden_size") or NARROW))
         self._packed = Packed(base.model) if products == "bfloat16" else None
         self._switch = adapter.Switch(base.model, self._fold)
-        self._bound, self._shape = bound, Shape.of(base.config, itemsize(base.found.folder))
+        self._bound, self._shape = bound, shape_of(base.found.folder, base.config)
         self._memory = Memory(bound, self._shape, self._held)
         self._weights = sum(a.nbytes for _, a in tree_flatten(base.model.parameters()))
         self._copies = adapter.copies(base.model)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.engine.batches import CPU_BUDGET, GPU_BUDGET
-from star_mlx.engine.device import GIB, Bound, bound, on_cpu
+from star_mlx.engine.device import GIB, Bound, bound, compiles, on_cpu
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.memory import Memory, most
 from star_mlx.engine.resolve import Found
@@ -83,7 +83,7 @@ def estimate(
         row: tokens of the longest training row; by default as many as the recipe allows.
     """
     config = read_config(folder)
-    shape, held = Shape.of(config, itemsize(folder)), weights(folder, config)
+    shape, held = shape_of(folder, config), weights(folder, config)
     limit, copies = bound(recipe.max_memory), None
     if not on_cpu():
         copies = shape.itemsize * shape.linear_parameters
@@ -159,6 +159,11 @@ def check_weights(found: Found, limit: Bound | None) -> None:
             f"{limit}. Choose a smaller base or one with fewer bits, or a larger max_memory (none: "
             "no limit)"
         )
+
+
+def shape_of(folder: Path, config: Mapping[str, Any]) -> Shape:
+    """The shape of a model in a folder, as it is computed on this device."""
+    return Shape.of(config, itemsize(folder), compiles())
 
 
 def itemsize(folder: Path) -> int:

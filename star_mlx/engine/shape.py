@@ -1,18 +1,19 @@
 """The sizes of a model, and what follows from them: memory, parameters, the size of an adapter.
 
-Imports no mlx. The memory of a batch is estimated from the model's shape. The coefficients were
-fitted to mlx's own peaks on random llamas of 19 shapes, with LoRA on every linear layer: no peak is
-above the estimate, and the lowest is 0.84 of it.
+Imports no mlx. The memory of a batch is estimated from the model's shape; ``peaks`` has the
+coefficients for training.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from star_mlx.engine import peaks
 from star_mlx.settings import Train
 
 ADAPTER_ITEM = 4  # bytes of a number of an adapter: float32
@@ -30,15 +31,23 @@ class Shape:
     head: int
     vocabulary: int
     itemsize: int  # bytes of a number in caches and activations
+    compiled: bool = False  # whether training steps are
+    more: float = 1.0  # as many bytes of training as a llama of this shape
+    recurrent: int = 0  # layers of linear attention
+    state: int = 0  # the numbers of the state of such a layer
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], itemsize: int) -> Shape:
+    def of(cls, config: Mapping[str, Any], itemsize: int, compiled: bool = False) -> Shape:
         """The shape in a config.json."""
         c = config.get("text_config") or config
         hidden = int(c.get("hidden_size") or c.get("d_model") or c.get("n_embd") or 1024)
         heads = int(c.get("num_attention_heads") or c.get("n_head") or 16)
+        layers = int(c.get("num_hidden_layers") or c.get("n_layer") or 24)
+        linear = ("linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim")
+        state = math.prod(int(c.get(name) or 0) for name in linear)
+        every = int(c.get("full_attention_interval") or 4)
         return cls(
-            layers=int(c.get("num_hidden_layers") or c.get("n_layer") or 24),
+            layers=layers,
             hidden=hidden,
             inner=int(c.get("intermediate_size") or 4 * hidden),
             heads=heads,
@@ -46,6 +55,10 @@ class Shape:
             head=int(c.get("head_dim") or hidden // heads),
             vocabulary=int(c.get("vocab_size") or 50_000),
             itemsize=itemsize,
+            compiled=compiled,
+            more=peaks.factor(str(c.get("model_type") or config.get("model_type") or "")),
+            recurrent=layers - layers // every if state else 0,
+            state=state,
         )
 
     @property
@@ -76,29 +89,26 @@ class Shape:
         return int(1.5 * keys * tokens * self.cache_bytes) + 8 * self.vocabulary
 
     def training_bytes(self, length: int, settings: Train, supervised: float = 1.0) -> int:
-        """Bytes per token of a training pass, at its peak, in rows of ``length`` tokens.
-
-        What the adapted layers keep until the backward pass, or one layer's with gradient
-        checkpointing; what the backward pass of one layer adds; and the logits of the share of
-        tokens that are ``supervised``.
-        """
-        h, i, scores = self.hidden, self.inner, self.heads * length
-        kv, logits = self.groups * self.head, supervised * self.vocabulary
-        if self.itemsize >= 4:
-            kept = 22 * h + 20 * i + 8 * kv + 6.4 * scores
-            once = 14.5 * h + 15 * i + 1.5 * scores + 46 * logits
-            one = max(
-                38.5 * h + 33.5 * i + 42.3 * scores,
-                50 * h + 81.7 * i + 19.7 * scores,
-                29.5 * h + 33.5 * i + 39.3 * logits,
-            )
-        else:  # LoRA is float32: it keeps copies of its inputs
-            kept = 8 * h + 8 * i + 9.5 * kv + 2.5 * scores + ADAPTER_ITEM * self._inputs(settings)
-            once = 20 * h + 18 * i + 0.2 * scores + 19.5 * logits
-            one = max(87 * h + 68 * i + 3.6 * scores, 22 * h + 17 * i + 22.4 * logits)
-        if settings.checkpoint:
-            return int(self.layers * self.itemsize * h + one)
-        return int(self._adapted(settings) * kept + once)
+        """Bytes per token of a training pass, at its peak, in rows of ``length`` tokens of which
+        the share ``supervised`` counts in the loss, at most."""
+        read = self._inputs(settings)
+        sizes = {
+            "hidden": self.hidden,
+            "inner": self.inner,
+            "shared": self.groups * self.head,
+            "scores": self.heads * length,
+            "read": read,
+            "dropped": read if settings.dropout else 0,
+            "logits": supervised * self.vocabulary,
+        }
+        found = peaks.of(half=self.itemsize < 4, compiled=self.compiled)
+        layers = self._adapted(settings)
+        most = max(
+            layers * peaks.bytes_of(one.kept, sizes) + peaks.bytes_of(one.once, sizes)
+            for one in (found.checkpointed if settings.checkpoint else (found.plain,))
+        )
+        recurrent = layers * self.recurrent / self.layers
+        return int(self.more * most + self.state * peaks.of_states(recurrent, settings.checkpoint))
 
     def adapter_bytes(self, settings: Train) -> int:
         """Bytes of an adapter in training, with its gradient and the optimizer's two averages."""
