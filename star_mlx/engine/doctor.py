@@ -109,7 +109,7 @@ def _device() -> Check:
     if kind == "cpu":
         advice = ""
         if sys.platform == "darwin" and platform.machine() == "arm64":
-            advice = "the GPU is not used: unset MLX_DEVICE or run outside a virtual machine"
+            advice = "the GPU is not used: is this a virtual machine? run outside it"
         return Check("device", not advice, f"CPU, {blas.cpus()} processors, float32", advice)
     return Check("device", True, f"GPU, {mx.device_info().get('device_name', kind)}")
 
