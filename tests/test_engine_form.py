@@ -308,6 +308,21 @@ def test_an_architecture_that_keeps_its_prefix_once(name: str) -> None:
         assert decoded(batch) == expected
 
 
+def test_float32_is_as_exact_as_tf32_on_a_gpu() -> None:
+    """Its products may be rounded to 10 bits there, and to nothing on a CPU."""
+    import mlx.core as mx
+
+    from star_mlx.engine.form import _close, tolerance
+
+    exact = mx.array([3.0, -1.0, 0.5])
+    rounded = exact + 0.01
+    assert not _close(rounded, exact, tolerance(mx.float32))
+    assert _close(rounded, exact, tolerance(mx.bfloat16))
+    with gpu_branch.taken():
+        assert _close(rounded, exact, tolerance(mx.float32))
+        assert not _close(-exact, exact, tolerance(mx.float32))
+
+
 @pytest.mark.parametrize("name", ["llama", "qwen3", "ministral3"])  # the last makes NaN of pads
 def test_an_architecture_keeps_its_prefix_once_on_a_gpu(name: str) -> None:
     with gpu_branch.taken():

@@ -327,6 +327,8 @@ def test_mlx_is_given_its_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mx, "device_info", lambda: info)
     device.restrict(device.Bound(40 * gib, ""))
     assert said == {"cache": 2 * gib, "memory": 40 * gib, "wired": 12 * gib}
+    device.restrict(device.Bound(4 * gib, ""))
+    assert said == {"cache": gib, "memory": 4 * gib, "wired": 4 * gib}
     said.clear()
     device.restrict(None)
     assert said == {"cache": 2 * gib, "memory": device._own_limit(), "wired": 12 * gib}

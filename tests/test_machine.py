@@ -148,8 +148,10 @@ def test_a_mac_is_kept_awake_until_the_run_ends(commands, tmp_path, monkeypatch)
         pid, *arguments = _said(tmp_path / "said")
         assert arguments == ["-i", "-w", str(os.getpid())]
         assert _running(int(pid))
+        began = time.monotonic()
         raise KeyboardInterrupt  # however it ends
     assert not _running(int(pid))
+    assert time.monotonic() - began < 30, "it was ended, not waited for"
 
 
 @pytest.mark.parametrize(("platform", "wanted"), [("darwin", False), ("linux", True)])
