@@ -110,6 +110,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, container.Gguf]
          "4 heads, 2 for keys, of 16 do not fit"),
         ("qwen2", {"qwen2.rope.dimension_count": 4}, "dimension_count is 4 of 8; partly rotated"),
         ("qwen2", {"qwen2.expert_count": 4}, "is a mixture of experts"),
+        ("qwen3", {"qwen3.rope.scaling.attn_factor": 1.2}, "attn_factor is 1.2; mlx-lm knows 1"),
+        ("phi3", {"phi3.rope.scaling.attn_factor": 1.2}, "attn_factor is 1.2; mlx-lm knows 1"),
         ("qwen3", {"qwen3.rope.scaling.type": "longrope"}, "`none`, `linear` and `yarn` are known"),
         ("gemma3", {"gemma3.rope.scaling.type": "yarn"}, "'yarn'; `none` and `linear` are known"),
         ("gemma3", {"gemma3.final_logit_softcapping": 30.0}, "is 30.0, which mlx-lm's gemma3_text"),
@@ -141,6 +143,14 @@ def test_the_period_of_the_windows_is_the_files(
     changed = {**file.metadata, "gemma3.attention.sliding_window_pattern": pattern}
     config, _ = gguf_config.read(dataclasses.replace(file, metadata=changed))
     assert (config["sliding_window"], config["sliding_window_pattern"]) == (24, 4)
+
+
+def test_longrope_is_that_of_short_texts(files: dict[str, container.Gguf]) -> None:
+    file = files["phi3 with longrope"]
+    long = dataclasses.replace(file.tensors["rope_factors_long.weight"], kind="not read")
+    tensors = {**file.tensors, "rope_factors_long.weight": long}
+    config, _ = gguf_config.read(dataclasses.replace(file, tensors=tensors))
+    assert config["rope_scaling"]["long_factor"] == [1.0, 1.5, 2.0, 4.0]
 
 
 def test_tensors_that_do_not_fit_an_architecture(files: dict[str, container.Gguf]) -> None:

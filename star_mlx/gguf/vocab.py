@@ -57,6 +57,8 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
         kind.get(key) for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
     ):
         raise _no_equal(f"its model is {kind.get('type')!r} with parts of its own")
+    if (text := misread(folder, tokenizer)) is not None:
+        raise _no_equal(f"mlx-lm reads {text!r} otherwise than the base's tokenizer.json says")
     tokens, types = _tokens(spec, rows)
     make = _sentencepiece if kind.get("byte_fallback") else _byte_level
     found: dict[str, Any] = {
@@ -69,6 +71,23 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
         found["tokenizer.chat_template"] = template
     _check_same(path, found, tokens, _composes(spec))
     return found
+
+
+def misread(folder: Path, tokenizer: Any) -> str | None:
+    """A text that a folder's tokenizer, as mlx-lm loads it, splits otherwise than tokenizer.json
+    says, if there is one.
+
+    transformers reads some models (qwen2) with a class that has its own rules, whatever the file
+    says. One of Qwen's is to compose accents (NFC), which is no difference here.
+    """
+    from tokenizers import Tokenizer
+
+    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in (unicodedata.normalize("NFC", probe) for probe in PROBES):
+        ids = written.encode(text, add_special_tokens=False).ids
+        if list(tokenizer.encode(text, add_special_tokens=False)) != ids:
+            return text
+    return None
 
 
 def _no_equal(what: str) -> ModelError:
