@@ -194,7 +194,7 @@ def test_words_that_are_tokens_and_the_first_token(
 @pytest.mark.parametrize(
     ("model", "between", "ends", "apart"),
     [
-        # 13 bytes have no token: llama.cpp keeps apart what stood beside them
+        # some bytes have no token: llama.cpp keeps apart what stood beside them
         (SMOLLM2, "<jupyter_script>", ["<|im_end|>", "<|endoftext|>"],
          (['"\x06\\'], ['"\x06\\'])),
         # it takes </s> for a control token in any vocabulary: an ordinary word here,

@@ -15,7 +15,7 @@ from star_mlx.gguf import rope, tokenizer
 from star_mlx.gguf.architectures import ARCHITECTURES, Architecture
 from star_mlx.gguf.container import PLAIN, Gguf
 
-NEUTRAL = {  # what no model here computes, and the value that changes nothing; 0 does neither
+NEUTRAL = {  # features that no model here computes -> the value that changes nothing, as 0 does
     "attn_logit_softcapping": 0.0,
     "final_logit_softcapping": 0.0,
     "logit_scale": 1.0,

@@ -7,7 +7,8 @@ that transformers does for LLaMA. Imports no mlx.
 A text has llama.cpp's tokens, but for these differences: ``</s>`` if it is no control token;
 letters and digits of Unicode 16, which llama.cpp does not know; a byte without a token in a
 byte-level vocabulary (both drop it, but here its neighbours may merge); white space beyond ASCII
-behind a token of Phi-3's; SentencePiece pieces of equal scores.
+behind a token of Phi-3's; SentencePiece pieces of equal scores; and the rules of Qwen's own
+tokenizer, by which transformers reads every qwen2 (``vocab.misread``).
 """
 
 from __future__ import annotations
