@@ -57,8 +57,6 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
         kind.get(key) for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
     ):
         raise _no_equal(f"its model is {kind.get('type')!r} with parts of its own")
-    if (text := misread(folder, tokenizer)) is not None:
-        raise _no_equal(f"mlx-lm reads {text!r} otherwise than the base's tokenizer.json says")
     tokens, types = _tokens(spec, rows)
     make = _sentencepiece if kind.get("byte_fallback") else _byte_level
     found: dict[str, Any] = {
@@ -69,6 +67,8 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     }
     if isinstance(template := getattr(tokenizer, "chat_template", None), str):
         found["tokenizer.chat_template"] = template
+    if (text := misread(folder, tokenizer)) is not None:
+        raise _no_equal(f"mlx-lm reads {text!r} otherwise than the base's tokenizer.json says")
     _check_same(path, found, tokens, _composes(spec))
     return found
 
