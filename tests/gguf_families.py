@@ -12,6 +12,10 @@ from tests import tiny_random
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
 LONG = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 4.0]}
 LONG["long_factor"] = LONG["short_factor"]  # mlx-lm has one set for both
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
 GEMMA = {
     "head_dim": 16, "sliding_window": 24, "num_hidden_layers": 7, "query_pre_attn_scalar": 16,
     "rope_theta": 1e6,
@@ -19,6 +23,10 @@ GEMMA = {
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama with biases": {"model_type": "llama", "attention_bias": True, "mlp_bias": True},
     "llama with yarn": {"model_type": "llama", "rope_scaling": YARN},
+    "llama 3": {
+        "model_type": "llama", "rope_scaling": LLAMA3, "tie_word_embeddings": False, "head_dim": 16,
+    },
+    "llama, scaled": {"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 4.0}},
     "qwen2": {"model_type": "qwen2", "tie_word_embeddings": False},
     "qwen2 with yarn": {"model_type": "qwen2", "rope_scaling": YARN},
     "qwen3": {"model_type": "qwen3", "head_dim": 16},

@@ -429,6 +429,14 @@ def test_a_tokenizer_that_comes_back_otherwise_is_refused(
         metadata(folder)
 
 
+def test_a_file_that_mlx_lm_reads_otherwise_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocab, "misread", lambda folder, tokenizer: "a text")
+    with pytest.raises(ModelError, match=r"mlx-lm reads 'a text' otherwise than the base's token"):
+        metadata(folder)
+
+
 # --------------------------------------------------------------------------- refusals
 
 

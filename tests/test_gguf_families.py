@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from star_mlx import engine as engines
 from star_mlx.engine.resolve import Found
 from star_mlx.errors import ModelError
-from star_mlx.export import gguf_lora, gguf_model
+from star_mlx.export import export, gguf_lora, gguf_model
 from star_mlx.gguf import config as gguf_config
-from star_mlx.gguf import container
+from star_mlx.gguf import container, importing
 from star_mlx.gguf.words import QWEN2
-from tests import gguf_families, llama_cpp
+from star_mlx.recipe import loading
+from star_mlx.tasks import own
+from tests import families, gguf_families, llama_cpp
 from tests.test_export_gguf import adapter, edit, imported, mlx, opened, source, ties
 from tests.test_gguf import loaded, same_bits
 
@@ -89,6 +92,35 @@ def test_llama_cpp_continues_it_as_mlx_does(family: Path) -> None:
     opened.cache_clear()
 
 
+def test_an_imported_gemma_goes_through_a_run_and_out_again(tmp_path: Path) -> None:
+    """With quantized weights, and a run that is interrupted and resumed."""
+    folder = gguf_families.write(tmp_path / "base", "gemma3")
+    edit(folder / "tokenizer.json", pre_tokenizer=WORDS)
+    gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "Q4_0", None, title="b")
+    importing.import_gguf(tmp_path / "b.gguf", tmp_path / "in")
+    task = families.Always()
+    settings = [*families.SETTINGS, "prompts.chat=false", "prompts.system=null"]
+    with own.offered(task):
+        recipe = loading.load(
+            task=own.name_of(task), model=str(tmp_path / "in"), overrides=settings
+        )
+        engine = engines.open_base(recipe)
+        run = families.interrupted_and_resumed(recipe, tmp_path / "run", engine)
+        for form in ("gguf", "gguf-lora"):
+            export(run, "last", form, tmp_path / form, kind="F32")
+    found = engine.describe()
+    assert found["imported"]["weights"].keys() == {"F32", "Q4_0", "Q8_0"}
+    assert found["prefix"] == "copied: its layers keep RotatingKVCache"
+    have = imported(tmp_path / "gguf/run-002-F32.gguf", tmp_path / "out")
+    bare = loaded(tmp_path / "in")
+    assert have.keys() == bare.keys()
+    changed = {name for name in have if not np.allclose(have[name], bare[name], atol=1e-7)}
+    assert changed == {name for name in have if "proj" in name}
+    lora = container.read(tmp_path / "gguf-lora/run-002-lora.gguf")
+    assert lora.metadata["general.architecture"] == "gemma3"
+    assert len(lora.tensors) == 2 * 7 * 7
+
+
 # --------------------------------------------------------------------------- what is refused
 
 
@@ -110,6 +142,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, container.Gguf]
          "4 heads, 2 for keys, of 16 do not fit"),
         ("qwen2", {"qwen2.rope.dimension_count": 4}, "dimension_count is 4 of 8; partly rotated"),
         ("qwen2", {"qwen2.expert_count": 4}, "is a mixture of experts"),
+        ("qwen3", {"qwen3.rope.scaling.attn_factor": 1.2}, "attn_factor is 1.2; mlx-lm knows 1"),
+        ("phi3", {"phi3.rope.scaling.attn_factor": 1.2}, "attn_factor is 1.2; mlx-lm knows 1"),
         ("qwen3", {"qwen3.rope.scaling.type": "longrope"}, "`none`, `linear` and `yarn` are known"),
         ("gemma3", {"gemma3.rope.scaling.type": "yarn"}, "'yarn'; `none` and `linear` are known"),
         ("gemma3", {"gemma3.final_logit_softcapping": 30.0}, "is 30.0, which mlx-lm's gemma3_text"),
@@ -141,6 +175,14 @@ def test_the_period_of_the_windows_is_the_files(
     changed = {**file.metadata, "gemma3.attention.sliding_window_pattern": pattern}
     config, _ = gguf_config.read(dataclasses.replace(file, metadata=changed))
     assert (config["sliding_window"], config["sliding_window_pattern"]) == (24, 4)
+
+
+def test_longrope_is_that_of_short_texts(files: dict[str, container.Gguf]) -> None:
+    file = files["phi3 with longrope"]
+    long = dataclasses.replace(file.tensors["rope_factors_long.weight"], kind="not read")
+    tensors = {**file.tensors, "rope_factors_long.weight": long}
+    config, _ = gguf_config.read(dataclasses.replace(file, tensors=tensors))
+    assert config["rope_scaling"]["long_factor"] == [1.0, 1.5, 2.0, 4.0]
 
 
 def test_tensors_that_do_not_fit_an_architecture(files: dict[str, container.Gguf]) -> None:

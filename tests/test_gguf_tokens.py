@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
 from star_mlx.errors import ModelError
-from star_mlx.gguf import container
+from star_mlx.gguf import container, importing
 from star_mlx.gguf import tokenizer as gguf_tokenizer
 from star_mlx.gguf.container import Gguf
 from star_mlx.gguf.words import WORDS
@@ -193,7 +194,7 @@ def test_words_that_are_tokens_and_the_first_token(
 @pytest.mark.parametrize(
     ("model", "between", "ends", "apart"),
     [
-        # 13 bytes have no token: llama.cpp keeps apart what stood beside them
+        # some bytes have no token: llama.cpp keeps apart what stood beside them
         (SMOLLM2, "<jupyter_script>", ["<|im_end|>", "<|endoftext|>"],
          (['"\x06\\'], ['"\x06\\'])),
         # it takes </s> for a control token in any vocabulary: an ordinary word here,
@@ -226,7 +227,8 @@ def test_transformers_loads_qwens(tmp_path: Path) -> None:
     from mlx_lm.utils import load_tokenizer
 
     file = container.read(fetched(QWEN2))
-    converted(tmp_path / "out", file.metadata)
+    written = converted(tmp_path / "out", file.metadata)
+    (tmp_path / "out" / "config.json").write_text('{"model_type": "qwen2"}')
     tokenizer = load_tokenizer(tmp_path / "out", eos_token_ids=gguf_tokenizer.end_tokens(file))
     assert tokenizer.eos_token_ids == {151645, 151643}
     ids = tokenizer.apply_chat_template(
@@ -236,6 +238,28 @@ def test_transformers_loads_qwens(tmp_path: Path) -> None:
         "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
         "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     )
+    # transformers' own class for qwen2, unlike llama.cpp, composes accents and takes 'ſ for 's
+    differ = [
+        text for text, ids in zip(strings(), written.encode_batch(strings()), strict=True)
+        if tokenizer.encode(text, add_special_tokens=False) != ids.ids
+    ]  # fmt: skip
+    assert differ
+    assert all(normalize("NFC", text) != text or "'ſ" in text for text in differ)
+
+
+def test_a_tokenizer_that_mlx_lm_would_misread_is_refused(
+    tmp_path: Path,
+    pieces: Any,  # noqa: F811
+) -> None:
+    """transformers reads every qwen2 with the rules of Qwen's own tokenizer."""
+    converted(tmp_path, sentencepiece_metadata(pieces))
+    for model_type in ("qwen3", "qwen2"):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+        if model_type == "qwen3":
+            importing._check_read(Path("a.gguf"), tmp_path)
+        else:
+            with pytest.raises(ModelError, match=r"a\.gguf: its tokenizer cannot be imported"):
+                importing._check_read(Path("a.gguf"), tmp_path)
 
 
 # --------------------------------------------------------------------------- SentencePiece

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,9 @@ LAYER = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn
 
 
 def write(path: Path, kind: str) -> dict[str, np.ndarray]:
-    """A llama with random blocks of a type; returns the matrices as the package decodes them."""
-    out = gguf.GGUFWriter(path, "llama")
-    called = gguf.GGMLQuantizationType[kind]
-    block, size = gguf.GGML_QUANT_SIZES[called]
+    """A llama with random blocks of a type, or of several in turn; returns the matrices as the
+    package decodes them."""
+    out, kinds = gguf.GGUFWriter(path, "llama"), kind.split()
     lists = {
         "tokenizer.ggml.tokens": tokens(),
         "tokenizer.ggml.token_type": [3, 3, *[1] * (len(tokens()) - 3), 4],
@@ -41,10 +41,12 @@ def write(path: Path, kind: str) -> dict[str, np.ndarray]:
     for key, value in {**METADATA, **SHAPE, **lists}.items():
         add = {int: out.add_uint32, float: out.add_float32, list: out.add_array}
         add.get(type(value), out.add_string)(key, value)
-    raw = any_blocks(kind, 0.001).reshape(-1, size)
     stored = {}
     rows = {"token_embd": len(tokens()), **{f"blk.0.{name}": SIZE for name in LAYER}}
     for i, (name, n) in enumerate(rows.items()):
+        called = gguf.GGMLQuantizationType[kinds[i % len(kinds)]]
+        block, size = gguf.GGML_QUANT_SIZES[called]
+        raw = any_blocks(called.name, 0.001).reshape(-1, size)
         data = np.resize(np.roll(raw, i, axis=0), (n * SIZE // block, size)).reshape(n, -1)
         values = gguf.dequantize(data, called)
         if name.endswith(("attn_q", "attn_k")):
@@ -106,6 +108,27 @@ def test_a_file_of_each_type(tmp_path: Path, kind: str) -> None:
         assert 0 < record["rounded"][kind]["mean_share"] < 0.01
 
 
+@pytest.mark.slow
+def test_mlx_lm_itself_computes_with_mixed_types(tmp_path: Path) -> None:
+    write(tmp_path / "a.gguf", "Q8_0 Q4_K Q3_K Q5_0 Q6_K IQ4_XS Q4_1 Q5_K")
+    folder = importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out").folder
+    import mlx.core as mx
+    import mlx_lm
+
+    from star_mlx.engine.load import widen
+
+    model, tokenizer = mlx_lm.load(str(folder))
+    asked = model.model.layers[0].self_attn
+    assert [(m.bits, m.group_size) for m in (asked.q_proj, asked.k_proj, asked.v_proj)] == [
+        (4, 32), (8, 128), (5, 32),
+    ]  # fmt: skip
+    ids = mx.array([tokenizer.encode("the 12 the")])
+    stored = model(ids)
+    widen(model)
+    wide = model(ids)
+    assert 0 < mx.abs(stored - wide).max() < 0.01 * mx.abs(wide).max()  # float16 embeddings
+
+
 def test_halves_are_nearer(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", "Q6_K")
     near, halves = (
@@ -146,12 +169,25 @@ def test_norms_of_gemma_in_bfloat16(tmp_path: Path) -> None:
     assert found.dtype == mx.float32 and found.tolist() == [0.5, -0.75, -3.0]
 
 
-def test_one_of_several_parts(tmp_path: Path) -> None:
-    out = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
-    out.add_uint16("split.count", 3)
+@pytest.mark.parametrize(
+    ("architecture", "key", "value", "text"),
+    [
+        ("llama", "split.count", 3, r"one of 3 parts: .* `llama-gguf-split --merge`"),
+        ("llama", "general.type", "adapter", r"is an adapter \(LoRA\), and no model: give the"),
+        ("clip", "general.type", "mmproj", r"vision or audio part of a model \(mmproj\), and"),
+        ("clip", "general.name", "an older one", r"is the vision or audio part of a model"),
+        ("llama", "general.type", "vocab", "is a vocabulary without weights, and no model"),
+    ],
+)
+def test_what_is_no_whole_model(
+    tmp_path: Path, architecture: str, key: str, value: Any, text: str
+) -> None:
+    out = gguf.GGUFWriter(tmp_path / "a.gguf", architecture)
+    (out.add_uint16 if isinstance(value, int) else out.add_string)(key, value)
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()
     out.close()
-    with pytest.raises(ModelError, match=r"one of 3 parts: .* `llama-gguf-split --merge`"):
+    with pytest.raises(ModelError, match=text):
         importing.import_gguf(tmp_path / "a.gguf", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["a.gguf"]

@@ -15,7 +15,7 @@ from star_mlx.gguf import rope, tokenizer
 from star_mlx.gguf.architectures import ARCHITECTURES, Architecture
 from star_mlx.gguf.container import PLAIN, Gguf
 
-NEUTRAL = {  # what no model here computes, and the value that changes nothing; 0 does neither
+NEUTRAL = {  # features that no model here computes -> the value that changes nothing, as 0 does
     "attn_logit_softcapping": 0.0,
     "final_logit_softcapping": 0.0,
     "logit_scale": 1.0,
@@ -92,8 +92,9 @@ def read(file: Gguf) -> tuple[dict[str, Any], dict[str, Place]]:
         raise ModelError(f"{file.path}: {len(tokens)} tokens, {config['vocab_size']} embeddings")
     end = tokenizer.end_tokens(file)
     config["eos_token_id"] = end[0] if len(end) == 1 else end
-    if "tokenizer.ggml.bos_token_id" in file.metadata:
-        config["bos_token_id"] = file.metadata["tokenizer.ggml.bos_token_id"]
+    # None too: transformers has defaults for some architectures
+    config["bos_token_id"] = tokenizer.token_id(file, "bos")
+    config["pad_token_id"] = tokenizer.token_id(file, "padding")
     return config, _places(file, kind, config)
 
 

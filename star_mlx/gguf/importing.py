@@ -20,7 +20,7 @@ import numpy as np
 
 from star_mlx.engine import resolve
 from star_mlx.errors import ModelError
-from star_mlx.gguf import blocks, container
+from star_mlx.gguf import blocks, container, vocab
 from star_mlx.gguf import config as gguf_config
 from star_mlx.gguf import tokenizer as gguf_tokenizer
 from star_mlx.gguf.blocks import Errors
@@ -29,6 +29,13 @@ from star_mlx.gguf.container import PLAIN, Gguf, Tensor
 from star_mlx.store.files import partial_folder, whole_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+NO_MODELS = {  # by general.type
+    "adapter": "an adapter (LoRA)",
+    "mmproj": "the vision or audio part of a model (mmproj)",
+    "imatrix": "an importance matrix",
+    "vocab": "a vocabulary without weights",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +87,31 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
             out, kind.name, types.total(), dict(types), bits, weights.errors, words, context
         )
         _write_json(partial / "config.json", config)
+        _check_read(path, partial)
         _write_json(partial / resolve.IMPORTED, _record(path, done))
     return done
 
 
+def _check_read(path: Path, folder: Path) -> None:
+    from star_mlx.engine import load
+
+    text = vocab.misread(folder, load.tokenizer(folder))
+    if text is not None:
+        raise ModelError(
+            f"{path}: its tokenizer cannot be imported: mlx-lm has one of its own for this "
+            f"architecture, with which {text!r} would be other tokens"
+        )
+
+
 def _check_whole(file: Gguf) -> None:
+    """Refuse what has the form of a GGUF file but is no whole model."""
+    kind = file.metadata.get("general.type")
+    if file.metadata.get("general.architecture") == "clip":
+        kind = "mmproj"  # older ones have no general.type
+    if isinstance(kind, str) and kind in NO_MODELS:
+        raise ModelError(
+            f"{file.path} is {NO_MODELS[kind]}, and no model: give the file of the model itself"
+        )
     if (n := file.metadata.get("split.count", 1)) not in (0, 1):
         raise ModelError(
             f"{file.path} is one of {str(n)[:20]} parts: make them one file first, with "

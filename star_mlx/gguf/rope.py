@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 FREQS, LONG, SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 LLAMA3 = "llama"  # the architecture that may have FREQS
-YARN = {"yarn_ext_factor": 1.0, "yarn_attn_factor": 1.0, "attn_factor": 1.0}  # mlx-lm's yarn
+YARN = {"yarn_ext_factor": 1.0, "yarn_attn_factor": 1.0}  # mlx-lm's yarn
 LOCAL_BASE = 10000.0  # of gemma3's layers with a window; its global layers have another
 
 
@@ -45,6 +45,7 @@ def read(file: Gguf, name: str, head: int, context: int) -> dict[str, Any]:
         return keys | _phi3(file, rotated, head, context)
     if name == "gemma3":
         keys["rope_local_base_freq"] = file.number(f"{name}.rope.freq_base_swa", LOCAL_BASE)
+    _check_attention_factor(file, name, 1.0)
     kind, factor = _kind(file, name)
     if FREQS in file.tensors and name == LLAMA3:
         return keys | {"rope_scaling": _llama3(file, base, head)}
@@ -64,6 +65,14 @@ def _kind(file: Gguf, name: str) -> tuple[str, float]:
     if f"{name}.rope.scale_linear" in file.metadata:  # its name before "scaling.factor"
         return "linear", file.number(f"{name}.rope.scale_linear")
     return str(kind)[:60], factor
+
+
+def _check_attention_factor(file: Gguf, name: str, usual: float) -> None:
+    """llama.cpp multiplies the rotated queries and keys by it, whatever the kind of scaling."""
+    key = f"{name}.rope.scaling.attn_factor"
+    given = file.number(key, 1.0)
+    if not math.isclose(given, usual, rel_tol=1e-4):
+        raise ModelError(f"{file.path}: {key} is {given:g}; mlx-lm knows {usual:g}")
 
 
 def _yarn(file: Gguf, name: str, factor: float, context: int) -> dict[str, Any]:
@@ -115,6 +124,7 @@ def _phi3(file: Gguf, rotated: int, head: int, context: int) -> dict[str, Any]:
     keys: dict[str, Any] = {"rope_scaling": None, "partial_rotary_factor": rotated / head}
     kind, factor = _kind(file, "phi3")
     if LONG not in file.tensors and SHORT not in file.tensors:
+        _check_attention_factor(file, "phi3", 1.0)
         if kind == "linear":
             keys["rope_scaling"] = {"type": "linear", "factor": factor, "long_factor": []}
         elif kind != "none":
@@ -126,11 +136,7 @@ def _phi3(file: Gguf, rotated: int, head: int, context: int) -> dict[str, Any]:
     original = file.count("phi3.rope.scaling.original_context_length")
     larger = max(context / original, 1.0)
     usual = math.sqrt(1 + math.log(larger) / math.log(original)) if original > 1 else 0.0
-    given = file.number("phi3.rope.scaling.attn_factor", 1.0)
-    if not math.isclose(given, usual, rel_tol=1e-4):
-        raise ModelError(
-            f"{file.path}: phi3.rope.scaling.attn_factor is {given:g}; mlx-lm knows {usual:g}"
-        )
+    _check_attention_factor(file, "phi3", usual)
     scaling = {"type": "longrope", "short_factor": factors, "long_factor": factors}
     return keys | {"rope_scaling": scaling, "original_max_position_embeddings": original}
 

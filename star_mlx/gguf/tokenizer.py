@@ -7,7 +7,8 @@ that transformers does for LLaMA. Imports no mlx.
 A text has llama.cpp's tokens, but for these differences: ``</s>`` if it is no control token;
 letters and digits of Unicode 16, which llama.cpp does not know; a byte without a token in a
 byte-level vocabulary (both drop it, but here its neighbours may merge); white space beyond ASCII
-behind a token of Phi-3's; SentencePiece pieces of equal scores.
+behind a token of Phi-3's; SentencePiece pieces of equal scores; and the rules of Qwen's own
+tokenizer, by which transformers reads every qwen2 (``vocab.misread``).
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def write(file: Gguf, folder: Path, context: int) -> str:
 
 
 def _generation(file: Gguf) -> dict[str, Any]:
-    ids = {f"{name}_token_id": _token(file, role) for role, name in ROLES.items() if name != "unk"}
-    named: dict[str, Any] = {key: token for key, token in ids.items() if token is not None}
+    ids = {"bos": token_id(file, "bos"), "pad": token_id(file, "padding")}
+    named: dict[str, Any] = {f"{name}_token_id": i for name, i in ids.items() if i is not None}
     return named | {"eos_token_id": end_tokens(file)}
 
 
@@ -101,13 +102,18 @@ def end_tokens(file: Gguf) -> list[int]:
     Those that the file names come first (the end of a text, of a turn, of a message), then others
     that llama.cpp knows by their text.
     """
-    ids = [_token(file, role) for role in ("eos", "eot", "eom")]
+    ids = [token_id(file, role) for role in ("eos", "eot", "eom")]
     known = {token: i for i, token in enumerate(tokens_of(file))}
     ids += [known.get(text) for text in ENDS]
     return list(dict.fromkeys(i for i in ids if i is not None))
 
 
-def _token(file: Gguf, role: str) -> int | None:
+def token_id(file: Gguf, role: str) -> int | None:
+    """The id of the token that has a role (``bos``, ``eos``, ``padding``), if the file names one.
+
+    Raises:
+        ModelError: it is not in the vocabulary.
+    """
     token = file.metadata.get(f"tokenizer.ggml.{role}_token_id")
     if token is None or token == 0xFFFFFFFF:  # none
         return None
@@ -202,7 +208,7 @@ def merges_of(tokens: list[str], types: list[int], scores: list[float]) -> list[
 
 
 def _named(file: Gguf, tokens: list[str]) -> dict[str, str]:
-    ids = {name: _token(file, role) for role, name in ROLES.items()}
+    ids = {name: token_id(file, role) for role, name in ROLES.items()}
     named = {name: tokens[i] for name, i in ids.items() if i is not None}
     if "eos" not in named:
         raise ModelError(f"{file.path} names no end token (tokenizer.ggml.eos_token_id)")

@@ -67,8 +67,27 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     }
     if isinstance(template := getattr(tokenizer, "chat_template", None), str):
         found["tokenizer.chat_template"] = template
+    if (text := misread(folder, tokenizer)) is not None:
+        raise _no_equal(f"mlx-lm reads {text!r} otherwise than the base's tokenizer.json says")
     _check_same(path, found, tokens, _composes(spec))
     return found
+
+
+def misread(folder: Path, tokenizer: Any) -> str | None:
+    """A text that a folder's tokenizer, as mlx-lm loads it, splits otherwise than tokenizer.json
+    says, if there is one.
+
+    transformers reads some models (qwen2) with a class that has its own rules, whatever the file
+    says. One of Qwen's is to compose accents (NFC), which is no difference here.
+    """
+    from tokenizers import Tokenizer
+
+    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in (unicodedata.normalize("NFC", probe) for probe in PROBES):
+        ids = written.encode(text, add_special_tokens=False).ids
+        if list(tokenizer.encode(text, add_special_tokens=False)) != ids:
+            return text
+    return None
 
 
 def _no_equal(what: str) -> ModelError:
