@@ -95,3 +95,21 @@ def test_an_error_cannot_control_the_terminal(tmp_path, capsys):
     said = capsys.readouterr().err
     assert caught.value.code == 2 and "\u241b[31mred" in said
     assert not set("\x1b\a\u202e") & set(said)
+
+
+@pytest.mark.parametrize("libyaml", [True, False])
+def test_own_yaml_is_read_as_pyyaml_reads_it(libyaml, monkeypatch):
+    monkeypatch.setattr(yaml, "__with_libyaml__", libyaml)
+    value = {"a": ["é 世 😀", "x: 1", "- y", " z ", "1.0", 1.0, None, True], "b": {"c": {}}}
+    for wide in (True, False):
+        text = yaml.safe_dump(value, allow_unicode=wide, sort_keys=False)
+        assert yaml_text.load_own(text) == yaml.safe_load(text) == value
+    for broken in ("[1", "a: b: c", "a: !!python/object/apply:os.system [id]", "\0"):
+        with pytest.raises(yaml.YAMLError) as wanted:
+            yaml.safe_load(broken)
+        with pytest.raises(yaml.YAMLError) as found:
+            yaml_text.load_own(broken)
+        assert str(found.value) == str(wanted.value)
+    for deep in ("- " * 100_000, "{a: " * 5000):
+        with pytest.raises(RecursionError):
+            yaml_text.load_own(deep)

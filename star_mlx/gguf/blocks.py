@@ -37,7 +37,7 @@ from star_mlx.gguf.container import package
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NEAREST = (8, 32)  # bits and group of what has no exact form
-AT_ONCE = 1 << 22  # weights that are decoded at once
+AT_ONCE = 1 << 17  # weights that are decoded at once; all steps' arrays stay in the cache
 SUPER = 256  # weights of a block of the K types
 
 
@@ -166,9 +166,7 @@ def pack(raw: Array, kind: str, *, halves: bool = False) -> QuantizedMatrix:
             arrays, have = _exact(rows, values, affine)
         else:
             arrays, have = _halves(values) if halves else _nearest(values)
-        off = np.abs(have - values)
-        errors += Errors(off.size, float(off.max()), float(off.sum(dtype="f8")),
-                         float(np.abs(values).sum(dtype="f8")))  # fmt: skip
+        errors += _errors(have, values)
         parts.append(arrays)
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     scales = {key: array for key, array in whole.items() if key != "weight"}
@@ -177,6 +175,16 @@ def pack(raw: Array, kind: str, *, halves: bool = False) -> QuantizedMatrix:
     if all(np.array_equal(narrow[key], scales[key]) for key in scales):
         whole |= narrow
     return QuantizedMatrix(whole, bits, group, errors)
+
+
+def _errors(have: Array, values: Array) -> Errors:
+    off = np.abs(have - values)
+    return Errors(
+        off.size,
+        float(off.max()),
+        float(off.sum(dtype="f8")),
+        float(np.abs(values).sum(dtype="f8")),
+    )
 
 
 def _decoded(raw: Array, kind: str) -> Iterator[tuple[Array, Array]]:
@@ -188,7 +196,8 @@ def _decoded(raw: Array, kind: str) -> Iterator[tuple[Array, Array]]:
     for at in range(0, len(raw), step):
         rows = np.ascontiguousarray(raw[at : at + step])
         with np.errstate(invalid="ignore", over="ignore"):  # damaged files
-            values = gguf.dequantize(rows, called)
+            # as one row: the package's loop is over rows
+            values = gguf.dequantize(rows.reshape(1, -1), called).reshape(len(rows), -1)
         if not np.isfinite(values).all():
             raise ValueError(
                 "has a scale that is not finite: the file is damaged; download it again"
@@ -200,12 +209,15 @@ def _exact(blocks: Array, values: Array, affine: _Affine) -> tuple[dict[str, Arr
     """The arrays of MLX, and the values that they stand for."""
     rows, columns = values.shape
     scales, biases = (one.reshape(rows, -1, 1) for one in affine.of(blocks))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        numbers = np.rint((values.reshape(rows, -1, affine.group) - biases) / scales)
-    numbers = np.nan_to_num(numbers, copy=False).clip(0, (1 << affine.bits) - 1)
-    have = (scales * numbers + biases).reshape(values.shape)
+    numbers = values.reshape(rows, -1, affine.group) - biases
+    numbers /= np.where(scales == 0, np.float32(1), scales)
+    np.rint(numbers, out=numbers)
+    np.clip(numbers, 0, (1 << affine.bits) - 1, out=numbers)
     weight = packed_bits(numbers.astype(np.uint8).reshape(rows, columns), affine.bits)
-    return {"weight": weight, "scales": scales[..., 0], "biases": biases[..., 0]}, have
+    numbers *= scales
+    numbers += biases
+    arrays = {"weight": weight, "scales": scales[..., 0], "biases": biases[..., 0]}
+    return arrays, numbers.reshape(values.shape)
 
 
 def _nearest(values: Array) -> tuple[dict[str, Array], Array]:
@@ -230,6 +242,13 @@ def packed_bits(numbers: Array, bits: int) -> Array:
     rows = len(numbers)
     if bits == 8:
         return numbers.view("<u4")
-    eight = numbers.reshape(rows, -1, 8).astype("<u8") << np.arange(0, 8 * bits, bits, dtype="<u8")
-    whole = np.bitwise_or.reduce(eight, axis=-1)[..., None].view("u1")[..., :bits]
+    eight = numbers.view("<u8")
+    for had, have, mask in (
+        (8, bits, 0x00FF00FF00FF00FF),
+        (16, 2 * bits, 0x0000FFFF0000FFFF),
+        (32, 4 * bits, 0x00000000FFFFFFFF),
+    ):  # neighbours move together: two, then four, then eight of them
+        low = eight & np.uint64(mask)
+        eight = low | (eight ^ low) >> np.uint64(had - have)
+    whole = eight[..., None].view("u1")[..., :bits]
     return np.ascontiguousarray(whole).reshape(rows, -1).view("<u4")

@@ -304,6 +304,8 @@ def _check_same(path: Path, found: Mapping[str, Any], tokens: list[str], compose
     with tempfile.TemporaryDirectory() as folder:
         gguf_tokenizer.write(Gguf(path, found, {}), Path(folder), 1)
         ours = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+    if ours.to_str() == theirs.to_str():  # as of a base that was imported
+        return
     marked = [t for t, k in zip(tokens, found["tokenizer.ggml.token_type"], strict=True)
               if k in (CONTROL, USER_DEFINED)]  # fmt: skip
     texts = [*PROBES, *(f"a{t} {t}{t}\n{t}1" for t in marked)]

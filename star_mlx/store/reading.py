@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from star_mlx.data import yaml_text
 from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
 from star_mlx.store import names, rows
@@ -156,7 +157,7 @@ def recipe_values(file: Path, data: bytes) -> dict[str, Any]:
         RunError: it is not YAML, or not a recipe.
     """
     try:
-        values = yaml.safe_load(data.decode("utf-8"))
+        values = yaml_text.load_own(data.decode("utf-8"))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
         raise damaged(file.parent, file, " ".join(str(why).split())) from None
