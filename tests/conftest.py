@@ -24,13 +24,19 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of whoever runs the tests
 
+# Of the processes that tests start: see lean/sitecustomize.py.
+HERE = Path(__file__).parent
+os.environ["PYTHONPATH"] = f"{HERE / 'lean'}{os.pathsep}{HERE.parent}"
+os.environ["TESTS_WITHOUT"] = "torch wandb"
+
 # On a busy machine any example may take longer than the 200 ms that it has by default.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 # The files that take longest come first, so that no process is left with one of them at the end.
 LONGEST = (
-    *("push", "export_gguf", "kill", "report", "export", "benchmarks", "readme"),
+    *("gguf_real", "push", "export_gguf", "report", "kill", "readme", "gguf_tokens", "export"),
+    *("benchmarks", "answers", "gguf_families", "metal"),
     *("export_peft", "push_xet", "dry_run", "models", "engine_form", "engine_shared"),
     *("hub", "engine_generate", "gguf_smollm2", "report_page"),
     *("by_hand", "trackers", "old_runs", "tiny", "growth", "engine_train", "loop", "damage"),

@@ -62,6 +62,18 @@ def smollm2_gguf() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2(smollm2_gguf: Path, shared_folder: Path) -> Path:
+    """What is imported of it, once for all processes; nobody writes to it."""
+    from star_mlx.gguf import importing
+
+    place = shared_folder / "smollm2"
+    with FileLock(shared_folder / "smollm2.lock"):
+        if not place.exists():
+            importing.import_gguf(smollm2_gguf, place)
+    return place
+
+
+@pytest.fixture(scope="session")
 def qwen2_gguf() -> Path:
     """Qwen2.5-Coder-0.5B-Instruct, Q4_K_M."""
     return fetched(QWEN2)

@@ -46,7 +46,7 @@ class Worker:
         self._log = open(cwd / "worker.log", "w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.hub_worker", str(cwd)],
-            env={**environment, "PYTHONPATH": str(ROOT)}, cwd=ROOT, text=True,
+            env=dict(environment), cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
         )  # fmt: skip
 

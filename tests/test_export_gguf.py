@@ -31,7 +31,7 @@ from star_mlx.store.reading import RunRecord
 from star_mlx.tasks.arithmetic_text import question, scratchpad, spaced
 from star_mlx.types import Amount, Decoding, Example
 from tests import llama_cpp, tiny_random
-from tests.downloads import smollm2_gguf  # noqa: F401
+from tests.downloads import smollm2, smollm2_gguf  # noqa: F401
 from tests.test_gguf import (  # noqa: F401
     loaded,
     pieces,
@@ -667,23 +667,22 @@ How many days has a week?"""
 
 @pytest.mark.download
 def test_llama_cpp_continues_smollm2_as_mlx_does(
-    smollm2_gguf: Path,  # noqa: F811
+    smollm2: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     """Both forms, with a random adapter: a whole model in F16, and the adapter on the F32 base."""
-    folder = importing.import_gguf(smollm2_gguf, tmp_path / "base").folder
-    laid_on = adapter(folder, tmp_path / "adapter", size=0.02)
+    laid_on = adapter(smollm2, tmp_path / "adapter", size=0.02)
     asked = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
     assert len(asked) == 8
-    wanted, bare = mlx(folder, laid_on, asked, 6), mlx(folder, None, asked, 3)
+    wanted, bare = mlx(smollm2, laid_on, asked, 6), mlx(smollm2, None, asked, 3)
     assert sum(a[:3] != b for a, b in zip(wanted, bare, strict=True)) >= 4
-    (whole,) = gguf_model.write(source(folder, laid_on), tmp_path, "F16")
+    (whole,) = gguf_model.write(source(smollm2, laid_on), tmp_path, "F16")
     found = llama_cpp.ask(whole, prompts=asked, tokens=6).continuations
-    gaps = ties(folder, laid_on, asked, wanted, found)
+    gaps = ties(smollm2, laid_on, asked, wanted, found)
     assert len(gaps) <= 1 and all(gap < 0.02 for gap in gaps.values()), gaps
     whole.unlink()
-    (lora,) = gguf_lora.write(source(folder, laid_on), tmp_path)
-    gguf_model.convert(Found("b", folder), tmp_path / "b.gguf", "F32", None, title="b")
+    (lora,) = gguf_lora.write(source(smollm2, laid_on), tmp_path)
+    gguf_model.convert(Found("b", smollm2), tmp_path / "b.gguf", "F32", None, title="b")
     found = llama_cpp.ask(tmp_path / "b.gguf", lora=lora, prompts=asked, tokens=6).continuations
     assert found == wanted
 

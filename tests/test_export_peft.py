@@ -13,9 +13,8 @@ import pytest
 
 from star_mlx.errors import ModelError
 from star_mlx.export import export, peft_format, torch_model
-from star_mlx.gguf import importing
 from tests import tiny_random
-from tests.downloads import smollm2_gguf  # noqa: F401
+from tests.downloads import smollm2, smollm2_gguf  # noqa: F401
 from tests.export_runs import alter, scripted
 
 pytestmark = [
@@ -137,12 +136,11 @@ def test_transformers_loads_the_fused_model(tmp_path: Path) -> None:
 
 
 def test_peft_computes_what_mlx_does_on_smollm2(
-    smollm2_gguf: Path,  # noqa: F811
+    smollm2: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    base = importing.import_gguf(smollm2_gguf, tmp_path / "smollm2").folder
     few = "evaluate.dev=4"  # prompts, of some 100 tokens each
-    run = scripted(tmp_path / "run", str(base), few, layers=16, rank=8, scale=20.0, size=0.002)
+    run = scripted(tmp_path / "run", str(smollm2), few, layers=16, rank=8, scale=20.0, size=0.002)
     found = parity(run, tmp_path / "out")
     assert found["max_abs_logit_difference"] < 5e-3 and found["equal_argmax"] == 1.0
     assert found["positions"] > 400

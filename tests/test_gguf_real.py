@@ -26,6 +26,8 @@ What is the square of 7?|Who painted the Mona Lisa?|What do plants need to grow?
 Which animal barks?|What comes after Monday?|What is a synonym of big?
 How many sides has a triangle?"""
 
+TOKENS = 6  # of each continuation
+
 
 @dataclass(frozen=True)
 class Real:
@@ -82,8 +84,8 @@ def test_llama_cpp_continues_the_file_as_mlx_does(real: Any) -> None:
     tokens which are nearly as probable may change places, and no others."""
     what, path, done = real
     asked = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
-    wanted = mlx(done.folder, None, asked, 10)
-    found = llama_cpp.ask(path, prompts=asked, tokens=10).continuations
+    wanted = mlx(done.folder, None, asked, TOKENS)
+    found = llama_cpp.ask(path, prompts=asked, tokens=TOKENS).continuations
     gaps = ties(done.folder, None, asked, wanted, found)
     assert len(asked) == 20 and len(gaps) <= 10, gaps
     assert all(gap < 0.5 for gap in gaps.values()), gaps

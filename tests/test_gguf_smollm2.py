@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from star_mlx.engine import open_engine
-from star_mlx.gguf import importing
 from star_mlx.gguf.architectures import ARCHITECTURES
 from star_mlx.types import Decoding
-from tests.downloads import smollm2_gguf  # noqa: F401
+from tests.downloads import smollm2, smollm2_gguf  # noqa: F401
 
 pytestmark = pytest.mark.download
 reader = pytest.importorskip("gguf")
@@ -67,8 +66,8 @@ def strings() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    return importing.import_gguf(smollm2_gguf, tmp_path_factory.mktemp("gguf") / "smollm2").folder
+def folder(smollm2: Path) -> Path:  # noqa: F811
+    return smollm2
 
 
 def test_every_weight_has_the_value_it_has_in_the_file(smollm2_gguf: Path, folder: Path) -> None:  # noqa: F811

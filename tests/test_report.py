@@ -20,7 +20,7 @@ from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RunError
 from star_mlx.measure import run_problems, tracing, verdict
 from star_mlx.recipe import opening
-from star_mlx.report import browser, difference, gather, samples, svg
+from star_mlx.report import browser, difference, drawing, gather, samples, svg
 from star_mlx.report import write_report as report
 from star_mlx.run import loop
 from star_mlx.store import reading, rows, writing
@@ -59,6 +59,12 @@ def pages(reports):
 def undrawn(monkeypatch):
     """For tests of all else: without the charts, which take most of the time."""
     monkeypatch.setattr(report, "_draw", lambda found: ({}, []))
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """For tests of what stands in the page: each chart without its file of dots."""
+    monkeypatch.setattr(drawing, "png", lambda figure: b"")
 
 
 def text_of(pages, name):
@@ -287,9 +293,9 @@ def test_a_problem_solved_by_hint_has_its_own_state(runs):
     assert int((run.grid.states[:, 0] == gather.DIRECT).sum()) == 4
 
 
-def test_losses_are_by_step_or_else_the_first_and_the_last(runs, tmp_path):
+def test_losses_are_by_step_or_else_the_first_and_the_last(runs, pages, tmp_path, unpainted):
     shutil.copytree(runs / "with", tmp_path / "run")
-    assert "Mean loss over the batch at each optimizer step" in written(tmp_path, runs / "with")
+    assert "Mean loss over the batch at each optimizer step" in text_of(pages, "one")
     (tmp_path / "run/journal.jsonl").unlink()  # with it, the files would be missing
     for file in (tmp_path / "run").glob("iterations/*/train.jsonl"):
         file.unlink()
@@ -527,7 +533,11 @@ def test_nothing_in_the_data_can_end_its_element(text):
 # --------------------------------------------------------------------------- whole runs
 
 
-def test_a_report_of_a_large_run_stays_below_three_megabytes(benchmark, tmp_path):  # noqa: F811
+def test_a_report_of_a_large_run_stays_below_three_megabytes(
+    benchmark,  # noqa: F811
+    tmp_path,
+    unpainted,
+):
     module = benchmark("synthetic_run")
     shape = module.Shape(20, 2_000, train=4_000, dev=200)
     module.write(tmp_path / "run", shape, ScriptedEngine(learner))
@@ -539,7 +549,7 @@ def test_a_report_of_a_large_run_stays_below_three_megabytes(benchmark, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["few-shot", "direct"])
-def test_a_baseline_is_a_run_too_and_stands_beside_its_run(runs, tmp_path, kind):
+def test_a_baseline_is_a_run_too_and_stands_beside_its_run(runs, tmp_path, kind, unpainted):
     from star_mlx.run import baseline
 
     shutil.copytree(runs / "with", tmp_path / "run")
@@ -553,7 +563,7 @@ def test_a_baseline_is_a_run_too_and_stands_beside_its_run(runs, tmp_path, kind)
     )
 
 
-def test_a_run_that_was_only_begun_has_a_report_of_its_base(runs, tmp_path):
+def test_a_run_that_was_only_begun_has_a_report_of_its_base(runs, tmp_path, unpainted):
     shutil.copytree(runs / "with", tmp_path / "run")
     file = tmp_path / "run/metrics.jsonl"
     file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
@@ -562,7 +572,7 @@ def test_a_run_that_was_only_begun_has_a_report_of_its_base(runs, tmp_path):
     )
 
 
-def test_a_run_without_dev_accuracies_has_a_report(tmp_path):
+def test_a_run_without_dev_accuracies_has_a_report(tmp_path, unpainted):
     run = make(tmp_path / "run", "star.evaluate=false", "star.iterations=2")
     text = written(tmp_path, run)
     assert "Yields" in text and "Accuracy on dev" not in text
@@ -589,10 +599,12 @@ def test_a_run_in_use_can_be_reported_on_and_is_left_as_it_is(runs, tmp_path, un
     assert before.keys() == held.keys()
 
 
-def test_the_same_run_makes_the_same_report(runs, tmp_path):
-    files = report.write([runs / "with"], tmp_path / "a", MADE)
-    again = report.write([runs / "with"], tmp_path / "b", MADE)
-    assert [f.read_bytes() for f in files] == [f.read_bytes() for f in again]
+def test_the_same_run_makes_the_same_report(runs, pages, tmp_path):
+    made = tmp_path / "again"
+    files = {f.relative_to(made) for f in report.write([runs / "with"], made, MADE)}
+    assert {f.relative_to(pages / "one") for f in (pages / "one").rglob("*.*")} == files
+    for file in files:
+        assert (made / file).read_bytes() == (pages / "one" / file).read_bytes(), file
 
 
 # --------------------------------------------------------------------------- the folder

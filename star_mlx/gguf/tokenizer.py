@@ -199,10 +199,10 @@ def merges_of(tokens: list[str], types: list[int], scores: list[float]) -> list[
     marked = (UNKNOWN, CONTROL, BYTE)
     ids = {t: i for i, (t, k) in enumerate(zip(tokens, types, strict=True)) if k not in marked}
     found = [
-        (-scores[i], i, ids[token[:at]], token[:at], token[at:])
+        (-scores[i], i, ids[left], left, right)
         for token, i in ids.items()
         for at in range(1, len(token))
-        if token[:at] in ids and token[at:] in ids
+        if (left := token[:at]) in ids and (right := token[at:]) in ids
     ]
     return [(left, right) for *_, left, right in sorted(found)]
 
