@@ -24,11 +24,6 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of whoever runs the tests
 
-# Of the processes that tests start: see lean/sitecustomize.py.
-HERE = Path(__file__).parent
-os.environ["PYTHONPATH"] = f"{HERE / 'lean'}{os.pathsep}{HERE.parent}"
-os.environ["TESTS_WITHOUT"] = "torch wandb"
-
 # On a busy machine any example may take longer than the 200 ms that it has by default.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -67,6 +62,17 @@ def unsynced() -> Iterator[None]:
     """Do not wait for the disk: a run does so a hundred times, and no test cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: os.fstat(file) and None)  # fails on a closed one
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lean() -> Iterator[None]:
+    """Processes that tests start find this project, and neither torch nor wandb: see
+    lean/sitecustomize.py. Not before the processes of the tests themselves have been started."""
+    here = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{here / 'lean'}{os.pathsep}{here.parent}")
+        patch.setenv("TESTS_WITHOUT", "torch wandb")
         yield
 
 
