@@ -67,8 +67,11 @@ def unsynced() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def lean() -> Iterator[None]:
-    """Processes that tests start find this project, and neither torch nor wandb: see
-    lean/sitecustomize.py. Not before the processes of the tests themselves have been started."""
+    """Processes that tests start find this project, and neither torch nor wandb.
+
+    See lean/sitecustomize.py. It is a fixture because the processes that run the tests themselves
+    must keep both: they are started before any fixture is made.
+    """
     here = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{here / 'lean'}{os.pathsep}{here.parent}")
