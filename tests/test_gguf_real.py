@@ -26,7 +26,7 @@ What is the square of 7?|Who painted the Mona Lisa?|What do plants need to grow?
 Which animal barks?|What comes after Monday?|What is a synonym of big?
 How many sides has a triangle?"""
 
-TOKENS = 6  # of each continuation
+TOKENS = 10  # of each continuation
 
 
 @dataclass(frozen=True)
