@@ -198,3 +198,96 @@ def test_an_engine_decodes_and_trains_in_bfloat16(tied: bool, tmp_path: Path) ->
     assert [c.token_ids for c in adapted] != [c.token_ids for c in plain]
     assert [c.token_ids for c in written(engine)] == [c.token_ids for c in plain]
     assert len(adapted) == len(plain)
+
+
+def vacated(layer: Any) -> Any:
+    """A model of one layer, whose weight is packed and its numbers given back."""
+    import mlx.core as mx
+    import mlx.nn as nn
+    from mlx.utils import tree_map
+
+    from star_mlx.engine.packed import Packed
+
+    class Model(nn.Module):  # type: ignore[misc]
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(10, 96)
+            self.inner = inner
+
+        def __call__(self, tokens: Any) -> Any:
+            return self.inner(self.embed(tokens))
+
+    model = Model(layer)
+    mx.eval(model.parameters())
+    stored = tree_map(lambda a: mx.array(np.array(a)), model.parameters())
+
+    def again() -> Any:
+        read = Model(type(layer)(96, 160, bias="bias" in layer))
+        read.update(stored)
+        return read
+
+    return Packed(model, again)
+
+
+@HERE
+def test_numbers_that_packed_weights_replace_are_given_back_and_products_stay() -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    layer = nn.Linear(96, 160, bias=True)
+    exact = np.array(layer.weight)
+    x = mx.random.normal((70, 96), key=mx.random.key(1))
+    y = mx.random.normal((70, 160), key=mx.random.key(2))
+    kept = packed(layer)
+    outputs, (gradient,) = mx.vjp(layer, [x], [y])
+    found = [np.array(outputs[0]), np.array(gradient)]
+    del kept
+    kept = vacated(layer)
+    numbers = np.array(layer.weight)
+    assert np.count_nonzero(numbers == 0) > numbers.size // 2
+    outputs, (gradient,) = mx.vjp(layer, [x], [y])
+    assert np.array_equal(np.array(outputs[0]), found[0])
+    assert np.array_equal(np.array(gradient), found[1])
+    onednn.trained()
+    assert np.array_equal(np.array(mx.vjp(layer, [x], [y])[1][0]), found[1])
+    # a product of another shape is computed from the packed numbers, by the BLAS
+    part = np.array(x @ layer.weight[:80].T)
+    np.testing.assert_allclose(part, np.array(x) @ rounded(exact)[:80].T, rtol=1e-4, atol=1e-4)
+    for name, _ in kept.whole([("inner", {"linear": layer})]):
+        assert name == "inner" and np.array_equal(np.array(layer.weight), exact)
+    assert np.array_equal(np.array(layer(x)), found[0])
+    assert kept.bytes == 0 or kept.bytes == 10 * 96 * 4  # of the embedding alone
+
+
+@HERE
+def test_a_model_that_reads_its_weights_otherwise_keeps_their_numbers() -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    class Reads(nn.Module):  # type: ignore[misc]
+        def __init__(self, *sizes: int, bias: bool = False) -> None:
+            super().__init__()
+            self.proj = nn.Linear(96, 160, bias=False)
+
+        def __call__(self, x: Any) -> Any:
+            return self.proj(x) + mx.sum(self.proj.weight, axis=1)
+
+    layer = Reads()
+    exact = np.array(layer.proj.weight)
+    kept = vacated(layer)
+    assert np.array_equal(np.array(layer.proj.weight), exact)
+    del kept
+
+
+@pytest.mark.slow
+@HERE
+def test_a_base_whose_files_change_cannot_get_an_adapter(tmp_path: Path) -> None:
+    shape = {"hidden_size": 64, "intermediate_size": 128}
+    folder = tiny_random.write(tmp_path / "base", **shape)
+    engine = open_engine(str(folder), products="bfloat16")
+    trained(engine, tmp_path / "adapter")
+    with open(folder / "model.safetensors", "ab") as file:
+        file.write(b" ")
+    with pytest.raises(ModelError, match="was changed while its model was in use: start again"):
+        written(engine, tmp_path / "adapter")
+    written(engine)
