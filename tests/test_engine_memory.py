@@ -393,6 +393,23 @@ def test_adapters_that_are_not_folded_are_said_to_be_cut(folder: str) -> None:
     assert "adapters are not folded into copies of the weights for decoding" in cut.cuts()
 
 
+def test_a_packed_head_is_counted_beside_the_embedding(folder: str) -> None:
+    from star_mlx.engine import needs, resolve
+    from star_mlx.engine.shape import read_config
+
+    found = resolve.find(folder)
+    config = read_config(found.folder)
+    assert config["tie_word_embeddings"]
+    exact, packed = (
+        needs.estimate(
+            load(None, task="arithmetic", overrides=[f"model.products={products}"]),
+            found.folder, prefix=50, prompt=20,
+        )
+        for products in ("float32", "bfloat16")
+    )  # fmt: skip
+    assert packed.weights - exact.weights == 4 * config["vocab_size"] * config["hidden_size"]
+
+
 def test_a_cut_is_one_of_few_numbers() -> None:
     from star_mlx.engine.device import Bound
     from star_mlx.engine.memory import Memory
