@@ -59,12 +59,9 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
     _check_tokenizer(folder, tokenizer)
     try:
         _evaluate(model)  # only now are the weights read
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(_explain(folder, error)) from error
-    model.freeze()
-    model.eval()
-    patch.install(model)
-    try:
+        model.freeze()
+        model.eval()
+        patch.install(model)
         made = form(model)  # computes with them
     except (RuntimeError, ValueError) as error:
         raise ModelError(_explain(folder, error)) from error
