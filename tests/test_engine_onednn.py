@@ -291,3 +291,40 @@ def test_a_base_whose_files_change_cannot_get_an_adapter(tmp_path: Path) -> None
     with pytest.raises(ModelError, match="was changed while its model was in use: start again"):
         written(engine, tmp_path / "adapter")
     written(engine)
+
+
+@HERE
+@pytest.mark.slow
+def test_gradients_of_an_adapter_are_near_those_in_float32(tmp_path: Path) -> None:
+    """Within 2% of their norm, and every product with a weight of the base is in bfloat16."""
+    import mlx.core as mx
+    import mlx.nn as nn
+    from mlx.utils import tree_flatten
+
+    from star_mlx.engine import adapter
+    from star_mlx.engine.batches import TrainingRow
+    from star_mlx.engine.loss import loss_sum, padded
+
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4}
+    folder = str(tiny_random.write(tmp_path / "base", **shape))
+    rows = [TrainingRow(str(i), tuple((7 * i + 3 * j) % 90 for j in range(40)), 8) for i in (1, 2)]
+
+    def gradient(engine: Any) -> Any:
+        base = engine._base
+        with adapter.fresh(base.model, Train(rank=4), seed=0) as model:
+            for _, layer in adapter.layers(model):  # with zeros, half of the gradients would be 0
+                layer.lora_b = mx.full(layer.lora_b.shape, 0.01)
+            taken = nn.value_and_grad(model, loss_sum)
+            before = onednn.counts()
+            _, found = taken(model, base.form, *padded(rows))
+            flat = mx.concatenate([a.reshape(-1) for _, a in tree_flatten(found)])
+            mx.eval(flat)
+            done, left = (a - b for a, b in zip(onednn.counts(), before, strict=True))
+            return np.array(flat), done, left
+
+    exact, none, _ = gradient(open_engine(folder))
+    near, done, left = gradient(open_engine(folder, products="bfloat16"))
+    # forward and back; the gradient goes no further than the first queries, keys and values
+    assert (none, left, done) == (0, 0, 2 * (4 * 7 + 1) - 3)
+    off = np.linalg.norm(near - exact) / np.linalg.norm(exact)
+    assert 1e-5 < off < 0.02
