@@ -321,8 +321,6 @@ def test_mlx_is_given_its_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         )
     device.restrict(device.Bound(4 * gib, ""))
     assert said == {"cache": device.CPU_CACHE, "memory": 4 * gib}  # nothing is wired for a CPU
-    device.restrict(device.Bound(4 * gib, ""), training=True)
-    assert said == {"cache": gib, "memory": 4 * gib}
     monkeypatch.setattr(device, "on_cpu", lambda: False)
     monkeypatch.setattr(mx.metal, "is_available", lambda: True)
     info = {"max_recommended_working_set_size": 12 * gib}

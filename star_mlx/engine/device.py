@@ -17,7 +17,7 @@ from star_mlx.settings import MaxMemory
 GIB = 1 << 30
 SHARE = 0.7  # of the device's memory, unless the recipe says otherwise
 CACHE = 2 << 30  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
-CPU_CACHE = 128 << 20  # while a CPU decodes: more brings nothing, and fills with odd sizes
+CPU_CACHE = 128 << 20  # of a CPU: more brings nothing, and fills with odd sizes
 CGROUPS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's limit, versions 2 and 1
 
 
@@ -85,12 +85,12 @@ def physical(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return size
 
 
-def restrict(bound: Bound | None, *, training: bool = False) -> None:
+def restrict(bound: Bound | None) -> None:
     """Set mlx's own limits: of all memory, of what it keeps for reuse, and of what Metal wires.
 
     Wired memory is not paged out between two uses, which decoding would wait for at every token.
     """
-    cache = CPU_CACHE if on_cpu() and not training else CACHE
+    cache = CPU_CACHE if on_cpu() else CACHE
     mx.set_cache_limit(cache if bound is None else min(cache, bound.size // 4))
     own = _own_limit()
     mx.set_memory_limit(own if bound is None else bound.size)

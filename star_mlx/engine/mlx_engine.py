@@ -123,7 +123,6 @@ class MlxEngine:
         self._use(None)
         limit = min(settings.max_length, self._base.context)
         rows, too_long = batches.rows(examples, self._text, limit)
-        device.restrict(self._bound, training=True)
         try:
             return training.train(
                 self._base.model,
@@ -140,7 +139,6 @@ class MlxEngine:
             )
         finally:
             onednn.trained()
-            device.restrict(self._bound)
             device.give_back()
 
     def sized(self, recipe: Recipe, *, prefix: str, prompt: str) -> Recipe:
