@@ -21,7 +21,15 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the shi
 NAMES = {"cblas_sgemm", "cblas_dgemm", "cblas_cgemm"}
 
 
-OF_LIBC = {"__tls_get_addr", "calloc", "dlsym", "free", "sched_yield"}  # in every Python
+OF_LIBC = {
+    "__tls_get_addr",
+    "calloc",
+    "dlsym",
+    "free",
+    "sched_yield",
+    "abort",
+    "madvise",
+}  # in every Python
 
 
 def symbols(path: Path) -> tuple[set[str], set[str], int]:

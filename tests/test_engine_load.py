@@ -164,3 +164,23 @@ def test_a_model_at_hand_is_found_without_asking_the_hub(monkeypatch: pytest.Mon
     assert found is not None and found.folder == resolve.TINY
     with pytest.raises(ModelError, match="no folder"):
         resolve.at_hand("not/a/model")
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8])
+def test_large_weights_are_dequantized_in_parts_to_the_same_numbers(
+    bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+    import numpy as np
+
+    from star_mlx.engine import load
+
+    monkeypatch.setattr(load, "PART", 1 << 12)
+    model = nn.Sequential(nn.Embedding(300, 64), nn.Linear(64, 32))
+    nn.quantize(model, group_size=32, bits=bits)
+    ((name, parts),) = load._large(model)
+    table = model.layers[0]
+    whole = mx.dequantize(table.weight, table.scales, table.biases, 32, bits)
+    assert name == "layers.0" and len(parts) > 2
+    assert np.array_equal(np.array(mx.concatenate(parts)), np.array(whole))

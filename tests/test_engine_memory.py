@@ -320,7 +320,7 @@ def test_mlx_is_given_its_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
             mx, f"set_{name}_limit", lambda size, name=name: said.update({name: size})
         )
     device.restrict(device.Bound(4 * gib, ""))
-    assert said == {"cache": gib, "memory": 4 * gib}  # nothing is wired for a CPU
+    assert said == {"cache": device.CPU_CACHE, "memory": 4 * gib}  # nothing is wired for a CPU
     monkeypatch.setattr(device, "on_cpu", lambda: False)
     monkeypatch.setattr(mx.metal, "is_available", lambda: True)
     info = {"max_recommended_working_set_size": 12 * gib}
@@ -389,6 +389,23 @@ def test_adapters_that_are_not_folded_are_said_to_be_cut(folder: str) -> None:
         cut = needs.estimate(bounded, found.folder, prefix=50, prompt=20)
     assert free.folded and free.cuts() == [] and not cut.folded
     assert "adapters are not folded into copies of the weights for decoding" in cut.cuts()
+
+
+def test_a_packed_head_is_counted_beside_the_embedding(folder: str) -> None:
+    from star_mlx.engine import needs, resolve
+    from star_mlx.engine.shape import read_config
+
+    found = resolve.find(folder)
+    config = read_config(found.folder)
+    assert config["tie_word_embeddings"]
+    exact, packed = (
+        needs.estimate(
+            load(None, task="arithmetic", overrides=[f"model.products={products}"]),
+            found.folder, prefix=50, prompt=20,
+        )
+        for products in ("float32", "bfloat16")
+    )  # fmt: skip
+    assert packed.weights - exact.weights == 4 * config["vocab_size"] * config["hidden_size"]
 
 
 def test_a_cut_is_one_of_few_numbers() -> None:

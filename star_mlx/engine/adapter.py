@@ -6,7 +6,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
 from mlx_lm.tuner.trainer import grad_checkpoint
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 
+from star_mlx.engine.packed import Packed
 from star_mlx.errors import ModelError, RunError
 from star_mlx.settings import Train
 from star_mlx.store import names
 from star_mlx.store.files import flush_folder
 
 WEIGHTS, CONFIG = names.WEIGHTS, names.ADAPTER_CONFIG
+Layers = Sequence[tuple[str, nn.Module]]
+Whole = Callable[[Layers], Iterator[tuple[str, nn.Module]]]
 
 
 class Switch:
@@ -33,10 +36,13 @@ class Switch:
     Args:
         fold: whether to add an adapter into copies of the weights that it changes, which take this
             many bytes and are as fast as the base's own.
+        packed: the base's weights, if they are packed, which are read again to be folded.
     """
 
-    def __init__(self, model: nn.Module, fold: Callable[[int], bool]) -> None:
-        self._model, self._fold = model, fold
+    def __init__(
+        self, model: nn.Module, fold: Callable[[int], bool], packed: Packed | None = None
+    ) -> None:
+        self._model, self._fold, self._packed = model, fold, packed
         self._on: Hashable = None
         self._own: list[tuple[str, nn.Module]] = []  # the layers that folded ones replace
 
@@ -52,7 +58,15 @@ class Switch:
             self._on = "unknown"  # in case loading is interrupted
             if folder is not None:
                 _load(self._model, folder)
-                self._own = fold(self._model, self._fold)
+                whole = self._packed.whole if self._packed else iter
+                self._own = fold(self._model, self._fold, whole)
+                if self._packed and not self._own and any("m" in m for _, m in layers(self._model)):
+                    self.off()
+                    raise ModelError(
+                        f"the adapter in {folder} is DoRA, and max_memory is too little to add it "
+                        "to copies of packed weights: give a larger max_memory or "
+                        "model.products=float32"
+                    )
                 narrow(self._model)
             self._on = wanted
         return wanted
@@ -202,9 +216,15 @@ def remove(model: nn.Module) -> None:
         model.update_modules(tree_unflatten(own))
 
 
-def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.Module]]:
+def fold(
+    model: nn.Module, wanted: Callable[[int], bool], whole: Whole = iter
+) -> list[tuple[str, nn.Module]]:
     """Replace the adapter's layers by layers whose weights include the adapter's product. They are
     not quantized: rounded to few bits again, they would lose it.
+
+    Args:
+        wanted: whether to do so, given the bytes of the new weights.
+        whole: goes through the adapter's layers, and gives each the numbers of its weights.
 
     Returns:
         The names and the replaced layers of the base, with unchanged weights.
@@ -213,10 +233,12 @@ def fold(model: nn.Module, wanted: Callable[[int], bool]) -> list[tuple[str, nn.
     own = [(name, m["linear"] if "linear" in m else m["embedding"]) for name, m in adapted]
     if not adapted or not wanted(sum(dense_bytes(m) for _, m in own)):
         return []
-    model.update_modules(tree_unflatten([(name, m.fuse(dequantize=True)) for name, m in adapted]))
+    for name, layer in whole(adapted):
+        made = layer.fuse(dequantize=True)
+        mx.eval(made.parameters())  # one layer at a time
+        model.update_modules(tree_unflatten([(name, made)]))
     model.freeze()
     model.eval()
-    mx.eval(model.parameters())
     return own
 
 

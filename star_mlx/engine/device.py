@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from star_mlx.settings import MaxMemory
 GIB = 1 << 30
 SHARE = 0.7  # of the device's memory, unless the recipe says otherwise
 CACHE = 2 << 30  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
+CPU_CACHE = 128 << 20  # of a CPU: more brings nothing, and fills with odd sizes
 CGROUPS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's limit, versions 2 and 1
 
 
@@ -86,12 +90,26 @@ def restrict(bound: Bound | None) -> None:
 
     Wired memory is not paged out between two uses, which decoding would wait for at every token.
     """
-    mx.set_cache_limit(CACHE if bound is None else min(CACHE, bound.size // 4))
+    cache = CPU_CACHE if on_cpu() else CACHE
+    mx.set_cache_limit(cache if bound is None else min(cache, bound.size // 4))
     own = _own_limit()
     mx.set_memory_limit(own if bound is None else bound.size)
     if mx.metal.is_available() and not on_cpu():
         working_set = int(mx.device_info()["max_recommended_working_set_size"])
         mx.set_wired_limit(working_set if bound is None else min(working_set, bound.size))
+
+
+def give_back() -> None:
+    """Give memory that is not in use back to the system: what mlx keeps, and the C library."""
+    mx.clear_cache()
+    if on_cpu() and (trim := _trim()) is not None:
+        trim(0)
+
+
+@functools.cache
+def _trim() -> Callable[[int], object] | None:
+    """``malloc_trim`` of glibc, which keeps gigabytes of what was freed after a training."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 @functools.cache

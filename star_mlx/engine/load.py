@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+from mlx.utils import tree_flatten
 from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
 
 from star_mlx.engine import patch
@@ -17,10 +19,13 @@ from star_mlx.engine.resolve import Found, content_hash
 from star_mlx.engine.shape import read_config
 from star_mlx.errors import ModelError
 
+PART = 1 << 24  # weights
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base in memory. ``parameters`` counts weights as stored; ``bits`` of a weight on disk."""
+    """A base in memory. ``parameters`` counts weights as stored; ``bits`` of a weight on disk.
+    ``again`` gives the same model with weights that are read from its files when evaluated."""
 
     found: Found
     model: nn.Module
@@ -31,6 +36,7 @@ class Base:
     bits: int
     context: int
     hash: str
+    again: Callable[[], nn.Module]
 
 
 def load(found: Found, *, trust_remote_code: bool = False) -> Base:
@@ -43,20 +49,19 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
         ModelError: mlx-lm does not know the architecture, or the files do not fit it.
     """
     folder = found.folder
+    stored = _stored(folder)
     if on_cpu():
         # As fast as compiled (measured), and the result does not depend on a C++ compiler, whose
         # first use costs half a second per kernel, and which may be broken.
         mx.disable_compile()
     model, tokenizer, config = _read(folder, trust_remote_code)
     parameters = int(get_total_parameters(model))
-    if on_cpu():
-        widen(model)
     _check_tokenizer(folder, tokenizer)
-    model.freeze()
-    model.eval()
-    patch.install(model)
     try:
-        mx.eval(model.parameters())  # only now are the weights read
+        _evaluate(model)  # only now are the weights read
+        model.freeze()
+        model.eval()
+        patch.install(model)
         made = form(model)  # computes with them
     except (RuntimeError, ValueError) as error:
         raise ModelError(_explain(folder, error)) from error
@@ -64,7 +69,39 @@ def load(found: Found, *, trust_remote_code: bool = False) -> Base:
     return Base(
         found, model, made, tokenizer, config, parameters, _bits(config, model),
         int(inner.get("max_position_embeddings") or 1 << 20), content_hash(folder),
+        lambda: _again(folder, trust_remote_code, stored),
     )  # fmt: skip
+
+
+def _evaluate(model: nn.Module) -> None:
+    """Read the weights; on a CPU one after the other, since dequantizing one takes more memory."""
+    if not on_cpu():
+        mx.eval(model.parameters())
+        return
+    large = list(_large(model))
+    widen(model)
+    modules = dict(model.named_modules())
+    for name, parts in large:
+        modules[name].weight = mx.concatenate(parts)
+        mx.eval(modules[name].weight)
+        parts.clear()
+    for _, weight in tree_flatten(model.parameters()):
+        mx.eval(weight)
+
+
+def _again(folder: Path, trust_remote_code: bool, stored: object) -> nn.Module:
+    if _stored(folder) != stored:
+        raise ModelError(f"{folder} was changed while its model was in use: start again")
+    model, _, _ = _read(folder, trust_remote_code)
+    if on_cpu():
+        widen(model)
+    return model
+
+
+def _stored(folder: Path) -> list[tuple[str, int, int]]:
+    """What changes if a model's weights are written again."""
+    files = ((file, file.stat()) for file in sorted(folder.glob("model*.safetensors")))
+    return [(file.name, stat.st_size, stat.st_mtime_ns) for file, stat in files]
 
 
 def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
@@ -114,6 +151,24 @@ def widen(model: nn.Module) -> None:
     model.set_dtype(mx.float32)  # scales and biases first, so that nothing is rounded
     dequantize_model(model)
     model.set_dtype(mx.float32)
+
+
+def _large(model: nn.Module) -> Iterator[tuple[str, list[mx.array]]]:
+    """The dequantized weights of large quantized modules, mostly of a vocabulary, in float32, in
+    parts of rows: dequantizing takes a CPU up to five times the memory of its result."""
+    for name, m in model.named_modules():
+        if "scales" not in m or (m.weight.size * 32 // m.bits) < 2 * PART or m.weight.ndim != 2:
+            continue
+        rows, parts = max(1, PART * m.bits // 32 // m.weight.shape[1]), []
+        for i in range(0, len(m.weight), rows):
+            scales = m.scales[i : i + rows].astype(mx.float32)
+            biases = m.biases[i : i + rows].astype(mx.float32) if "biases" in m else None
+            part = mx.dequantize(
+                m.weight[i : i + rows], scales, biases, m.group_size, m.bits, mode=m.mode
+            )
+            mx.eval(part)
+            parts.append(part.astype(mx.float32))
+        yield name, parts
 
 
 def _bits(config: dict[str, Any], model: nn.Module) -> int:

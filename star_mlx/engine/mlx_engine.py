@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from star_mlx.engine import adapter, auto, batches, decode, fused, onednn, resolve
+from star_mlx.engine import adapter, auto, batches, decode, device, fused, onednn, resolve
 from star_mlx.engine import lora as training
 from star_mlx.engine.device import Bound, on_cpu
 from star_mlx.engine.lanes import NARROW, Lanes
@@ -33,12 +33,13 @@ class MlxEngine:
         self._prefixes = decode.Prefixes()
         inner = base.config.get("text_config") or base.config
         self._lanes = Lanes(int(inner.get("hidden_size") or NARROW))
-        self._packed = Packed(base.model) if products == "bfloat16" else None
-        self._switch = adapter.Switch(base.model, self._fold)
+        self._packed = Packed(base.model, base.again) if products == "bfloat16" else None
+        self._switch = adapter.Switch(base.model, self._fold, self._packed)
         self._bound, self._shape = bound, shape_of(base.found.folder, base.config)
         self._memory = Memory(bound, self._shape, self._held)
         self._weights = sum(a.nbytes for _, a in tree_flatten(base.model.parameters()))
         self._copies = adapter.copies(base.model)
+        device.give_back()
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base; whether
@@ -90,7 +91,7 @@ class MlxEngine:
         """Complete every prompt; see ``types.Engine``."""
         on = self._use(adapter)
         with fused.used(self._packed is not None):
-            return decode.generate(
+            made = decode.generate(
                 self._base.model,
                 self._base.form,
                 self._lanes,
@@ -105,6 +106,8 @@ class MlxEngine:
                 adapter=on,
                 progress=progress,
             )
+        device.give_back()
+        return made
 
     def train(
         self,
@@ -120,19 +123,23 @@ class MlxEngine:
         self._use(None)
         limit = min(settings.max_length, self._base.context)
         rows, too_long = batches.rows(examples, self._text, limit)
-        return training.train(
-            self._base.model,
-            self._base.form,
-            self._lanes,
-            self._memory,
-            rows,
-            settings,
-            amount,
-            seed=seed,
-            out=out,
-            too_long=too_long,
-            progress=progress,
-        )
+        try:
+            return training.train(
+                self._base.model,
+                self._base.form,
+                self._lanes,
+                self._memory,
+                rows,
+                settings,
+                amount,
+                seed=seed,
+                out=out,
+                too_long=too_long,
+                progress=progress,
+            )
+        finally:
+            onednn.trained()
+            device.give_back()
 
     def sized(self, recipe: Recipe, *, prefix: str, prompt: str) -> Recipe:
         """The recipe with numbers for ``auto``, for this base on this device, with this few-shot

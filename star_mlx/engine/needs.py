@@ -84,6 +84,10 @@ def estimate(
     """
     config = read_config(folder)
     shape, held = shape_of(folder, config), weights(folder, config)
+    if recipe.model.products == "bfloat16" and not any(
+        "lm_head" in n for n, *_ in _tensors(folder)
+    ):
+        held += 4 * shape.vocabulary * shape.hidden  # the head is packed beside the embedding
     limit, copies = bound(recipe.max_memory), None
     if not on_cpu():
         copies = shape.itemsize * shape.linear_parameters

@@ -93,11 +93,18 @@ def call(name: str, *arguments: Any) -> None:
     )
 
 
+def trained() -> None:
+    """Free the packed weights that training alone needs; they are packed again when needed."""
+    if _shim is not None:
+        _shim.star_products_trained()
+
+
 class Registry:
     """The weights whose products are computed in bfloat16; changed only while none is computed."""
 
     def __init__(self) -> None:
         self._held: dict[int, object] = {}  # address: what keeps the weight in memory
+        self._vacated: set[int] = set()
         weakref.finalize(self, _forget, self._held, self._held)
 
     def keep(self, wanted: Mapping[int, tuple[int, int, object]]) -> None:
@@ -112,6 +119,20 @@ class Registry:
             new = address not in self._held
             if new and _shim.star_products_register(ctypes.c_void_p(address), rows, columns):
                 self._held[address] = owner
+        self._vacated &= self._held.keys()
+
+    def vacate(self, address: int) -> None:
+        """Pack a registered weight, and give its float32 numbers back to the system. Its products
+        stay what they were; all else that reads it would find zeros."""
+        assert _shim is not None
+        if address in self._held and address not in self._vacated:
+            _shim.star_products_vacate.restype = ctypes.c_long
+            if _shim.star_products_vacate(ctypes.c_void_p(address)):
+                self._vacated.add(address)
+
+    def vacated(self, address: int) -> bool:
+        """Whether a weight's numbers were given back."""
+        return address in self._vacated
 
 
 def _forget(held: dict[int, object], addresses: Iterable[int]) -> None:

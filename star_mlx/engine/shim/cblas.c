@@ -4,11 +4,12 @@
 #ifdef __x86_64__
 #include "products.h"
 #else
-#define star_product(...) 0
+#define star_product(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) 0
 #endif
 
 typedef const void *in;
 
+void free(void *);
 void scipy_cblas_sgemm(int, int, int, int, int, int, float, in, int, in, int, float, void *, int);
 void scipy_cblas_dgemm(int, int, int, int, int, int, double, in, int, in, int, double, void *, int);
 void scipy_cblas_cgemm(int, int, int, int, int, int, in, in, int, in, int, in, void *, int);
@@ -21,8 +22,11 @@ void scipy_cblas_cgemm(int, int, int, int, int, int, in, in, int, in, int, in, v
 
 void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, in a, int lda, in b,
                  int ldb, float beta, void *c, int ldc) {
-    if (!star_product(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc))
-        scipy_cblas_sgemm(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    const float *whole = b;
+    if (!star_product(order, ta, tb, m, n, k, alpha, a, lda, &whole, ldb, beta, c, ldc))
+        scipy_cblas_sgemm(order, ta, tb, m, n, k, alpha, a, lda, whole, ldb, beta, c, ldc);
+    if (whole != b)
+        free((void *)whole);
 }
 
 FORWARD(dgemm, double)

@@ -26,7 +26,9 @@ enum { QUERY_WEIGHTS = 131, CPU = 1, STREAM = 1 };
 void *dlsym(void *, const char *);
 void *calloc(size_t, size_t);
 void free(void *);
+void abort(void);
 int sched_yield(void);
+int madvise(void *, size_t, int);
 
 static int (*engine_create)(void **, int, size_t);
 static int (*stream_create)(void **, void *, unsigned);
@@ -44,6 +46,7 @@ static int (*execute)(in, void *, int, const argument *);
 static int (*memory_create)(void **, in, void *, void *);
 static int (*memory_destroy)(void *);
 static int (*memory_handle)(void *, void *);
+static int (*memory_handle_of)(in, void **);
 static int (*attr_create)(void **);
 static int (*attr_destroy)(void *);
 static int (*post_ops_destroy)(void *);
@@ -72,6 +75,7 @@ static const struct {
     {&memory_create, "dnnl_memory_create"},
     {&memory_destroy, "dnnl_memory_destroy"},
     {&memory_handle, "dnnl_memory_set_data_handle"},
+    {&memory_handle_of, "dnnl_memory_get_data_handle"},
     {&attr_create, "dnnl_primitive_attr_create"},
     {&attr_destroy, "dnnl_primitive_attr_destroy"},
     {&post_ops_destroy, "dnnl_post_ops_destroy"},
@@ -83,6 +87,7 @@ static const struct {
 typedef struct {
     const float *at; /* NULL: free; FORGOTTEN: was in use */
     int n, k;        /* (n, k), row by row */
+    int vacated;     /* there are no values any more, but packed[0] */
     void *packed[2]; /* dnnl_memory_t: of W^T, of W */
     void *desc[2];
 } weight;
@@ -148,7 +153,7 @@ int star_products_register(const float *at, int n, int k) {
     weight *w = slot(at, 0);
     if (!w) {
         w = slot(at, 1);
-        *w = (weight){at, n, k, {0}, {0}};
+        *w = (weight){at, n, k, 0, {0}, {0}};
         registered++;
     }
     return 1;
@@ -163,7 +168,7 @@ void star_products_forget(const float *at) {
             memory_destroy(w->packed[i]);
             desc_destroy(w->desc[i]);
         }
-    *w = (weight){FORGOTTEN, 0, 0, {0}, {0}};
+    *w = (weight){FORGOTTEN, 0, 0, 0, {0}, {0}};
     registered--;
     if (table[(w - table + 1) % WEIGHTS_MOST].at)
         return;
@@ -220,31 +225,64 @@ static void *product(int m, int n, int k, int sum, void **desc) {
     return made;
 }
 
-/* Round and pack a weight for x W^T (which 0) or y W (which 1); 0 if oneDNN cannot. */
-static int pack(weight *w, int which) {
-    int k = which ? w->n : w->k, n = which ? w->k : w->n, fine = 0;
-    void *desc = NULL, *pd = NULL, *primitive = NULL, *from = NULL, *to = NULL;
-    void *plain = described(k, n, F32, !which);
-    void *unused = product(64, n, k, 0, &desc);
-    if (unused && !reorder(&pd, plain, engine, desc, engine, NULL) &&
-        !primitive_create(&primitive, pd) && !memory_create(&from, plain, engine, (void *)w->at) &&
-        !memory_create(&to, desc, engine, ALLOCATE)) {
-        const argument arguments[] = {{SRC, from}, {DST, to}};
+/* Copy from one layout or type to another; 0 if oneDNN cannot. */
+static int copied(void *from_desc, in from, void *to_desc, void *to) {
+    void *pd = NULL, *primitive = NULL, *source = NULL;
+    int fine = 0;
+    if (!reorder(&pd, from_desc, engine, to_desc, engine, NULL) &&
+        !primitive_create(&primitive, pd) &&
+        !memory_create(&source, from_desc, engine, (void *)from)) {
+        const argument arguments[] = {{SRC, source}, {DST, to}};
         fine = !execute(primitive, here->stream, 2, arguments);
     }
-    if (from)
-        memory_destroy(from);
+    if (source)
+        memory_destroy(source);
     if (primitive)
         primitive_destroy(primitive);
     if (pd)
         pd_destroy(pd);
+    return fine;
+}
+
+/* The rounded values of a packed weight (n, k), row by row, as numbers of a type; NULL, or to be
+   freed. */
+static void *unpacked(weight *w, int type) {
+    void *plain = described(w->k, w->n, type, 1), *to = NULL, *data = NULL;
+    void *values = calloc((size_t)w->n * w->k, type == F32 ? 4 : 2);
+    int fine = values && !memory_handle_of(w->packed[0], &data) &&
+               !memory_create(&to, plain, engine, values) &&
+               copied(w->desc[0], data, plain, to);
+    if (to)
+        memory_destroy(to);
+    desc_destroy(plain);
+    if (!fine) {
+        free(values);
+        values = NULL;
+    }
+    return values;
+}
+
+/* Round and pack a weight for x W^T (which 0) or y W (which 1); 0 if oneDNN cannot. */
+static int pack(weight *w, int which) {
+    int k = which ? w->n : w->k, n = which ? w->k : w->n, type = w->vacated ? BF16 : F32, fine = 0;
+    void *desc = NULL, *to = NULL;
+    void *values = w->vacated ? unpacked(w, BF16) : (void *)w->at;
+    void *plain = described(k, n, type, !which), *unused = product(64, n, k, 0, &desc);
+    if (values && unused && !memory_create(&to, desc, engine, ALLOCATE))
+        fine = copied(plain, values, desc, to);
     if (unused)
         primitive_destroy(unused);
-    if (plain)
-        desc_destroy(plain);
+    if (w->vacated)
+        free(values);
+    desc_destroy(plain);
     if (fine) {
         w->desc[which] = desc;
         __atomic_store_n(&w->packed[which], to, __ATOMIC_RELEASE);
+    } else {
+        if (to)
+            memory_destroy(to);
+        if (desc)
+            desc_destroy(desc);
     }
     return fine;
 }
@@ -348,9 +386,35 @@ static int compute(weight *w, int which, int m, int n, int k, const float *a, in
     return !execute(p->primitive, here->stream, 3, arguments);
 }
 
+/* Pack a registered weight for x W^T, and give the pages that only its float32 values are in back to
+   the system; the bytes of these. No product is computed at this time. */
+long star_products_vacate(const float *at) {
+    enum { PAGE = 4096, DONTNEED = 4 };
+    weight *w = slot(at, 0);
+    if (!w || w->vacated || !begin() || !packed(w, 0))
+        return 0;
+    size_t first = ((size_t)at + PAGE - 1) / PAGE * PAGE;
+    size_t end = ((size_t)at + (size_t)w->n * w->k * sizeof(float)) / PAGE * PAGE;
+    if (end <= first || madvise((void *)first, end - first, DONTNEED))
+        return 0;
+    w->vacated = 1;
+    return (long)(end - first);
+}
+
+/* Free what is packed for y W, which training alone needs. No product is computed at this time. */
+void star_products_trained(void) {
+    for (int i = 0; i < WEIGHTS_MOST; i++)
+        if (table[i].packed[1]) {
+            memory_destroy(table[i].packed[1]);
+            desc_destroy(table[i].desc[1]);
+            table[i].packed[1] = table[i].desc[1] = NULL;
+        }
+}
+
 int star_product(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                 const float *b, int ldb, float beta, float *c, int ldc) {
+                 const float **whole, int ldb, float beta, float *c, int ldc) {
     enum { ROWS = 101, PLAIN = 111, TRANSPOSED = 112 };
+    const float *b = *whole;
     weight *w = registered ? slot(b, 0) : NULL;
     if (!w)
         return 0;
@@ -359,5 +423,7 @@ int star_product(int order, int ta, int tb, int m, int n, int k, float alpha, co
     int fine = order == ROWS && ta == PLAIN && same && alpha == 1 && (beta == 0 || beta == 1) &&
                ldc == n && compute(w, which, m, n, k, a, lda, beta, c);
     __atomic_add_fetch(fine ? &done : &left, 1, __ATOMIC_RELAXED);
+    if (!fine && w->vacated && (!begin() || !(*whole = unpacked(w, F32))))
+        abort(); /* out of memory; the caller would read zeros */
     return fine;
 }
