@@ -89,7 +89,8 @@ def test_the_child_of_a_fork_starts_its_own(own, monkeypatch):
 
 def test_ctrl_c_during_a_comparison_leaves_no_reply_behind(own):
     own.ask(*PAIR)
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    main = threading.main_thread().ident  # else its reading would not be interrupted
+    timer = threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         own.ask("stuck", seconds=20.0)

@@ -14,7 +14,7 @@ from star_mlx.errors import NothingKept
 from star_mlx.events import PhaseStarted, Progress
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
-from star_mlx.run import evaluate, learner, loop, passes
+from star_mlx.run import evaluate, fit, learner, loop, passes
 from star_mlx.run.passes import At, seed
 from star_mlx.store import writing
 from star_mlx.tasks.arithmetic import Arithmetic
@@ -162,6 +162,7 @@ class Clocked(ScriptedEngine):
         self.now, self.calls = 0.0, calls
         clock = SimpleNamespace(perf_counter=lambda: self.now)
         monkeypatch.setattr(learner, "time", clock)
+        monkeypatch.setattr(fit, "time", clock)
         monkeypatch.setattr(passes, "time", clock)
 
     def generate(self, *args, **more):
