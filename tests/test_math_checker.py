@@ -87,6 +87,16 @@ def test_the_child_of_a_fork_starts_its_own(own, monkeypatch):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises KeyboardInterrupt, also if the tests were started with SIGINT ignored, as a
+    shell starts what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_during_a_comparison_leaves_no_reply_behind(own):
     own.ask(*PAIR)
     main = threading.main_thread().ident  # else its reading would not be interrupted
