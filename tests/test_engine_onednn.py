@@ -197,7 +197,6 @@ def test_an_engine_decodes_and_trains_in_bfloat16(tied: bool, tmp_path: Path) ->
     assert onednn.counts()[0] > folded and onednn.counts()[1] == before[1]
     assert [c.token_ids for c in adapted] != [c.token_ids for c in plain]
     assert [c.token_ids for c in written(engine)] == [c.token_ids for c in plain]
-    assert len(adapted) == len(plain)
 
 
 def vacated(layer: Any) -> Any:
@@ -256,7 +255,7 @@ def test_numbers_that_packed_weights_replace_are_given_back_and_products_stay() 
     for name, _ in kept.whole([("inner", {"linear": layer})]):
         assert name == "inner" and np.array_equal(np.array(layer.weight), exact)
     assert np.array_equal(np.array(layer(x)), found[0])
-    assert kept.bytes == 0 or kept.bytes == 10 * 96 * 4  # of the embedding alone
+    assert kept.bytes == 10 * 96 * 4  # of the embedding alone
 
 
 @HERE

@@ -17,7 +17,7 @@ from star_mlx.settings import MaxMemory
 GIB = 1 << 30
 SHARE = 0.7  # of the device's memory, unless the recipe says otherwise
 CACHE = 2 << 30  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
-CPU_CACHE = 128 << 20  # of a CPU: more brings nothing, and fills with odd sizes
+CPU_CACHE = 128 << 20  # of a CPU: 2 GiB are no quicker (docs/performance.md), and fill up
 CGROUPS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's limit, versions 2 and 1
 
 

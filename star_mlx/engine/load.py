@@ -105,15 +105,21 @@ def _stored(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """Load a folder with mlx-lm. Wrong values in its files can make it raise anything: tokenizers
-    raises plain ``Exception``."""
+    """Load a folder with mlx-lm. Wrong values in config.json can make it raise any of these."""
     trusted = {"trust_remote_code": True} if trust_remote_code else {}  # new in mlx-lm 0.32
     try:
         model, config = load_model(folder, lazy=True, **trusted)
-        tokenizer = load_tokenizer(folder, trusted, eos_token_ids=config.get("eos_token_id"))
-    except Exception as error:
+    except (ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, OSError,
+            AttributeError) as error:  # fmt: skip
         raise ModelError(_explain(folder, error)) from error
-    return model, tokenizer, config
+    return model, _tokenizer(folder, trusted, config), config
+
+
+def _tokenizer(folder: Path, trusted: dict[str, bool], config: dict[str, Any]) -> Any:
+    try:
+        return load_tokenizer(folder, trusted, eos_token_ids=config.get("eos_token_id"))
+    except Exception as error:  # which tokenizers raises itself, for most of what a file can be
+        raise ModelError(_explain(folder, error)) from error
 
 
 def tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
@@ -123,12 +129,7 @@ def tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
         ModelError: it cannot be loaded, or names no end token.
     """
     trusted = {"trust_remote_code": True} if trust_remote_code else {}
-    try:
-        found = load_tokenizer(
-            folder, trusted, eos_token_ids=read_config(folder).get("eos_token_id")
-        )
-    except Exception as error:
-        raise ModelError(_explain(folder, error)) from error
+    found = _tokenizer(folder, trusted, read_config(folder))
     _check_tokenizer(folder, found)
     return found
 
