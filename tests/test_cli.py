@@ -22,6 +22,7 @@ from star_mlx.recipe import layers, loading
 from tests.scripts import hopeless, learner
 from tests.test_loop import SMALL
 
+LONG = "a" * 300  # no file system has such names
 SET = [part for value in SMALL for part in ("--set", value)]
 
 
@@ -202,6 +203,14 @@ def test_tasks(star):
         (["show"], "Missing argument 'RUN'"),
         (["try", "nope", "1 + 1"], "nope is not a run folder"),
         (["try", "nope", "1 + 1", "--iteration", "-1"], "there is no such folder"),
+        (["loop", "--task", "arithmetic", "--run", LONG], "is too long for a file: give a shorter"),
+        (["loop", "--task", "arithmetic", "--model", LONG], "the name aaaaa"),
+        (["loop", "--recipe", LONG], "aaaa is too long for a file"),
+        (["show", LONG], "[... 220 characters ...]"),
+        (["report", LONG], "is too long for a file"),
+        (["generate", "--task", "arithmetic", "--out", f"{LONG}.jsonl"], "is too long for a file"),
+        (["show", "caf\udce9"], "the argument caf\\udce9 is not UTF-8: give that file or folder"),
+        (["loop", "--task", "arithmetic", "--run", "\udce9"], "\\udce9 is not UTF-8"),
     ],
 )
 @pytest.mark.parametrize("dry", [False, True])

@@ -5,6 +5,7 @@ May import everything; nothing imports it.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8
     signal.signal(signal.SIGTERM, _terminated)
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if odd := mistakes.undecodable(given):
+        _fail(odd, click.UsageError.exit_code)
     try:
         result: Any = cli.main(given, prog_name="star-mlx", standalone_mode=False)
     except StarError as error:
@@ -111,6 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(f"{mistakes.usage(error, given)} (see {command} --help)", error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _fail(mistakes.too_long(error), click.UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(130)

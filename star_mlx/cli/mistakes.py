@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from star_mlx.formatting import clipped
+
 # Names by which other programs know an option or a setting of star-mlx.
 _ELSEWHERE = {
     "iters": "iterations",
@@ -36,6 +38,23 @@ _ELSEWHERE = {
     "model-name": "model",
     "dataset": "data",
 }
+
+
+def undecodable(given: Iterable[str]) -> str:
+    """What to say of the first argument that is not UTF-8, as the files of a run are; or ""."""
+    for word in given:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = clipped(word.encode("utf-8", "backslashreplace").decode())
+            return f"the argument {shown} is not UTF-8: give that file or folder another name"
+    return ""
+
+
+def too_long(error: OSError) -> str:
+    """What to say of a name that is too long for the file system."""
+    return f"the name {clipped(str(error.filename))} is too long for a file: give a shorter one"
+
 
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)")
 _NUMBER = re.compile(r" is not a valid (integer|float)(?: range)?")
