@@ -231,6 +231,16 @@ def test_nothing_kept_is_one_line_too(star, monkeypatch):
     assert "iteration 0 done" in out
 
 
+def test_no_more_memory_is_one_line(star, monkeypatch):
+    def full(recipe):
+        raise MemoryError
+
+    monkeypatch.setattr(engines, "open_base", full)
+    code, _, err = star("loop", "--task", "arithmetic", *SET, "--run", "here")
+    assert code == 2 and err.startswith("star-mlx: error: this process got no more memory: ")
+    assert err.count("\n") == 1
+
+
 def test_a_bug_stays_a_traceback(monkeypatch):
     def broken(recipe):
         raise ZeroDivisionError

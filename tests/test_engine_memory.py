@@ -10,6 +10,8 @@ import dataclasses
 import functools
 import gc
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,6 +279,7 @@ def test_the_bound_is_a_share_of_the_memory_of_the_device(monkeypatch: pytest.Mo
 
     gib = 1 << 30
     monkeypatch.setattr(device, "physical", lambda: 10 * gib)
+    monkeypatch.setattr(device, "address_space", lambda: None)
     found = device.bound(None)
     assert found is not None and found.size == int(0.7 * 10 * gib)
     assert str(found) == "0.7 of the machine's memory (7 GiB)"
@@ -294,6 +297,42 @@ def test_the_bound_is_a_share_of_the_memory_of_the_device(monkeypatch: pytest.Mo
     assert str(device.bound(None)) == "0.7 of the GPU's free memory (14.7 GiB)"
     monkeypatch.setattr(mx, "device_info", lambda: {"device_name": "unknown"})
     assert device.bound(None) is None
+
+
+def test_a_limit_of_the_address_space_bounds_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import resource
+
+    from star_mlx.engine import device
+
+    statm = tmp_path / "statm"
+    statm.write_text("1000 500 100 1 0 200 0\n", encoding="ascii")
+    limit = (3 << 30, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda of: limit)
+    left = (3 << 30) - 1000 * resource.getpagesize() - device.THREADS
+    assert device.address_space(statm) == left
+    assert device.address_space(tmp_path / "none") == (3 << 30) - device.THREADS
+    limit = (1 << 20, resource.RLIM_INFINITY)
+    assert device.address_space(statm) == 1
+
+    monkeypatch.setattr(device, "address_space", lambda: 1 << 30)
+    monkeypatch.setattr(device, "physical", lambda: 10 << 30)
+    assert str(device.bound(None)) == ("0.7 of the address space that `ulimit -v` leaves (0.7 GiB)")
+    monkeypatch.setattr(device, "address_space", lambda: 1)
+    found = device.bound(None)
+    assert found is not None and found.size == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux alone")
+def test_too_little_address_space_is_one_line_and_no_crash(tmp_path: Path) -> None:
+    command = f"ulimit -v 700000; exec {sys.executable} -m star_mlx loop --task arithmetic --plain"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("star-mlx: error: ")
 
 
 @pytest.mark.parametrize(("limit", "size"), [("1073741824", 1 << 30), ("max", None)])

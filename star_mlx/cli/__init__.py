@@ -118,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if error.errno != errno.ENAMETOOLONG:
             raise
         _fail(mistakes.too_long(error), click.UsageError.exit_code)
+    except MemoryError:
+        _fail(mistakes.MEMORY, click.UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(130)

@@ -40,6 +40,12 @@ _ELSEWHERE = {
 }
 
 
+MEMORY = (
+    "this process got no more memory: close other programs, or allow it more (`ulimit -v`); what "
+    "was finished is kept"
+)
+
+
 def undecodable(given: Iterable[str]) -> str:
     """What to say of the first argument that is not UTF-8, as the files of a run are; or ""."""
     for word in given:

@@ -18,6 +18,7 @@ GIB = 1 << 30
 SHARE = 0.7  # of the device's memory, unless the recipe says otherwise
 CACHE = 2 << 30  # bytes mlx may keep for reuse; without a limit, batches of many shapes accumulate
 CPU_CACHE = 128 << 20  # of a CPU: 2 GiB are no quicker (docs/performance.md), and fill up
+THREADS = 384 << 20  # address space for stacks, arenas and buffers of threads that are to come
 CGROUPS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's limit, versions 2 and 1
 
 
@@ -54,13 +55,16 @@ def bound(max_memory: MaxMemory) -> Bound | None:
     if max_memory is not None:
         return Bound(int(max_memory * GIB), f"max_memory={max_memory:g} (GiB)")
     available, what = _available()
-    size = int(SHARE * available)
-    return Bound(size, f"{SHARE:g} of the {what} ({size / GIB:.3g} GiB)") if size else None
+    size = max(1, int(SHARE * available))
+    return Bound(size, f"{SHARE:g} of the {what} ({size / GIB:.3g} GiB)") if available else None
 
 
 def _available() -> tuple[int, str]:
     if on_cpu():
-        return physical(), "machine's memory"
+        size, left = physical(), address_space()
+        if left is not None and left < size:
+            return left, "address space that `ulimit -v` leaves"
+        return size, "machine's memory"
     info = mx.device_info()
     if working_set := int(info.get("max_recommended_working_set_size", 0)):
         return working_set, "GPU's recommended working set"
@@ -83,6 +87,26 @@ def physical(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         if limit.isdigit():  # "max": no limit
             size = min(size, int(limit))
     return size
+
+
+def address_space(statm: Path = Path("/proc/self/statm")) -> int | None:
+    """Bytes that this process may still map, less what its threads will need, at least 1; None if
+    there is no limit, or it is unknown.
+
+    Where a thread of mlx or of the BLAS gets no memory, the process ends without a word.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        pages = int(statm.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return max(1, limit - THREADS)
+    return max(1, limit - pages * resource.getpagesize() - THREADS)
 
 
 def restrict(bound: Bound | None) -> None:
