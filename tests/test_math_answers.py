@@ -62,6 +62,14 @@ RIGHT = [
     ("B", r"\text{(B)}"), ("(B)", r"\text{B}"), (r"\text{C, A, F}", r"\text{A,C,F}"),
     ("East.", r"\text{east}"), ("the circle", r"\text{circle}"), ("9 am", r"9\text{ a.m.}"),
     ("1:03 p.m.", r"\text{1:03 PM}"), ("ACF", r"\text{ACF}"), (r"\frac13", r"\approx 0.33"),
+    # what is no mixed number, no function and no product
+    (r"x^2\frac{1}{3}", r"\frac{x^2}{3}"), (r"2^3\frac{1}{2}", "4"), (r"\log_2 \frac{1}{8}", "-3"),
+    ("10 min", r"10\text{ minutes}"), ("120 minutes", "2 hours"), ("3 sec", "3"), ("4!=24", "24"),
+    (r"\sin x/\cos x", r"\tan x"), (r"\sin 2(x+1)", r"\sin(2x+2)"), ("U", "U + 0"),
+    (r"\angle ABC", r"\angle{ABC}"), (r"x<\infty", r"\mathbb{R}"), ("f(2)=3", "3"),
+    (r"\text{No}", r"\text{NO}"), ("1,2,1", "1,1,2"), ("5, 6", "a=5, b=6"), ("x=2+3=5", "5"),
+    (r"A = \pi r^2 = 9\pi", r"9\pi"), (r"\{x \in \mathbb{R} \mid x > 3\}", r"(3,\infty)"),
+    (r"\frac{10}{3} \approx 3.33", "3.33"),
 ]  # fmt: skip
 WRONG = [
     ("25", "5"), ("1/2^{98}", "1/2^{99}"), ("1+1/e", "1-1/e"), (r"4\sqrt(2)", "4"), ("52", "52_8"),
@@ -74,6 +82,11 @@ WRONG = [
     ("3:2", "2:3"), (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1&3\end{pmatrix}"),
     ("(2,000)", "2000"), ("x^2+C", "x^2"), ("__import__('os').system('x')", "1"), ("60_8", "52_8"),
     ("€4", "\\$4"), (r"\approx 0.34", r"\approx 0.33"), ("0.34", r"\approx 0.33"),
+    ("y=y", "x^2+y^2=13"), ("x+1=x+1", "y=3x"), (r"y \approx 0.33", r"x \approx 0.33"),
+    ("0:5:3", "0:7:2"), ("[1,2,4]", "(1,2,3)"), ("3:5", "3:05"), ("10-5 cats", "105 cats"),
+    ("10 5 cats", "105 cats"),
+    (r"\text{-5 below}", r"\text{5 below}"), ("0,123", "123"), (r"\infty", r"-\infty"),
+    (r"\infty", "1"), (r"f(\sqrt2+10^{-30})", r"f(\sqrt2)"), (r"x^2\frac{1}{3}", "x^{7/3}"),
 ]  # fmt: skip
 UNDECIDED = [
     ("42", "52_8", "another base"), ("9^{9^{9^9}}", "9^{9^{9^8}}", "too large"),
@@ -90,6 +103,19 @@ UNDECIDED = [
     ("x^2=0", "x=0", "multiples"),
     (r"x > 1 \text{ and } x < 3", "(1,3)", "several conditions"), ("5001!", "1", "factorial"),
     ("52_4", "22", "digit 5"), ("-" * 300 + "(" * 9, "1", "ends"),
+    ("|x|=3", "x=3", "positive"), (r"y-\sqrt{x^2}=0", "y=x", "positive"), ("2x>6", "x>3", "solved"),
+    (r"\sin \pi/6", "0", "argument"), (r"\cos x (1+\sin x)", r"\cos(x(1+\sin x))", "argument"),
+    (r"\log10(100)", "3", "argument"), (r"\pm 1 \pm \sqrt2", r"1+\sqrt2,-1-\sqrt2", "same sign"),
+    ("x=2+3=6", "6", "does not hold"), (r"2 \approx 3", "3", "does not hold"),
+    (r"\{2x : x>3\}", r"(3,\infty)", "condition"), ("1,1,2", "1,2,2", "more than once"),
+    (r"\{x \in \mathbb{Z} : x>3\}", r"(3,\infty)", "condition"), ("0:0", "1:2", "zeros"),
+    (r"1,2,\frac21", "1,2", "more than once"), ("1:5", "6:30", "time"), ("0.2", "6:30", "time"),
+    ("AB", "ab", "capitals"), ("1e-3", "e-3.0", "power of ten"), ("2,1", "x=1,y=2", "names"),
+    (r"p \lor q", "p, q", "logic"), (r"f \circ g", "gf", "circ"), ("2^3!", "64", "!"),
+    (r"\mathbf{a}\times\mathbf{b}", r"\mathbf{b}\mathbf{a}", "cross"),
+    ("2^{3}^{2}", "64", "behind"), ("f^{-1}(2)", "2f^{-1}", "inverse"),
+    (r"\text{}5", r"\$5", "no reading"), ("[1,2,3]", "(1,2,3)", "brackets"),
+    ("$5%", "5", "two units"), (r"x^2<1 \text{ or } x>3", "x>3", "several conditions"),
     (r"\sqrt" * 300 + "2", "2", "inside"), ("(" * 35 + "1" + ")" * 35, "2", "inside"),
 ]  # fmt: skip
 

@@ -215,7 +215,7 @@ class Point:
 
     def _applied(self, name: str, args: list[Number]) -> Number:
         """The value of an unknown function: any, but the same for equal arguments."""
-        keys = [str(arg) if isinstance(arg, Exact) else mpmath().nstr(arg, 20) for arg in args]
+        keys = [str(arg) if isinstance(arg, Exact) else mpmath().nstr(arg, 45) for arg in args]
         digest = hashlib.sha256("/".join([name, *keys]).encode()).digest()
         return Exact(Fraction(int.from_bytes(digest[:3], "big") + 1, 2**22))
 
