@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +27,10 @@ TASKS: dict[str, tuple[str, str]] = {
     "gsm8k": (
         "star_mlx.tasks.gsm8k:Gsm8k",
         "grade-school word problems (openai/gsm8k, or --data with the official files)",
+    ),
+    "math": (
+        "star_mlx.tasks.math:Math",
+        "competition problems in LaTeX (EleutherAI/hendrycks_math, or --data)",
     ),
     "commonsenseqa": (
         "star_mlx.tasks.commonsenseqa:CommonsenseQa",
@@ -103,6 +107,15 @@ def why_undecided(task: Task, answer: str, gold: str) -> str:
     """
     undecided = getattr(task, "undecided", None)
     return undecided(answer, gold) if undecided else ""
+
+
+def notes(task: Task) -> Sequence[str]:
+    """Remarks on the data of a task that are shown when a run begins.
+
+    A task makes them with a method ``notes()``, which it need not have.
+    """
+    made = getattr(task, "notes", None)
+    return made() if made else ()
 
 
 def options(name: str) -> type[BaseModel]:
