@@ -83,6 +83,7 @@ WRONG = [
     ("(2,000)", "2000"), ("x^2+C", "x^2"), ("__import__('os').system('x')", "1"), ("60_8", "52_8"),
     ("€4", "\\$4"), (r"\approx 0.34", r"\approx 0.33"), ("0.34", r"\approx 0.33"),
     ("y=y", "x^2+y^2=13"), ("x+1=x+1", "y=3x"), (r"y \approx 0.33", r"x \approx 0.33"),
+    ("(0,0)", "[0,0)"), ("[0,0)", "(0,0)"), ("(5,-3)", "[2,5)"),
     ("0:5:3", "0:7:2"), ("[1,2,4]", "(1,2,3)"), ("3:5", "3:05"), ("10-5 cats", "105 cats"),
     ("10 5 cats", "105 cats"),
     (r"\text{-5 below}", r"\text{5 below}"), ("0,123", "123"), (r"\infty", r"-\infty"),
@@ -115,7 +116,8 @@ UNDECIDED = [
     (r"\mathbf{a}\times\mathbf{b}", r"\mathbf{b}\mathbf{a}", "cross"),
     ("2^{3}^{2}", "64", "behind"), ("f^{-1}(2)", "2f^{-1}", "inverse"),
     (r"\text{}5", r"\$5", "no reading"), ("[1,2,3]", "(1,2,3)", "brackets"),
-    ("$5%", "5", "two units"), (r"x^2<1 \text{ or } x>3", "x>3", "several conditions"),
+    ("$5%", "5", "two units"), ("868.8!", "1", "too large"),
+    (r"x^2<1 \text{ or } x>3", "x>3", "several conditions"),
     (r"\sqrt" * 300 + "2", "2", "inside"), ("(" * 35 + "1" + ")" * 35, "2", "inside"),
 ]  # fmt: skip
 

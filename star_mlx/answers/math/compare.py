@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from star_mlx.answers.math import equality, equations, measures, ratios, regions
-from star_mlx.answers.math.limits import MOST_ITEMS, Undecided, Unreadable
+from star_mlx.answers.math.limits import MOST_PAIRS, Undecided, Unreadable
 from star_mlx.answers.math.values import (
     Formula,
     InBase,
@@ -134,7 +134,7 @@ def _in_order_of_names(answer: Several, gold: Several) -> bool:
 
 def _members(answer: Sequence[Value], gold: Sequence[Value]) -> bool:
     """Whether two sets have the same members, in any order."""
-    if len(answer) * len(gold) > MOST_ITEMS**2 // 4:
+    if len(answer) * len(gold) > MOST_PAIRS:
         raise Undecided("they have too many members to be compared")
     table = [tuple(_verdict(one, other) for other in gold) for one in answer]
     lines = [*table, *zip(*table, strict=True)]

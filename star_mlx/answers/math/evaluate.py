@@ -23,6 +23,9 @@ from star_mlx.errors import TaskError
 Number = Any  # Exact, or a complex number of mpmath
 _LARGEST_ARGUMENT = 60  # bits of what is exponentiated
 _LARGEST_ANGLE = 2_000  # bits of an angle
+_LARGEST_GAMMA = (
+    6  # bits of a number with a factorial that is no whole one; it takes long to compute
+)
 
 
 @functools.cache
@@ -210,7 +213,7 @@ class Point:
         if isinstance(value, Exact) and value.real and value.re.denominator == 1:
             return exact.factorial(value.re.numerator)
         argument = self.float(value)
-        self._bounded(argument, 12)
+        self._bounded(argument, _LARGEST_GAMMA)
         return self._mp("factorial", argument)
 
     def _applied(self, name: str, args: list[Number]) -> Number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from functools import cmp_to_key
@@ -108,10 +109,18 @@ def of_value(value: Value) -> Region:
 
 
 def open_interval(value: Value) -> Region | None:
-    """The open interval that a pair in round brackets may be."""
+    """The open interval that a pair in round brackets may be; None if it can only be a point.
+
+    Raises:
+        Unreadable: its infinite end is on the wrong side.
+    """
     if isinstance(value, Several) and value.brackets == "()" and len(value.items) == 2:
         low, high = value.items
         if isinstance(low, Formula) and isinstance(high, Formula):
+            with contextlib.suppress(Undecided):  # of ends with variables
+                finite = not (infinite(low.node) or infinite(high.node))
+                if finite and _compare(low.node, high.node) >= 0:
+                    return None
             return one_piece(low.node, high.node, (False, False))
     return None
 
