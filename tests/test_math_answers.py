@@ -69,7 +69,10 @@ RIGHT = [
     (r"\angle ABC", r"\angle{ABC}"), (r"x<\infty", r"\mathbb{R}"), ("f(2)=3", "3"),
     (r"\text{No}", r"\text{NO}"), ("1,2,1", "1,1,2"), ("5, 6", "a=5, b=6"), ("x=2+3=5", "5"),
     (r"A = \pi r^2 = 9\pi", r"9\pi"), (r"\{x \in \mathbb{R} \mid x > 3\}", r"(3,\infty)"),
-    (r"\frac{10}{3} \approx 3.33", "3.33"),
+    (r"\frac{10}{3} \approx 3.33", "3.33"), ("red and blue", "blue, red"),
+    ("the circle", "Circle."),
+    ("no solution", "empty set"), ("18 men", "18"), ("18 ways", "18"), ("bca", "abc+0"),
+    (r"\sin{x}\cos{y}", r"\cos y \sin x"),
 ]  # fmt: skip
 WRONG = [
     ("25", "5"), ("1/2^{98}", "1/2^{99}"), ("1+1/e", "1-1/e"), (r"4\sqrt(2)", "4"), ("52", "52_8"),
@@ -84,6 +87,7 @@ WRONG = [
     ("€4", "\\$4"), (r"\approx 0.34", r"\approx 0.33"), ("0.34", r"\approx 0.33"),
     ("y=y", "x^2+y^2=13"), ("x+1=x+1", "y=3x"), (r"y \approx 0.33", r"x \approx 0.33"),
     ("(0,0)", "[0,0)"), ("[0,0)", "(0,0)"), ("(5,-3)", "[2,5)"),
+    ("2", "2abcd"), ("24 abc", "24"), ("5", "5 abcd"),
     ("0:5:3", "0:7:2"), ("[1,2,4]", "(1,2,3)"), ("3:5", "3:05"), ("10-5 cats", "105 cats"),
     ("10 5 cats", "105 cats"),
     (r"\text{-5 below}", r"\text{5 below}"), ("0,123", "123"), (r"\infty", r"-\infty"),
@@ -116,7 +120,10 @@ UNDECIDED = [
     (r"\mathbf{a}\times\mathbf{b}", r"\mathbf{b}\mathbf{a}", "cross"),
     ("2^{3}^{2}", "64", "behind"), ("f^{-1}(2)", "2f^{-1}", "inverse"),
     (r"\text{}5", r"\$5", "no reading"), ("[1,2,3]", "(1,2,3)", "brackets"),
-    ("$5%", "5", "two units"), ("868.8!", "1", "too large"),
+    ("$5%", "5", "two units"), ("seat", "east", "other words"),
+    ("der dog", "red dog", "other words"),
+    (r"\sin{x}^2", r"\sin^2 x", "argument"), (r"\cos{x}(x+1)", "1", "argument"),
+    ("0.333...", "0.333", "go on"), ("868.8!", "1", "too large"),
     (r"x^2<1 \text{ or } x>3", "x>3", "several conditions"),
     (r"\sqrt" * 300 + "2", "2", "inside"), ("(" * 35 + "1" + ")" * 35, "2", "inside"),
 ]  # fmt: skip

@@ -129,7 +129,8 @@ def options(name: str) -> type[BaseModel]:
 
 def _class(name: str) -> Any:
     if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.8)
+        near = near or difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
         guess = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(TASKS)}."
         raise TaskError(f"unknown task {name!r}: {guess}")
     module, cls = TASKS[name][0].split(":")

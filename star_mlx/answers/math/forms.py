@@ -16,6 +16,7 @@ from star_mlx.answers.math.values import Formula, InBase, Phrase, Value, number
 from star_mlx.answers.numerals import NUMBER_WORDS
 
 _TRAILING = re.compile(r"(?:[.,;:?]|\\\\| )+$|^[ ,;:]+")
+_GOES_ON = re.compile(r"[0-9]\.[0-9]+\.{2,}")  # 0.333...
 _GROUPED = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _SPACED = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9.,/]| [0-9])")
 _BASE = re.compile(
@@ -38,6 +39,8 @@ def read(text: str) -> tuple[Value, ...]:
     cleaned = clean(text)
     if "\\times" in cleaned and _VECTOR.search(cleaned):
         raise Unreadable("it may be a cross product, whose order matters")
+    if _GOES_ON.search(cleaned):
+        raise Unreadable("its digits go on")
     while (shorter := _TRAILING.sub("", _bare(cleaned))) != cleaned:
         cleaned = shorter
     if not cleaned:

@@ -351,8 +351,10 @@ class _Parser(Cursor):
         )
         if inverse and name in INVERSES:
             name, power = INVERSES[name], None
-        bracketed = self.next() in ("(", "[", "{")
-        args = self._arguments() if bracketed else (self._bare_argument(name),)
+        opening = self.next()
+        args = self._arguments() if opening in ("(", "[", "{") else (self._bare_argument(name),)
+        if opening == "{" and (self.next() in ("^", "/", "!") or self._goes_on()):
+            raise Unreadable(f"the argument of its {name} has more than one reading")
         if len(args) > 1 and name not in ("gcd", "lcm", "max", "min"):
             raise Unreadable(f"its {name} has more than one argument")
         found = Node("function", args + base, name=name)
@@ -376,7 +378,7 @@ class _Parser(Cursor):
             Unreadable: where it ends is not sure, as in ``\sin x/2`` and ``\log x(x+1)``.
         """
         factors = [self._power()]
-        while self._begins() and self.next() not in FUNCTIONS and self.kind() != "operator":
+        while self._goes_on():
             if self.kind() == "number":
                 raise Unreadable("a number in it follows the argument of a function")
             if self.next() in ("(", "[") and (name == "log" or factors[-1].op != "number"):
@@ -385,3 +387,7 @@ class _Parser(Cursor):
         if self.next() == "/" and not (self.next(1) in FUNCTIONS or self.kind(1) == "operator"):
             raise Unreadable(f"the argument of its {name} has more than one reading")
         return factors[0] if len(factors) == 1 else Node("multiply", tuple(factors))
+
+    def _goes_on(self) -> bool:
+        """Whether a factor follows that may belong to the argument of a function."""
+        return self._begins() and self.next() not in FUNCTIONS and self.kind() != "operator"

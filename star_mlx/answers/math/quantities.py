@@ -10,7 +10,7 @@ from star_mlx.answers.math.limits import Unreadable
 from star_mlx.answers.math.measures import DEGREES, PERCENT
 from star_mlx.answers.math.tokens import Token
 from star_mlx.answers.math.values import Formula, Measure, Node, Phrase, Value, number
-from star_mlx.answers.math.vocabulary import DECORATIONS, FUNCTIONS, spread
+from star_mlx.answers.math.vocabulary import DECORATIONS, spread
 from star_mlx.answers.units import Unit, whole_unit
 
 _MONEY = frozenset("$€£¥₹₩")
@@ -23,6 +23,7 @@ _NOT_COUNTED = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = re.compile(r"[a-z]+(?:[ -][a-z]+){0,3}(?:\^[23])?", re.IGNORECASE)
+_SOUNDS = re.compile(r"[a-z]+[aeiou][a-z]*", re.IGNORECASE)  # a word, unlike abcd
 _HOURS = re.compile(r"(?:a\.? ?m|p\.? ?m|o'clock)\.?", re.IGNORECASE)
 _RAISED = {"square": "^2", "sq": "^2", "cubic": "^3"}
 
@@ -64,7 +65,8 @@ def _unit_words(parts: Sequence[Token]) -> tuple[Sequence[Token], str]:
     while tail > 1 and _is_word(parts[tail - 1]) and parts[tail - 2].text not in DECORATIONS:
         tail = begin = tail - 1
     words = _spelled(parts[begin:]) if begin < len(parts) else ""
-    known = words and (whole_unit(words) or len(words) > 3)
+    counted = words.startswith(" ") and len(words) > 3  # 2abcd is a product
+    known = words and (whole_unit(words) or counted)
     return (parts[:begin], words) if known else (parts, "")
 
 
@@ -75,7 +77,7 @@ def _is_word(token: Token) -> bool:
         and len(text) > 1
         and (
             bool(whole_unit(text))  # 5 min, which is no minimum
-            or (text not in FUNCTIONS and all(t.kind == "letters" for t in spread([token])))
+            or (_SOUNDS.fullmatch(text) is not None and len(spread([token])) == len(text))
         )
     )
 
