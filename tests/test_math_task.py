@@ -6,8 +6,10 @@ import json
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner
 
 from star_mlx import prompts, tasks
+from star_mlx.cli import cli
 from star_mlx.data import hub_files
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import TaskError
@@ -277,6 +279,15 @@ def test_an_undecided_answer_is_not_right_and_not_trained_on(tmp_path, monkeypat
     assert [e for e in events if isinstance(e, Notice) and "1 of 12 problems have a fig" in e.text]
     lines = (tmp_path / "run" / names.METRICS).read_text().splitlines()
     assert metrics.of(json.loads(lines[1])).dev.classes == "level"
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_how_many_problems_have_a_figure(tmp_path):
+    figure = row(30, problem="How long is it? [asy]draw((0,0));[/asy]")
+    path = folder(tmp_path / "d", [*(row(n) for n in range(1, 9)), figure])
+    given = ["loop", "--task", "math", "--data", str(path), "--set", "task.options.dev=2"]
+    done = CliRunner().invoke(cli, [*given, "--dry-run"], catch_exceptions=False)
+    assert "# data: 1 of 9 problems have a figure, which is in the question" in done.output
 
 
 @pytest.mark.slow
