@@ -297,7 +297,11 @@ def as_written(text: str) -> str:
 def fuzz(golds: list[str], count: int) -> None:
     """Compare texts made of pieces of right answers and of LaTeX, and of random signs."""
     drawn = random.Random(0)
-    pieces = [piece for gold in set(golds) for piece in re.findall(r"\\[A-Za-z]+|\\.|\w+|\W", gold)]
+    pieces = [
+        piece
+        for gold in sorted(set(golds))
+        for piece in re.findall(r"\\[A-Za-z]+|\\.|\w+|\W", gold)
+    ]
     pieces += [
         *"{}[]()^_&%$#~|\\/*-+=<>,.;:!?'\"`@ 0123456789",
         "\\frac", "\\sqrt", "^{", "_{", "\\left", "\\right", "\\begin{pmatrix}", "\\\\", "\\text{",

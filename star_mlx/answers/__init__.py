@@ -20,6 +20,7 @@ from star_mlx.answers.numerals import SCALE, last_number, number
 from star_mlx.answers.quantities import final_quantity, quantity, same_quantity
 from star_mlx.answers.several import final_several, parts, same_list, same_set
 from star_mlx.answers.statement import (
+    MARKER,
     after,
     brief,
     forms,
@@ -32,6 +33,7 @@ from star_mlx.answers.yes_no import YesNo
 from star_mlx.errors import TaskError
 
 __all__ = [
+    "MARKER",
     "Notation",
     "YesNo",
     "accepted",

@@ -115,7 +115,7 @@ def final_number(completion: str) -> str | None:
 
 def final(completion: str) -> FinalNumber | None:
     """As ``final_number``, with the text from the number on, in which its unit can be read."""
-    text = _own_part(plain(_worked(completion)))
+    text = own_part(plain(_worked(completion)))
     for reading in (_hashed, _boxed, _stated, _bold, _last):
         found = reading(text)
         if found is not None:
@@ -136,7 +136,7 @@ def _worked(text: str) -> str:
     return text
 
 
-def _own_part(text: str) -> str:
+def own_part(text: str) -> str:
     """The text up to where it goes on to another problem, after it has something of an answer."""
     ends = [len(text)]
     for pattern, evidence in ((_SURE_END, _DIGIT), (_LIKELY_END, _ANSWERED)):

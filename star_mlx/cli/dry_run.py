@@ -76,12 +76,14 @@ def dry_run(recipe: Recipe, run: Path | None, *, measure: bool, as_json: bool) -
 def _common(at: AtHand, plan: RunPlan) -> Iterator[str]:
     """What all iterations have in common, in lines."""
     from star_mlx.measure import power
+    from star_mlx.tasks import notes
 
     yield "--- the plan"
     if plan.train_problems is None:
         yield "data: not on this machine, so its problems are not counted"
     else:
         yield f"data: {plan.train_problems} problems to train on, {plan.dev_problems or 0} of dev"
+        yield from (f"data: {note}" for note in notes(at.task))
     if plan.dev_problems:
         yield f"dev: {power.sentence(plan.dev_problems)}"
     if at.task.settings().get("test", "") is None:

@@ -98,8 +98,8 @@ def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
     return list(zip(LABELS, value, strict=False))
 
 
-def official(folder: str | None, file: str, repository: str, hub_file: str) -> Iterator[Row]:
-    """The rows of a public data set: the official file in ``folder``, or that of the Hub.
+def official(folder: str | None, file: str, repository: str, *hub_files: str) -> Iterator[Row]:
+    """The rows of a public data set: the official file in ``folder``, or those of the Hub.
 
     Raises:
         TaskError: the file does not exist, or it cannot be fetched from the Hub.
@@ -107,7 +107,8 @@ def official(folder: str | None, file: str, repository: str, hub_file: str) -> I
     if folder is None:
         from star_mlx.data.hub_files import fetch
 
-        yield from rows(fetch(repository, [hub_file])[0])
+        for fetched in fetch(repository, hub_files):
+            yield from rows(fetched)
         return
     place = Path(folder).expanduser()
     if not (place / file).is_file():

@@ -24,7 +24,11 @@ from star_mlx.types import Problem, Question, Task
 
 SAMPLES = 3  # right answers shown, and as many wrong ones
 # The data set on the Hub from which a task's problems come.
-DATASETS = {"gsm8k": "openai/gsm8k", "commonsenseqa": "tau/commonsense_qa"}
+DATASETS = {
+    "gsm8k": "openai/gsm8k",
+    "math": "EleutherAI/hendrycks_math",
+    "commonsenseqa": "tau/commonsense_qa",
+}
 BASELINES = {  # their names in the card
     "zero-shot": "the base, without examples",
     "direct": "trained on answers alone",

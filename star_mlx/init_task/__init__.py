@@ -139,7 +139,7 @@ def init_task(
         shown=tuple(shown_problems(task, train, model or MODEL)),
         unused=found.unused,
         skipped=skipped,
-        notes=(*notes, *_notes(found, usable), *beside_notes(file)),
+        notes=(*notes, *_notes(found, usable), *_shipped_notes(usable), *beside_notes(file)),
         command=f"{program()} loop --recipe {shlex.quote(str(out))} --smoke",
     )
 
@@ -236,6 +236,17 @@ def _notes(found: Guess, rows: Sequence[Any]) -> tuple[str, ...]:
                 "prompts.system with prompts.chat=true if the model should be asked with it",
             )
     return ()
+
+
+def _shipped_notes(rows: Sequence[Any]) -> tuple[str, ...]:
+    """A note on rows that a task of the package reads as they are."""
+    fields = {"problem", "level", "solution"}
+    if not all(fields <= row.keys() and "\\boxed" in str(row["solution"]) for row in rows):
+        return ()
+    return (
+        "these are rows of MATH, which the task math reads as they are: put them into a folder as "
+        "train.jsonl and test.jsonl, and give --task math --data FOLDER",
+    )
 
 
 def _no_choices(found: Guess, name: str, values: Sequence[Any]) -> str:

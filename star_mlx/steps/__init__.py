@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from star_mlx import engine as engines
+from star_mlx import tasks
 from star_mlx.data import OnBadRow
 from star_mlx.errors import RecipeError, RunError, TaskError
 from star_mlx.events import Emit, Notice
@@ -303,6 +304,8 @@ def _at_work(
     values = opening.settled(recipe, task) | {"provenance": made_from, "step": about}
     if skipped := task.skipped():
         emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
+    for note in tasks.notes(task):
+        emit(Notice("info", note))
     if adapter is None and about["iteration"] > 1:
         text = f"iteration {about['iteration']} without --adapter: the base generates"
         emit(Notice("warning", text))

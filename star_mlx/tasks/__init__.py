@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +27,10 @@ TASKS: dict[str, tuple[str, str]] = {
     "gsm8k": (
         "star_mlx.tasks.gsm8k:Gsm8k",
         "grade-school word problems (openai/gsm8k, or --data with the official files)",
+    ),
+    "math": (
+        "star_mlx.tasks.math:Math",
+        "competition problems in LaTeX (EleutherAI/hendrycks_math, or --data)",
     ),
     "commonsenseqa": (
         "star_mlx.tasks.commonsenseqa:CommonsenseQa",
@@ -105,6 +109,15 @@ def why_undecided(task: Task, answer: str, gold: str) -> str:
     return undecided(answer, gold) if undecided else ""
 
 
+def notes(task: Task) -> Sequence[str]:
+    """Remarks on the data of a task that are shown when a run begins.
+
+    A task makes them with a method ``notes()``, which it need not have.
+    """
+    made = getattr(task, "notes", None)
+    return made() if made else ()
+
+
 def options(name: str) -> type[BaseModel]:
     """The options of a task, as a model of its fields.
 
@@ -116,7 +129,8 @@ def options(name: str) -> type[BaseModel]:
 
 def _class(name: str) -> Any:
     if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.8)
+        near = near or difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
         guess = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(TASKS)}."
         raise TaskError(f"unknown task {name!r}: {guess}")
     module, cls = TASKS[name][0].split(":")

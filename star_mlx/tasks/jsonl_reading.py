@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from star_mlx import answers, data
-from star_mlx.answers.math import Judged, judge, unreadable
 from star_mlx.errors import TaskError
+from star_mlx.tasks import math_text
 from star_mlx.tasks.jsonl_options import Read, ReadKind
-from star_mlx.tasks.jsonl_text import boxed, expression
 from star_mlx.types import Question
 
 LONGEST = 20_000  # characters at the end of a completion in which a pattern is searched
@@ -51,8 +50,7 @@ class Reading:
             case "marker":
                 return answers.stated(completion, marker)
             case "math":
-                found = boxed(completion) or answers.stated(completion, marker)
-                return expression(answers.brief(found)) or None if found else None
+                return math_text.concluded(completion, marker)
             case "exact":
                 lines = [line.strip() for line in completion.split("\n")]
                 return next((line for line in reversed(lines) if line), None)
@@ -85,7 +83,7 @@ class Reading:
         """Why an answer that is not equal to any right one is not known to be wrong; else empty."""
         if self.compared != "math":
             return ""
-        found = [_judged(answer, one) for one in answers.accepted(gold)]
+        found = [math_text.judged(answer, one) for one in answers.accepted(gold)]
         if any(one.decision == "right" for one in found):
             return ""
         return next((one.reason for one in found if one.decision == "undecided"), "")
@@ -129,9 +127,7 @@ class Reading:
                 "no the data's words for them"
             )
         if self.compared == "math":
-            text = expression(text)
-            if why := unreadable(text):
-                raise TaskError(f"its answer {text[:60]!r} cannot be read as mathematics: {why}")
+            return math_text.gold(text)
         return text
 
     def _comparison(self) -> Callable[[str, str], bool]:
@@ -148,19 +144,10 @@ class Reading:
             "set": lambda a, b: answers.same_set(a, b, notation, convert=convert),
             "list": lambda a, b: answers.same_list(a, b, notation, convert=convert),
             "text": answers.same_statement,
-            "math": lambda a, b: _judged(a, b).decision == "right",
+            "math": lambda a, b: math_text.judged(a, b).decision == "right",
             "choice": lambda a, b: a.casefold() == b.casefold(),
         }
         return same[self.compared]
-
-
-def _judged(answer: str, gold: str) -> Judged:
-    """The decision on a statement, or on what it says before a reason or another sentence."""
-    found = judge(answer, gold)
-    brief = answers.brief(answer)
-    if found.decision == "right" or brief in ("", answer):
-        return found
-    return judge(brief, gold)
 
 
 def _compared(read: Read, kind: ReadKind) -> str:

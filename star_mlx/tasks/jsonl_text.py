@@ -103,17 +103,6 @@ def counted(answer: str, first: int, choices: Sequence[tuple[str, str]]) -> str:
     return choices[place][0]
 
 
-def boxed(text: str) -> str | None:
-    r"""The content of the last ``\boxed{...}`` of a text."""
-    begin = text.rfind("\\boxed{")
-    depth = 0
-    for place in range(begin + 6, len(text)) if begin >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[begin + 7 : place].strip() or None
-    return None
-
-
 _SO = re.compile(r"(?:^|(?<=\s))(?:so|thus|hence|therefore|and so)?,?\s*\Z", re.IGNORECASE)
 
 
@@ -121,8 +110,3 @@ def without_conclusion(text: str, marker: str) -> str | None:
     """The rationale in a text that ends in "The answer is ...": None without such an end."""
     at = text.casefold().rfind(marker.casefold())
     return _SO.sub("", text[:at]).strip() or None if at > 0 else None
-
-
-def expression(text: str) -> str:
-    """A mathematical answer without the delimiters around it."""
-    return (boxed(text) or text).strip().removesuffix(".").strip(" $")

@@ -113,7 +113,12 @@ class WordTask(ABC):
     def cites_hint(self, problem: Problem, completion: str) -> bool:
         """Whether it mentions that the answer was given, or has fewer than 3 words besides it."""
         words = _WORD.findall(_CONCLUSION.sub("", completion))
-        return len(words) < 3 or _TOLD.search(completion) is not None
+        return len(words) < 3 or says_it_was_told(completion)
+
+
+def says_it_was_told(completion: str) -> bool:
+    """Whether a rationale mentions a hint, or an answer that was marked or given."""
+    return _TOLD.search(completion) is not None
 
 
 def cites_in_prose(completion: str) -> bool:

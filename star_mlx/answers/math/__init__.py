@@ -1,7 +1,9 @@
 """Mathematical answers: read as values, and compared by rules (docs/answers.md).
 
 ``judge`` says right, wrong, or undecided with a reason. ``tokens``, ``formula``, ``parts`` and
-``forms`` read, ``values`` are the types, ``compare`` and its parts have the rules; ``checker`` does
+``forms`` read; ``quantities``, ``statements``, ``brackets`` and ``written_numbers`` read notations
+of their own. ``values`` are the types. ``compare`` has the rules, ``equality`` those for formulas,
+and ``equations``, ``measures``, ``ratios`` and ``regions`` those for their types. ``checker`` does
 all of it in a process (``worker``) that can be ended.
 
 May import ``errors`` and the modules of ``answers`` beside it.

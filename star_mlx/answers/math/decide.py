@@ -11,13 +11,15 @@ from typing import Literal
 from star_mlx.answers.math import compare
 from star_mlx.answers.math.forms import read
 from star_mlx.answers.math.limits import Undecided, Unreadable
-from star_mlx.answers.math.values import Value
+from star_mlx.answers.math.values import Phrase, Region, Value
 
 MathVerdict = Literal["right", "wrong", "undecided"]
 
 _PLAIN = re.compile(
     r"(-?)(?:(\d{1,18}(?:\.\d{1,18})?)|\\[dt]?frac\{(-?\d{1,18})\}\{(\d{1,18})\})", re.A
 )
+
+_WORDS = re.compile(r"[^\W\d_]+(?:[ ,]+[^\W\d_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,21 @@ def judged(answer: str, gold: str) -> Judged:
         for other in golds:
             try:
                 if compare.same(one, other):
-                    return RIGHT
+                    if isinstance(one, Phrase | Region) or not _other_words(answer, gold):
+                        return RIGHT
+                    reason = reason or "they are other words, or the same product of letters"
             except Undecided as error:
                 reason = reason or str(error)
     return Judged("undecided", reason) if reason else WRONG
+
+
+def _other_words(answer: str, gold: str) -> bool:
+    """Whether both are nothing but words, and not the same ones: seat and east."""
+    texts = [text.strip(" .").casefold() for text in (answer, gold)]
+    if not all(_WORDS.fullmatch(text) for text in texts):
+        return False
+    words = [sorted(set(re.findall(r"\w+", text)) - {"and", "or"}) for text in texts]
+    return words[0] != words[1] and any(len(word) > 2 for both in words for word in both)
 
 
 def unreadable(gold: str) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 from star_mlx.answers.math.evaluate import Number, Point, mpmath
 from star_mlx.answers.math.exact import Exact, NoValue
 from star_mlx.answers.math.limits import MOST_PRECISION, Undecided
-from star_mlx.answers.math.values import Node, has, symbols
+from star_mlx.answers.math.values import Node, has, number, symbols
 
 _FIFTY_DIGITS = 170  # bits
 _POSITIVE, _ANY = 5, 4  # points whose coordinates are positive, and of any sign
@@ -74,12 +74,12 @@ def _same(a: Node, b: Node, names: Sequence[str], logarithm: Logarithm) -> bool:
 def points(names: Sequence[str], first: int, count: int) -> list[dict[str, Fraction]]:
     """Points to compare at, always the same ones; from the sixth on their signs differ."""
     found = []
-    for number in range(first, first + count):
+    for which in range(first, first + count):
         point = {}
         for name in names:
-            drawn = random.Random(f"{number}/{name}")
+            drawn = random.Random(f"{which}/{name}")
             value = Fraction(drawn.randrange(3_001, 40_000), 10_007)
-            point[name] = -value if number >= _POSITIVE and drawn.random() < 0.7 else value
+            point[name] = -value if which >= _POSITIVE and drawn.random() < 0.7 else value
         found.append(point)
     return found
 
@@ -160,6 +160,18 @@ def sign(node: Node) -> int:
     if _size(mp.im(value)) > _size(value) - _FIFTY_DIGITS:
         raise Undecided("it is no real number")
     return 1 if mp.re(value) > 0 else -1
+
+
+def near(node: Node, value: Fraction, by: Fraction) -> bool:
+    """Whether a number is so near to a value; False if it depends on a variable.
+
+    Raises:
+        Undecided: it is no real number.
+    """
+    if symbols(node):
+        return False
+    away = Node("add", (node, number(-value)))
+    return all(sign(Node("add", (away, number(side * by)))) * side >= 0 for side in (1, -1))
 
 
 def rational(node: Node) -> Fraction | None:

@@ -23,6 +23,9 @@ from star_mlx.errors import TaskError
 Number = Any  # Exact, or a complex number of mpmath
 _LARGEST_ARGUMENT = 60  # bits of what is exponentiated
 _LARGEST_ANGLE = 2_000  # bits of an angle
+_LARGEST_GAMMA = (
+    6  # bits of a number with a factorial that is no whole one; it takes long to compute
+)
 
 
 @functools.cache
@@ -210,12 +213,12 @@ class Point:
         if isinstance(value, Exact) and value.real and value.re.denominator == 1:
             return exact.factorial(value.re.numerator)
         argument = self.float(value)
-        self._bounded(argument, 12)
+        self._bounded(argument, _LARGEST_GAMMA)
         return self._mp("factorial", argument)
 
     def _applied(self, name: str, args: list[Number]) -> Number:
         """The value of an unknown function: any, but the same for equal arguments."""
-        keys = [str(arg) if isinstance(arg, Exact) else mpmath().nstr(arg, 20) for arg in args]
+        keys = [str(arg) if isinstance(arg, Exact) else mpmath().nstr(arg, 45) for arg in args]
         digest = hashlib.sha256("/".join([name, *keys]).encode()).digest()
         return Exact(Fraction(int.from_bytes(digest[:3], "big") + 1, 2**22))
 

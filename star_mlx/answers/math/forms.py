@@ -16,7 +16,8 @@ from star_mlx.answers.math.values import Formula, InBase, Phrase, Value, number
 from star_mlx.answers.numerals import NUMBER_WORDS
 
 _TRAILING = re.compile(r"(?:[.,;:?]|\\\\| )+$|^[ ,;:]+")
-_GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
+_GOES_ON = re.compile(r"[0-9]\.[0-9]+\.{2,}")  # 0.333...
+_GROUPED = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _SPACED = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9.,/]| [0-9])")
 _BASE = re.compile(
     r"(?P<minus>-?) ?\(?(?P<digits>[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)?|[A-Z][0-9A-Z]+)\)?"
@@ -24,6 +25,7 @@ _BASE = re.compile(
 )
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
           "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
+_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|bf|vec|overrightarrow|hat)(?![A-Za-z])")
 _PLAIN_WORDS = re.compile(r"[\w][\w '.,:&()-]*")
 _TWO_LETTERS = re.compile(r"[^\W\d_]{2}|[ap]\.m", re.IGNORECASE)
 
@@ -35,6 +37,10 @@ def read(text: str) -> tuple[Value, ...]:
         Unreadable: it has none; the message says why.
     """
     cleaned = clean(text)
+    if "\\times" in cleaned and _VECTOR.search(cleaned):
+        raise Unreadable("it may be a cross product, whose order matters")
+    if _GOES_ON.search(cleaned):
+        raise Unreadable("its digits go on")
     while (shorter := _TRAILING.sub("", _bare(cleaned))) != cleaned:
         cleaned = shorter
     if not cleaned:
@@ -49,8 +55,8 @@ def read(text: str) -> tuple[Value, ...]:
     if _PLAIN_WORDS.fullmatch(cleaned) and _TWO_LETTERS.search(cleaned):
         words = text_value(cleaned)
         found.append(words)
-        if isinstance(words, Phrase) and words.text in _NUMBERS:
-            found.append(Formula(number(_NUMBERS[words.text])))
+        if isinstance(words, Phrase) and words.text.casefold() in _NUMBERS:
+            found.append(Formula(number(_NUMBERS[words.text.casefold()])))
     if not found:
         raise why or Unreadable("it has no reading")
     return tuple(dict.fromkeys(found))

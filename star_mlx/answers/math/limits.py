@@ -13,6 +13,7 @@ MOST_DIGITS = 600  # of one numeral
 DEEPEST = 40  # brackets and braces inside each other
 MOST_TOKENS = 1_500
 MOST_ITEMS = 300  # of a set, list or matrix
+MOST_PAIRS = 10_000  # comparisons of the members of two sets
 MOST_BITS = 100_000  # of an exact integer, as the result of a power or factorial
 MOST_PRECISION = 40_000  # bits of a floating-point number
 LARGEST_FACTORIAL = 5_000

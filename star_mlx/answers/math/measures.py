@@ -1,71 +1,16 @@
-"""Formulas with a unit or a word after them."""
+"""Whether two formulas with a unit or a word after them are the same."""
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 
 from star_mlx.answers.math import equality
-from star_mlx.answers.math.limits import Undecided, Unreadable
-from star_mlx.answers.math.values import Formula, Measure, Node, Phrase, Value, number
-from star_mlx.answers.units import Unit, in_base, whole_unit
+from star_mlx.answers.math.limits import Undecided
+from star_mlx.answers.math.values import Measure, Node, number
+from star_mlx.answers.units import Unit, in_base
 
 PERCENT: Unit = (("%", 1),)
 DEGREES: Unit = (("°", 1),)
-MONEY = "$€£¥₹₩"
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
-           "trillion": 10**12, "dozen": 12}  # fmt: skip
-# Phrase that say more than what is counted: they are not left out.
-_NOT_COUNTED = re.compile(
-    r"\b(?:not|no|if|for|when|where|with|or|and|mod|times|to|than|per|of|is|are|as|base|more|less"
-    r"|remainder|approximately|about|each|every|plus|minus|over|out|at|least|most|except|but)\b",
-    re.IGNORECASE,
-)
-_COUNTED = re.compile(r"[a-z]+(?:[ -][a-z]+){0,3}(?:\^[23])?", re.IGNORECASE)
-_HOURS = re.compile(r"(?:a\.? ?m|p\.? ?m|o'clock)\.?", re.IGNORECASE)
-_RAISED = {"square": "^2", "sq": "^2", "cubic": "^3"}
-
-
-def measured(node: Node, words: str) -> Value:
-    """A formula with the words behind it: a unit, a scale such as million, or what is counted.
-
-    Raises:
-        Unreadable: the words say more than that.
-    """
-    words = " ".join(words.strip(" .,;:!").split())
-    if not words:
-        return Formula(node)
-    first, _, rest = words.partition(" ")
-    if first.casefold() in _SCALES:
-        scaled = Node("multiply", (node, number(_SCALES[first.casefold()])))
-        return measured(scaled, rest)
-    if _HOURS.fullmatch(words) and node.op == "number":
-        return Phrase(f"{node.value}{words[0].lower()}{'m' if words[0] in 'aApP' else 'clock'}")
-    units = whole_unit(words)
-    if units:
-        return Measure(node, units)
-    if _NOT_COUNTED.search(words) or not _COUNTED.fullmatch(words):
-        raise Unreadable(f"the words {words[:30]!r} after it are no unit")
-    return Measure(node, words=_counted(words))
-
-
-def _counted(words: str) -> str:
-    """Phrase without case and number, "square units" as "unit^2"."""
-    words = words.casefold()
-    first, _, rest = words.partition(" ")
-    if rest and first in _RAISED:
-        words = rest + _RAISED[first]
-    name, power, digit = words.partition("^")
-    return name.removesuffix("s") + power + digit
-
-
-def degrees(node: Node) -> Measure | None:
-    r"""The angle that ``30^\circ`` is, with or without a sign."""
-    if node.op == "degrees":
-        return Measure(node.args[0], frozenset({DEGREES}))
-    if node.op == "negate" and node.args[0].op == "degrees":
-        return Measure(Node("negate", node.args[0].args), frozenset({DEGREES}))
-    return None
 
 
 def same(answer: Measure, gold: Measure) -> bool:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from functools import cmp_to_key
 
 from star_mlx.answers.math import equality
 from star_mlx.answers.math.limits import Undecided, Unreadable
-from star_mlx.answers.math.values import Node, Piece, Region, Relation, symbols
+from star_mlx.answers.math.values import (
+    Formula,
+    Node,
+    Piece,
+    Region,
+    Relation,
+    Several,
+    Value,
+    symbols,
+)
 
 LINE = Region((Piece(None, None, (False, False)),))
 EMPTY = Region(())
@@ -21,19 +31,19 @@ def one_piece(low: Node, high: Node, closed: tuple[bool, bool]) -> Region:
     Raises:
         Unreadable: an infinite end is closed, or on the wrong side.
     """
-    if _infinite(low) > 0 or _infinite(high) < 0:
+    if infinite(low) > 0 or infinite(high) < 0:
         raise Unreadable("its infinite end is on the wrong side")
-    ends = [None if _infinite(end) else end for end in (low, high)]
+    ends = [None if infinite(end) else end for end in (low, high)]
     if any(end is None and shut for end, shut in zip(ends, closed, strict=True)):
         raise Unreadable("its infinite end is closed")
     return Region((Piece(ends[0], ends[1], closed),))
 
 
-def _infinite(node: Node) -> int:
+def infinite(node: Node) -> int:
     """1 or -1 for infinity and its negative, 0 for anything else."""
     if node.op == "constant" and node.name == "infinity":
         return 1
-    return -_infinite(node.args[0]) if node.op == "negate" else 0
+    return -infinite(node.args[0]) if node.op == "negate" else 0
 
 
 def point(node: Node) -> Region:
@@ -67,9 +77,10 @@ def of_relation(relation: Relation) -> Region | None:
         if signs[0] == "!=":
             return without([right])
         closed = signs[0].endswith("=")
+        endless = Node("constant", name="infinity")
         if signs[0] in ("<", "<="):
-            return Region((Piece(None, right, (False, closed)),))
-        return Region((Piece(right, None, (closed, False)),))
+            return one_piece(Node("negate", (endless,)), right, (False, closed))
+        return one_piece(right, endless, (closed, False))
     if len(sides) != 3 or sides[1].op != "symbol" or symbols(sides[0]) or symbols(sides[2]):
         return None
     if signs[0] in (">", ">=") and signs[1] in (">", ">="):
@@ -77,6 +88,41 @@ def of_relation(relation: Relation) -> Region | None:
     if not all(sign in ("<", "<=") for sign in signs):
         return None
     return one_piece(sides[0], sides[2], (signs[0] == "<=", signs[1] == "<="))
+
+
+def of_value(value: Value) -> Region:
+    """A value as a part of a union.
+
+    Raises:
+        Unreadable: it is neither an interval nor a set of numbers.
+    """
+    if isinstance(value, Region):
+        return value
+    if isinstance(value, Several) and value.kind == "set":
+        nodes = [item.node for item in value.items if isinstance(item, Formula)]
+        if len(nodes) == len(value.items):
+            return joined(point(node) for node in nodes)
+    found = open_interval(value)
+    if found is None:
+        raise Unreadable("a part of the union is no interval")
+    return found
+
+
+def open_interval(value: Value) -> Region | None:
+    """The open interval that a pair in round brackets may be; None if it can only be a point.
+
+    Raises:
+        Unreadable: its infinite end is on the wrong side.
+    """
+    if isinstance(value, Several) and value.brackets == "()" and len(value.items) == 2:
+        low, high = value.items
+        if isinstance(low, Formula) and isinstance(high, Formula):
+            with contextlib.suppress(Undecided):  # of ends with variables
+                finite = not (infinite(low.node) or infinite(high.node))
+                if finite and _compare(low.node, high.node) >= 0:
+                    return None
+            return one_piece(low.node, high.node, (False, False))
+    return None
 
 
 # --------------------------------------------------------------------------- comparing

@@ -54,8 +54,8 @@ _SYNONYMS = {
     "cdot": "*", "ast": "*", "div": "/", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[",
     "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "lt": "<", "gt": ">",
     "varnothing": "emptyset", "O": "emptyset", "degree": "circ", "colon": ":", "approxeq": "approx",
-    "thickapprox": "approx", "simeq": "approx", "doteq": "approx", "land": "and", "lor": "or",
-    "wedge": "and", "vee": "or", "lparen": "(", "rparen": ")", "bigcup": "cup", "dots": "ldots",
+    "thickapprox": "approx", "simeq": "approx", "doteq": "approx", "land": "wedge", "lor": "vee",
+    "lparen": "(", "rparen": ")", "bigcup": "cup", "dots": "ldots",
     "cdots": "ldots", "varphi": "phi", "vartheta": "theta", "varepsilon": "epsilon",
     "Re": "Re", "textdegree": "circ", "prime": "'", "backslash": "setminus",
 }  # fmt: skip
@@ -144,8 +144,10 @@ def _token(
     if kind == "escaped":
         bare = shown[1:] if shown[1:] in "%#_&" else shown
         return Token("sign", bare, spaced), place
-    if kind == "sign" and shown + text[place : place + 1] in _SIGNS:
-        name_ = _SIGNS[shown + text[place]]
+    twice = shown + text[place : place + 1]
+    factorial = twice == "!=" and text[: place - 1].rstrip()[-1:].isdigit()  # 4!=24
+    if kind == "sign" and twice in _SIGNS and not factorial:
+        name_ = _SIGNS[twice]
         return Token("command" if name_.isalpha() else "sign", name_, spaced), place + 1
     return Token(kind, shown, spaced), place
 

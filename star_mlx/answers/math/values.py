@@ -15,6 +15,9 @@ from star_mlx.answers.units import Unit
 
 _ARTICLE = re.compile(r"(?:the|an?) (?=\w)")
 _BETWEEN_DIGITS = re.compile(r"[.,](?![0-9])")
+_BETWEEN_NUMBERS = re.compile(r"(?<=[0-9])[\s'\"()\[\]{}$]+(?=[0-9])")
+_MINUS = re.compile(r"(?<=[0-9])\s*-\s*(?=[0-9])|(?<!\w)-(?=[0-9])")
+_SHORT_WORDS = frozenset(["yes", "no"])
 _IGNORED = re.compile(r"[\s'\"`*_~!?;()\[\]{}$\\&-]+")
 
 
@@ -163,16 +166,23 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A text, without what makes no difference: case, spaces, punctuation, an article."""
+    """A text, without what makes no difference: case, spaces, punctuation, an article.
+
+    Up to three capital letters, which may be variables, stay capitals.
+    """
 
     text: str
 
     @classmethod
     def of(cls, text: str) -> Phrase:
         """The words of a text as it is written."""
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        folded = _ARTICLE.sub("", _BETWEEN_DIGITS.sub("", folded).strip())
-        return cls(_IGNORED.sub("", folded))
+        normal = unicodedata.normalize("NFKC", text)
+        folded = _ARTICLE.sub("", _BETWEEN_DIGITS.sub("", normal.casefold()).strip())
+        folded = _MINUS.sub("−", _BETWEEN_NUMBERS.sub("¦", folded))
+        words, capitals = _IGNORED.sub("", folded), _IGNORED.sub("", normal)
+        if len(words) <= 3 and words not in _SHORT_WORDS and capitals.isupper():
+            words = capitals if capitals.isalpha() else words  # AB is no word
+        return cls(words)
 
 
 Value = (
