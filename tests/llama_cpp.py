@@ -74,6 +74,18 @@ def tokens(
     return found
 
 
+def margins(
+    model: Path, asked: Sequence[tuple[Sequence[int], int, tuple[int, int]]]
+) -> list[float]:
+    """The logit of one token less that of another after each of several texts of token ids.
+
+    Both must be among the first hundred there. The number is how many of the ids are read one by
+    one, as those are that llama.cpp has chosen itself. Attention is computed in float32.
+    """
+    found: list[float] = _apart({"model": str(model), "asked": list(asked)})["margins"]
+    return found
+
+
 def _apart(job: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
@@ -207,7 +219,23 @@ def _tokenize(job: dict[str, Any]) -> dict[str, list[Any]]:
     return {"ids": list(zip(found[::2], found[1::2], strict=True))}
 
 
+def _margins(job: dict[str, Any]) -> dict[str, list[Any]]:
+    post, found = _serve(job["model"], exact=True), []
+    # a letter is chosen whatever the logits are: of an end, or of a part of a character, it would
+    # give no probabilities
+    (letter,) = post("/tokenize", content="a", add_special=False)["tokens"][:1]
+    for ids, alone, (one, other) in job["asked"]:
+        for n in range(len(ids) - alone, len(ids) + 1):
+            answer = post("/completion", prompt=ids[:n], n_predict=1, cache_prompt=alone > 0,
+                          temperature=0, n_probs=100, logit_bias=[[letter, 1e6]])  # fmt: skip
+        (after,) = answer["completion_probabilities"]
+        by_token = {token["id"]: token["logprob"] for token in after["top_logprobs"]}
+        found.append(by_token[one] - by_token[other])
+    return {"margins": found}
+
+
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    print(json.dumps(_tokenize(asked) if "models" in asked else _answer(asked)), flush=True)
+    answer = {"models": _tokenize, "asked": _margins, "prompts": _answer}
+    print(json.dumps(next(f for key, f in answer.items() if key in asked)(asked)), flush=True)
     os._exit(0)  # the server's own end takes seconds
