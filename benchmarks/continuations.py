@@ -23,10 +23,11 @@ sys.path.insert(0, str(ROOT))
 
 from tests import downloads, llama_cpp, parting  # noqa: E402
 
-COUNTS = ("file", "same continuation: the file", "its F32 export")
+COUNTS = ("file", "same on the file", "same on its F32 export")
 HEADS = (
-    "file", "prompt, token", "star-mlx", "llama.cpp, F32 export", "star-mlx, exact weights",
-    "and inputs of 8 bits", "llama.cpp", "llama.cpp, at once",
+    "file", "prompt, token", "star-mlx", "llama.cpp on the F32 export",
+    "star-mlx with the exact weights", "and with rounded inputs", "llama.cpp on the file",
+    "the same, read at once",
 )  # fmt: skip
 
 
