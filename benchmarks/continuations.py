@@ -48,7 +48,7 @@ def compared(
     parted = parting.partings(text, parting.PROMPTS, wanted, found)
     counts = [sum(a == b for a, b in zip(wanted, by, strict=True)) for by in (found, same)]
     at_once = [(one.before, 0, one.pair) for one in parted]
-    in_turn = [(one.before, one.at, one.pair) for one in parted]
+    in_turn = [(one.prompt, one.at, one.pair) for one in parted]
     columns = [llama_cpp.margins(wide, at_once), llama_cpp.margins(file, in_turn)]
     columns.append(llama_cpp.margins(file, at_once))
     wide.unlink()

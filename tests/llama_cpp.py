@@ -75,12 +75,13 @@ def tokens(
 
 
 def margins(
-    model: Path, asked: Sequence[tuple[Sequence[int], int, tuple[int, int]]]
+    model: Path, asked: Sequence[tuple[str | Sequence[int], int, tuple[int, int]]]
 ) -> list[float]:
-    """The logit of one token less that of another after each of several texts of token ids.
+    """The logit of one token less that of another, with attention in float32.
 
-    Both must be among the first hundred there. The number is how many of the ids are read one by
-    one, as those are that llama.cpp has chosen itself. Attention is computed in float32.
+    Of token ids (and the number 0), the margin after them, read at once. Of a prompt, the margin at
+    the token of that number of its greedy continuation, which must be the second of the two. Both
+    tokens must be among the first hundred.
     """
     found: list[float] = _apart({"model": str(model), "asked": list(asked)})["margins"]
     return found
@@ -221,15 +222,16 @@ def _tokenize(job: dict[str, Any]) -> dict[str, list[Any]]:
 
 def _margins(job: dict[str, Any]) -> dict[str, list[Any]]:
     post, found = _serve(job["model"], exact=True), []
-    # a letter is chosen whatever the logits are: of an end, or of a part of a character, it would
-    # give no probabilities
-    (letter,) = post("/tokenize", content="a", add_special=False)["tokens"][:1]
-    for ids, alone, (one, other) in job["asked"]:
-        for n in range(len(ids) - alone, len(ids) + 1):
-            answer = post("/completion", prompt=ids[:n], n_predict=1, cache_prompt=alone > 0,
-                          temperature=0, n_probs=100, logit_bias=[[letter, 1e6]])  # fmt: skip
-        (after,) = answer["completion_probabilities"]
-        by_token = {token["id"]: token["logprob"] for token in after["top_logprobs"]}
+    # an end, or a part of a character, would give no probabilities: after ids a letter is chosen
+    (letter, *_) = post("/tokenize", content="a", add_special=False)["tokens"]
+    for prompt, at, (one, other) in job["asked"]:
+        free = isinstance(prompt, str)
+        answer = post("/completion", prompt=prompt, n_predict=at + 1, cache_prompt=False,
+                      temperature=0, samplers=["top_k"], top_k=1, n_probs=100, ignore_eos=True,
+                      logit_bias=[] if free else [[letter, 1e6]])  # fmt: skip
+        top = answer["completion_probabilities"][at]["top_logprobs"]
+        assert not free or top[0]["id"] == other, f"it does not continue {prompt!r} so"
+        by_token = {token["id"]: token["logprob"] for token in top}
         found.append(by_token[one] - by_token[other])
     return {"margins": found}
 

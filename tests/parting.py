@@ -74,7 +74,7 @@ def unlike(folder: Path, file: Path, parted: Sequence[Parting]) -> dict[Parting,
     """
     if not parted:
         return {}
-    theirs = llama_cpp.margins(file, [(one.before, one.at, one.pair) for one in parted])
+    theirs = llama_cpp.margins(file, [(one.before, 0, one.pair) for one in parted])
     drawn = Margins(folder, file).with_rounded_inputs(parted, 32)
     return {
         one: [margin, mean, deviation]
