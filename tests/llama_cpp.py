@@ -74,6 +74,19 @@ def tokens(
     return found
 
 
+def margins(
+    model: Path, asked: Sequence[tuple[str | Sequence[int], int, tuple[int, int]]]
+) -> list[float]:
+    """The logit of one token less that of another, with attention in float32.
+
+    Of token ids (and the number 0), the margin after them, read at once. Of a prompt, the margin at
+    the token of that number of its greedy continuation, which must be the second of the two. Both
+    tokens must be among the first hundred.
+    """
+    found: list[float] = _apart({"model": str(model), "asked": list(asked)})["margins"]
+    return found
+
+
 def _apart(job: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
@@ -207,7 +220,24 @@ def _tokenize(job: dict[str, Any]) -> dict[str, list[Any]]:
     return {"ids": list(zip(found[::2], found[1::2], strict=True))}
 
 
+def _margins(job: dict[str, Any]) -> dict[str, list[Any]]:
+    post, found = _serve(job["model"], exact=True), []
+    # an end, or a part of a character, would give no probabilities: after ids a letter is chosen
+    (letter, *_) = post("/tokenize", content="a", add_special=False)["tokens"]
+    for prompt, at, (one, other) in job["asked"]:
+        free = isinstance(prompt, str)
+        answer = post("/completion", prompt=prompt, n_predict=at + 1, cache_prompt=False,
+                      temperature=0, samplers=["top_k"], top_k=1, n_probs=100, ignore_eos=True,
+                      logit_bias=[] if free else [[letter, 1e6]])  # fmt: skip
+        top = answer["completion_probabilities"][at]["top_logprobs"]
+        assert not free or top[0]["id"] == other, f"it does not continue {prompt!r} so"
+        by_token = {token["id"]: token["logprob"] for token in top}
+        found.append(by_token[one] - by_token[other])
+    return {"margins": found}
+
+
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    print(json.dumps(_tokenize(asked) if "models" in asked else _answer(asked)), flush=True)
+    answer = {"models": _tokenize, "asked": _margins, "prompts": _answer}
+    print(json.dumps(next(f for key, f in answer.items() if key in asked)(asked)), flush=True)
     os._exit(0)  # the server's own end takes seconds

@@ -341,6 +341,31 @@ def test_a_sentencepiece_vocabulary_comes_back(
     )
 
 
+def test_a_tokenizer_in_the_form_of_gemmas_own(
+    tmp_path: Path,
+    pieces: Any,  # noqa: F811
+) -> None:
+    """It splits at spaces when none is left, and has a token for pictures behind the embeddings,
+    which llama.cpp's own conversion leaves out too."""
+    wanted = sentencepiece_metadata(pieces) | {"tokenizer.ggml.add_space_prefix": False}
+    write_gguf(tmp_path / "a.gguf", "Q8_0", wanted)
+    folder = importing.import_gguf(tmp_path / "a.gguf", tmp_path / "in").folder
+    found, path = metadata(folder), folder / "tokenizer.json"
+    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    split = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}
+    have, rows = json.loads(path.read_text())["added_tokens"], len(found["tokenizer.ggml.tokens"])
+    edit(
+        path,
+        normalizer=spaces,
+        pre_tokenizer={**split, "invert": False},
+        added_tokens=[*have, added("<image_soft_token>", rows, special=True)],
+    )
+    assert metadata(folder) == found
+    edit(path, pre_tokenizer={**split, "invert": True})
+    with pytest.raises(ModelError, match=r"puts spaces before words in a way of its own"):
+        metadata(folder)
+
+
 def test_what_ends_a_completion_in_mlx_ends_it_there(tmp_path: Path) -> None:
     folder = base(tmp_path / "base", None, eos_token_id=[5, 0])
     found = metadata(folder)

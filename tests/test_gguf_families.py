@@ -24,8 +24,8 @@ from star_mlx.gguf import container, importing
 from star_mlx.gguf.words import QWEN2
 from star_mlx.recipe import loading
 from star_mlx.tasks import own
-from tests import families, gguf_families, llama_cpp
-from tests.test_export_gguf import adapter, edit, imported, mlx, opened, source, ties
+from tests import families, gguf_families, llama_cpp, parting
+from tests.test_export_gguf import adapter, edit, imported, mlx, opened, source, step, ties
 from tests.test_gguf import loaded, same_bits
 
 pytestmark = pytest.mark.slow
@@ -89,6 +89,30 @@ def test_llama_cpp_continues_it_as_mlx_does(family: Path) -> None:
         llama_cpp.ask(family / "base.gguf", lora=lora, prompts=asked, tokens=TOKENS).continuations,
     ):
         assert found == wanted, ties(base, laid_on, asked, wanted, found)
+    opened.cache_clear()
+
+
+@pytest.mark.download
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0"])
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "gemma3", "phi3"])
+def test_llama_cpp_continues_each_type_as_mlx_does_with_the_same_weights(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    """An export in a type with less than float32, imported again."""
+    folder = gguf_families.write(tmp_path / "base", name)
+    edit(folder / "tokenizer.json", pre_tokenizer=WORDS)
+    gguf_model.convert(Found("base", folder), tmp_path / "a.gguf", kind, None, title="base")
+    have, want = imported(tmp_path / "a.gguf", tmp_path / "in"), loaded(folder)
+    for module in ("model.layers.1.mlp.down_proj", "model.embed_tokens"):
+        values = np.array(want[f"{module}.weight"])
+        stored = "Q8_0" if kind == "Q4_0" and "embed" in module else kind
+        differ = np.abs(have[f"{module}.weight"] - values)
+        assert differ.any() and (differ <= step(values, stored)).all(), module
+    wanted = mlx(tmp_path / "in", None, prompts(), TOKENS)
+    found = llama_cpp.ask(tmp_path / "a.gguf", prompts=prompts(), tokens=TOKENS).continuations
+    parted = parting.partings(opened(str(tmp_path / "in"))._text, prompts(), wanted, found)
+    assert len(parted) <= 3, parted
+    assert parting.unlike(tmp_path / "in", tmp_path / "a.gguf", parted) == {}
     opened.cache_clear()
 
 

@@ -10,21 +10,12 @@ import pytest
 
 from star_mlx.gguf import config as gguf_config
 from star_mlx.gguf import container, importing
-from tests import downloads, llama_cpp
+from tests import downloads, llama_cpp, parting
 from tests.test_export_gguf import mlx, opened, ties
 from tests.test_gguf_types import values
 
 pytestmark = [pytest.mark.download, pytest.mark.slow]
 reader = pytest.importorskip("gguf")
-
-QUESTIONS = """\
-What is the capital of France?|How many legs has a spider?|Who wrote Hamlet?|What is 12 + 30?
-Name a colour of the rainbow.|What do bees make?|What is the boiling point of water?
-Which planet is the largest?|What is the opposite of hot?|How many days has a week?
-What language is spoken in Brazil?|What is ice made of?|Where do penguins live?
-What is the square of 7?|Who painted the Mona Lisa?|What do plants need to grow?
-Which animal barks?|What comes after Monday?|What is a synonym of big?
-How many sides has a triangle?"""
 
 TOKENS = 10  # of each continuation
 
@@ -83,10 +74,14 @@ def test_llama_cpp_continues_the_file_as_mlx_does(real: Any) -> None:
     """20 prompts. llama.cpp rounds what it multiplies quantized weights with to 8 bits, so that two
     tokens which are nearly as probable may change places, and no others."""
     what, path, done = real
-    asked = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
-    wanted = mlx(done.folder, None, asked, TOKENS)
-    found = llama_cpp.ask(path, prompts=asked, tokens=TOKENS).continuations
-    gaps = ties(done.folder, None, asked, wanted, found)
-    assert len(asked) == 20 and len(gaps) <= 10, gaps
+    wanted = mlx(done.folder, None, parting.PROMPTS, TOKENS)
+    found = llama_cpp.ask(path, prompts=parting.PROMPTS, tokens=TOKENS).continuations
+    gaps = ties(done.folder, None, parting.PROMPTS, wanted, found)
+    assert len(parting.PROMPTS) == 20 and len(gaps) <= 10, gaps
     assert all(gap < 0.5 for gap in gaps.values()), gaps
-    assert opened(str(done.folder)).describe()["prefix"].startswith(what.prefix)
+    engine = opened(str(done.folder))
+    assert engine.describe()["prefix"].startswith(what.prefix)
+    parted = parting.partings(engine._text, parting.PROMPTS, wanted, found)
+    del engine
+    opened.cache_clear()  # one model at a time
+    assert parting.unlike(done.folder, path, parted) == {}

@@ -95,7 +95,8 @@ def import_gguf(path: Path, out: Path, *, bits: int | None = None) -> Imported:
 def _check_read(path: Path, folder: Path) -> None:
     from star_mlx.engine import load
 
-    text = vocab.misread(folder, load.tokenizer(folder))
+    written = vocab.from_file(folder / "tokenizer.json")
+    text = vocab.misread(written, load.tokenizer(folder))
     if text is not None:
         raise ModelError(
             f"{path}: its tokenizer cannot be imported: mlx-lm has one of its own for this "

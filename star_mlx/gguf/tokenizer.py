@@ -46,6 +46,16 @@ def write(file: Gguf, folder: Path, context: int) -> str:
         ModelError: an unknown kind of tokenizer or pre-tokenizer, values of another type than they
             must have, or lists that do not fit together.
     """
+    tokenizer, words, config = built(file, context)
+    generation = _generation(file)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_json(folder / "tokenizer_config.json", config)
+    _write_json(folder / "generation_config.json", generation)
+    return words
+
+
+def built(file: Gguf, context: int) -> tuple[Tokenizer, str, dict[str, Any]]:
+    """The tokenizer, its kind in words, and the content of tokenizer_config.json; see ``write``."""
     kind = str(file.need("tokenizer.ggml.model"))[:60]
     tokens = tokens_of(file)
     types = _list(file, "tokenizer.ggml.token_type", int, [1] * len(tokens))
@@ -64,13 +74,9 @@ def write(file: Gguf, folder: Path, context: int) -> str:
         )
     named = _named(file, tokens)
     config = _config(file, named, context, kind)
-    generation = _generation(file)
     _add_marked(file, tokenizer, tokens, types)
     _post_process(file, tokenizer, tokens, named, kind)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    _write_json(folder / "tokenizer_config.json", config)
-    _write_json(folder / "generation_config.json", generation)
-    return words
+    return tokenizer, words, config
 
 
 def _generation(file: Gguf) -> dict[str, Any]:

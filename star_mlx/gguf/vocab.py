@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from star_mlx.errors import ModelError
 from star_mlx.gguf import tokenizer as gguf_tokenizer
 from star_mlx.gguf.container import Gguf
 from star_mlx.gguf.tokenizer import BYTE, CONTROL, ENDS, UNKNOWN, USER_DEFINED
 from star_mlx.gguf.words import GPT2, SHORT, SHORT_ANY_CASE, WORDS
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 NORMAL, UNUSED = 1, 5
 SPACE = "▁"  # SentencePiece's
@@ -67,22 +69,27 @@ def metadata(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     }
     if isinstance(template := getattr(tokenizer, "chat_template", None), str):
         found["tokenizer.chat_template"] = template
-    if (text := misread(folder, tokenizer)) is not None:
+    written = from_file(path)
+    if (text := misread(written, tokenizer)) is not None:
         raise _no_equal(f"mlx-lm reads {text!r} otherwise than the base's tokenizer.json says")
-    _check_same(path, found, tokens, _composes(spec))
+    _check_same(written, Gguf(path, found, {}), _composes(spec))
     return found
 
 
-def misread(folder: Path, tokenizer: Any) -> str | None:
-    """A text that a folder's tokenizer, as mlx-lm loads it, splits otherwise than tokenizer.json
-    says, if there is one.
+def from_file(path: Path) -> Tokenizer:
+    """The tokenizer of a tokenizer.json, by its own rules."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))
+
+
+def misread(written: Tokenizer, tokenizer: Any) -> str | None:
+    """A text that a folder's tokenizer, as mlx-lm loads it, splits otherwise than what is
+    ``written`` in its tokenizer.json, if there is one.
 
     transformers reads some models (qwen2) with a class that has its own rules, whatever the file
     says. One of Qwen's is to compose accents (NFC), which is no difference here.
     """
-    from tokenizers import Tokenizer
-
-    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in (unicodedata.normalize("NFC", probe) for probe in PROBES):
         ids = written.encode(text, add_special_tokens=False).ids
         if list(tokenizer.encode(text, add_special_tokens=False)) != ids:
@@ -110,6 +117,8 @@ def _tokens(spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
             raise _no_equal(f"{token['content']!r} takes the spaces or words beside it along")
         if token["normalized"] and spec.get("normalizer"):
             raise _no_equal(f"{token['content']!r} is looked for in changed text")
+        if token["special"] and int(token["id"]) >= rows:
+            continue  # the model cannot read it: in Gemma's, a place for a part of a picture
         named[int(token["id"])] = token["content"], CONTROL if token["special"] else USER_DEFINED
     unknown = model.get("unk_token")
     named |= {i: (t, UNKNOWN) for i, (t, k) in named.items() if t == unknown and k != NORMAL}
@@ -288,7 +297,9 @@ def _prefixed(spec: Mapping[str, Any]) -> bool:
     if not words and parts in ([prefix, spaces], [spaces]):
         return len(parts) == 2
     never = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "never", "split": False}
-    if not parts and words == never:
+    # Gemma's own: no space is left when it looks for one
+    idle = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}
+    if (not parts and words == never) or (parts == [spaces] and words == {**idle, "invert": False}):
         return False
     raise _no_equal("it puts spaces before words in a way of its own")
 
@@ -296,18 +307,15 @@ def _prefixed(spec: Mapping[str, Any]) -> bool:
 # --------------------------------------------------------------------------- the proof
 
 
-def _check_same(path: Path, found: Mapping[str, Any], tokens: list[str], composed: bool) -> None:
-    """Read the metadata back as an import would, and compare it on every token's text and more."""
-    from tokenizers import Tokenizer
-
-    theirs = Tokenizer.from_file(str(path))
-    with tempfile.TemporaryDirectory() as folder:
-        gguf_tokenizer.write(Gguf(path, found, {}), Path(folder), 1)
-        ours = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+def _check_same(theirs: Tokenizer, file: Gguf, composed: bool) -> None:
+    """Make a tokenizer of the metadata as an import would, and compare it with the base's on every
+    token's text and more."""
+    ours, *_ = gguf_tokenizer.built(file, 1)
     if ours.to_str() == theirs.to_str():  # as of a base that was imported
         return
-    marked = [t for t, k in zip(tokens, found["tokenizer.ggml.token_type"], strict=True)
-              if k in (CONTROL, USER_DEFINED)]  # fmt: skip
+    tokens = file.metadata["tokenizer.ggml.tokens"]
+    types = file.metadata["tokenizer.ggml.token_type"]
+    marked = [t for t, k in zip(tokens, types, strict=True) if k in (CONTROL, USER_DEFINED)]
     texts = [*PROBES, *(f"a{t} {t}{t}\n{t}1" for t in marked)]
     texts += theirs.decode_batch([[i] for i in range(len(tokens))], skip_special_tokens=False)
     texts += [f" x{text} {text}9{text}" for text in texts[len(PROBES) :]]
