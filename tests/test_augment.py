@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,12 +11,14 @@ from click.testing import CliRunner
 from star_mlx import tasks
 from star_mlx.answers.accepted import joined
 from star_mlx.augment import masking, overlap, statements
+from star_mlx.augment import written_number as why
 from star_mlx.augment.backward import CHOICES, backward
 from star_mlx.augment.masking import Masked
 from star_mlx.cli import cli
 from star_mlx.errors import NothingKept, StarError
 from star_mlx.steps import masked_questions
 from star_mlx.types import Problem, Question
+from tests.data_files import data_file
 
 # GSM8K's first training problem (openai/grade-school-math, MIT).
 NATALIA = (
@@ -141,7 +144,7 @@ LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 
 
 def test_a_text_may_be_a_test_problem_or_share_13_words_with_one():
-    tests = overlap.TestTexts.of([problem(NATALIA, name="t1"), problem(LONG, name="t2")])
+    tests = overlap.HeldOut.of([problem(NATALIA, name="t1"), problem(LONG, name="t2")])
     found = tests.overlap(NATALIA.upper())
     assert found is not None and (found.problem, found.kind) == ("t1", "exact")
     found = tests.overlap(f"Read: {LONG.replace(' ', ', ')} and more")
@@ -303,9 +306,9 @@ class Few:
 
 def test_no_question_at_all_is_an_error(tmp_path):
     out = tmp_path / "out.jsonl"
-    with pytest.raises(NothingKept, match="none of the 2 numbers in the 2 questions can be masked"):
+    with pytest.raises(NothingKept, match="2 problems have 2 numbers, none of which can be masked"):
         masked_questions.write(Few("the first", "the second box"), out)
-    with pytest.raises(NothingKept, match="none of the 0 numbers in the 1 questions can be masked"):
+    with pytest.raises(NothingKept, match="1 problems have 0 numbers, none of which can be masked"):
         masked_questions.write(Few("Why?"), out)
     with pytest.raises(NothingKept, match="all 1 masked questions are duplicates or too near"):
         masked_questions.write(Few("Are 3 many?"), out)
@@ -329,3 +332,18 @@ def test_the_rows_of_competition_mathematics_are_named_as_in_metamathqa(tmp_path
     (row,) = read(tmp_path / "out.jsonl")
     assert (row["type"], row["answer"]) == ("MATH_FOBAR", "7")
     assert row["query"].startswith("Find $a$ if $a = X$ (train).\n")
+
+
+@pytest.mark.slow
+def test_the_questions_of_500_problems_of_gsm8k_are_as_the_page_says(tmp_path):
+    source = data_file("gsm8k/train.jsonl").parent
+    task = tasks.make("gsm8k", {"data": str(source), "dev": 200})
+    done = masked_questions.write(task, tmp_path / "out.jsonl", max_problems=500)
+    page = (Path(__file__).parent.parent / "docs/augment.md").read_text(encoding="utf-8")
+    column = [line.split("|")[2].strip() for line in page.splitlines() if line.startswith("| ")]
+    for count in (done["numbers"], done["masked"], done["rows"], done["not_masked"][why.ORDINAL]):
+        assert f"{count:,}" in column
+    assert done["numbers"] == done["masked"] + sum(done["not_masked"].values())
+    for row in read(tmp_path / "out.jsonl"):
+        whole = masking.restore(row["query"], Masked(**row["masked"]))
+        assert whole.startswith(row["original_question"] + "\n")

@@ -132,6 +132,7 @@ def test_a_number_that_is_not_masked_has_a_reason(text, reason):
     [
         ("ages 3-12", [("3", why.RANGE), ("12", why.RANGE)]),
         ("in the ratio 7:11", [("7", ""), ("11", "")]),
+        ("in 2010 1/2 of it", [("2010", ""), ("1/2", "")]),
         ("2 3/2", [("2", ""), ("3/2", "")]),
         ("test them one by one", [("one", why.PRONOUN), ("one", why.PRONOUN)]),
         ("5 feet per second", [("5", "")]),

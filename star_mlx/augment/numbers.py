@@ -45,7 +45,7 @@ _NUMBER = re.compile(
     r"(?P<date>[0-9]+(?:/[0-9]+){2,}|[0-9]+(?:-[0-9]+){2,}|[0-9]+(?:\.[0-9]+){2,})"
     r"|(?P<time>[0-9]{1,2}:[0-5][0-9](?::[0-5][0-9])?(?![0-9]))"
     rf"|(?P<latex>(?:[0-9]+ ?)?{in_latex.FRACTION.replace('{0}', 'l')})"
-    rf"|(?P<fraction>(?:(?P<whole>[0-9]+)(?: | and |-))?(?P<top>[0-9]+){_SLASH}"
+    rf"|(?P<fraction>(?:(?P<whole>[0-9]{{1,3}})(?: | and |-))?(?P<top>[0-9]+){_SLASH}"
     r"(?P<bottom>[0-9]+)(?![0-9]|[.,][0-9])(?:'?(?:rds?|ths?|nds?)(?![a-z]))?)"
     rf"|(?P<vulgar>(?:[0-9]+ ?)?(?P<sign>[{''.join(_VULGAR)}]))"
     r"|(?P<ordinal>[0-9]+(?:st|nd|rd|th)(?![a-z]))"
@@ -61,6 +61,7 @@ _UNIT = re.compile(
 )
 _CURRENCY = "$€£¥₹₩¢"
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014"
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _RATIO = re.compile(r"\bratio|\bproportion", re.IGNORECASE)
 _AM_PM = re.compile(r" ?[ap]\.?m\b", re.IGNORECASE)
 
@@ -131,19 +132,21 @@ def _is_several(text: str, match: re.Match[str], name: str, ratio: bool, math: b
         return (ratio or math) and not _AM_PM.match(text, match.end())
     if name in ("fraction", "latex"):
         joined = re.match(r"[0-9]+(?:-| and )", match[0])
-        raised = match[0][0].isdigit() and text[: match.start()][-1:] in ("_", "^")
+        raised = match[0][0].isdigit() and _before(text, match.start()) in ("_", "^")
         return math and (joined is not None or (raised and bool(match["whole"] or name == "latex")))
     return math and name in ("plain", "date", "ordinal")
 
 
 def _in_brackets(text: str, match: re.Match[str]) -> bool:
     """Whether it may be a point: (2,125)."""
-    around = text[: match.start()][-1:] + text[match.end() : match.end() + 1]
+    around = _before(text, match.start()) + text[match.end() : match.end() + 1]
     several = re.fullmatch(r"[0-9]+,[1-9][0-9]*", match[0]) is not None
     return several and around in ("()", "[]")
 
 
-_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+def _before(text: str, start: int) -> str:
+    """The character before a place; empty at the beginning."""
+    return text[max(0, start - 1) : start]
 
 
 def _plain(text: str, start: int, end: int, latex: bool, math: bool) -> WrittenNumber:
@@ -216,7 +219,7 @@ def _latex(text: str, match: re.Match[str]) -> WrittenNumber:
 
 
 def _fraction(text: str, match: re.Match[str]) -> WrittenNumber:
-    if match[0] in ("24/7", "9/11"):
+    if match[0] == "24/7":
         return found(text, *match.span(), "other", None, CODE)
     return _quotient(text, match, match["whole"] or "", match["top"], match["bottom"])
 
@@ -239,7 +242,7 @@ def _quotient(text: str, match: re.Match[str], whole: str, top: str, bottom: str
         return found(text, start, end, "fraction", None, ZERO)
     value = int(whole or 0) + Fraction(int(top), int(bottom))
     kind = "mixed number" if whole else "fraction"
-    before = text[:start][-1:]
+    before = _before(text, start)
     reason = CODE if before.isalpha() or before in ("_", "#") else ""
     form = "{}" if whole else form_of_fraction(text, end)
     return found(text, start, end, kind, value, reason, form)

@@ -45,16 +45,14 @@ class Overlap:
 
 
 @dataclass(slots=True)
-class TestTexts:
+class HeldOut:
     """The questions of a test split, ready to be compared with."""
-
-    __test__ = False  # not a class of tests for pytest
 
     exact: dict[WordRun, str] = field(default_factory=dict)
     runs: dict[WordRun, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problems: Iterable[Problem]) -> TestTexts:
+    def of(cls, problems: Iterable[Problem]) -> HeldOut:
         """The questions of problems, with their choices."""
         made = cls()
         for problem in problems:

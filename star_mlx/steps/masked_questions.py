@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.augment.backward import Backward, backward
-from star_mlx.augment.overlap import Overlap, TestTexts, WordRun, words
+from star_mlx.augment.overlap import HeldOut, Overlap, WordRun, words
 from star_mlx.errors import NothingKept, RunError, TaskError
 from star_mlx.steps import Summary, step_files
 from star_mlx.types import Problem, Task
@@ -66,7 +66,7 @@ def write(
             raise RunError(f"--removed {removed} is also --out: give another file")
         step_files.check(removed, force, "--removed")
     problems = task.problems("train")[:max_problems]
-    tests = TestTexts.of(_test_problems(task) if decontaminate else ())
+    tests = HeldOut.of(_test_problems(task) if decontaminate else ())
     latex = bool(getattr(task, "mathematical", False))
     counts, left_out = _Counts(), list[dict[str, Any]]()
     asked = (one for problem in problems for one in backward(problem, latex))
@@ -98,7 +98,7 @@ def _masked(found: Iterator[Backward], counts: _Counts) -> Iterator[Backward]:
 
 
 def _kept(
-    found: Iterator[Backward], tests: TestTexts, counts: _Counts, left_out: list[dict[str, Any]]
+    found: Iterator[Backward], tests: HeldOut, counts: _Counts, left_out: list[dict[str, Any]]
 ) -> Iterator[Backward]:
     """The questions that no other and no test problem asks; the others go to ``left_out``."""
     seen: dict[WordRun, str] = {}
@@ -162,7 +162,7 @@ def _nothing(counts: _Counts, problems: int) -> str:
         most = counts.not_masked.most_common(1)
         why = f", most often because of {most[0][0]}" if most else ""
         return (
-            f"none of the {counts.numbers} numbers in the {problems} questions can be masked{why}: "
+            f"{problems} problems have {counts.numbers} numbers, none of which can be masked{why}: "
             "give a task with numbers in its questions"
         )
     return (
