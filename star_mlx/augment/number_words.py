@@ -27,9 +27,7 @@ from star_mlx.augment.written_number import (
 )
 
 _ONES = "one|two|three|four|five|six|seven|eight|nine"
-_TEENS = (
-    "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"  # and ten
-)
+_TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
 _TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
 _DASH = "[-\u2010\u2011]"
 _END = r"(?![^\W_])"
@@ -50,7 +48,11 @@ PARTS = {
 }  # fmt: skip
 _PART = "|".join(PARTS)
 _PARTS = "halves|" + "|".join(f"{name}s" for name in PARTS)
-AND_PART = rf" and (?:(?:an?|one)[ -](?P<{{0}}>{_PART})|three[ -](?P<{{1}}>quarters|fourths)){_END}"
+AND_PART = (  # of a mixed number: "and a half", "-and-two-thirds"
+    r"[ -]and[ -](?:(?:an?|one)[ -](?:half|third|quarter|fourth)"
+    rf"|(?:{_ONES})[ -](?:{_PARTS})){_END}"
+)
+
 
 _ORDINALS = (
     "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth"
@@ -60,11 +62,11 @@ _ORDINALS = (
 _WORDS = re.compile(
     r"(?<![^\W_])(?<!\\)(?:"
     rf"(?P<compound>(?:{_TENS})-(?:{_ORDINALS}){_END})"
-    rf"|(?P<half_dozen>(?:a )?half(?: a)?[ -]dozen{_END})"
+    rf"|(?P<half_dozen>(?:a )?half(?:[ -]a)?[ -]dozen{_END})"
     rf"|(?P<dozen>a dozen{_END})"
     rf"|(?P<fraction>(?P<top>an?|{_TO_99})[ -](?P<bottom>{_PART}|{_PARTS}){_END})"
     rf"|(?P<half>half{_END})"
-    rf"|(?P<cardinal>{CARDINAL}(?:{AND_PART.format('added', 'quarters')})?)"
+    rf"|(?P<cardinal>{CARDINAL}(?P<added>{AND_PART})?)"
     rf"|(?P<times>(?:once|twice|thrice){_END})"
     rf"|(?P<multiple>(?:doubl|tripl|quadrupl|quintupl|halv)(?:e|ed|es|ing){_END})"
     rf"|(?P<ordinal>(?:{_ORDINALS})s?{_END})"
@@ -74,6 +76,7 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _TIMES = {"once": 1, "twice": 2, "thrice": 3}
+_SCALE_ENDS = re.compile(r"(?:hundred|thousand|million|billion)\Z", re.IGNORECASE)
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 
 _OF = re.compile(
@@ -158,9 +161,14 @@ def part_of(name: str) -> Fraction:
     return Fraction(1, PARTS[name if name in PARTS else name.removesuffix("s")])
 
 
-def added_part(one: str | None, three: str | None) -> Fraction:
-    """The value of the two groups of ``AND_PART``."""
-    return part_of(one) if one else 3 * part_of(three) if three else Fraction(0)
+def added_part(words: str) -> Fraction:
+    """The value of what ``AND_PART`` matches.
+
+    >>> added_part(" and three quarters")
+    Fraction(3, 4)
+    """
+    top, bottom = re.split(r"[ -]", words.lower())[-2:]
+    return (1 if top in ("a", "an") else NUMBER_WORDS[top]) * part_of(bottom)
 
 
 # --------------------------------------------------------------------------- the rules
@@ -209,10 +217,11 @@ def _half(text: str, match: re.Match[str]) -> WrittenNumber:
 
 def _cardinal(text: str, match: re.Match[str]) -> WrittenNumber:
     start, end = match.span()
-    words = text[start : match.start("added") if match["added"] else end]
-    if match["added"] or match["quarters"]:
-        words = re.split(r" and (?:an?|one|three)[ -](?=[a-z]+\Z)", match[0], flags=re.I)[0]
-        value = cardinal(words) + added_part(match["added"], match["quarters"])
+    words = text[start : match.start("added")] if match["added"] else match[0]
+    if match["added"]:
+        if _SCALE_ENDS.search(words):  # a million and a half
+            return found(text, start, end, "mixed number", None, ADDED)
+        value = cardinal(words) + added_part(match["added"])
         return found(text, start, end, "mixed number", value)
     before = text[max(0, start - 16) : start]
     reason = ""

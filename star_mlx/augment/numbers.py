@@ -32,7 +32,7 @@ from star_mlx.augment.written_number import (
 _SPACE = "[ \u00a0\u2009\u202f]"
 _WHOLE = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:(?:\{,\}|,\\!)[0-9]{3})+(?![0-9])"
-    rf"|[1-9][0-9]{{0,2}}(?:{_SPACE}[0-9]{{3}}){{0,4}}?{_SPACE}000(?![0-9])"
+    rf"|[1-9][0-9]{{0,2}}(?:{_SPACE}[0-9]{{3}}){{0,4}}{_SPACE}000(?![0-9])"
     r"|[1-9][0-9]?(?:,[0-9]{2}){1,4},[0-9]{3}(?![0-9])|[0-9]+)"
 )
 _SLASH = "[/\u2044\u2215]"
@@ -49,7 +49,7 @@ _NUMBER = re.compile(
     r"(?P<bottom>[0-9]+)(?![0-9]|[.,][0-9])(?:'?(?:rds?|ths?|nds?)(?![a-z]))?)"
     rf"|(?P<vulgar>(?:[0-9]+ ?)?(?P<sign>[{''.join(_VULGAR)}]))"
     r"|(?P<ordinal>[0-9]+(?:st|nd|rd|th)(?![a-z]))"
-    rf"|(?P<added>(?P<base>{_WHOLE}){AND_PART.format('one', 'three')})"
+    rf"|(?P<added>(?P<base>{_WHOLE})(?P<part>{AND_PART}))"
     rf"|(?P<plain>{_WHOLE}(?:\.[0-9]+)?|(?<![0-9.])\.[0-9]+)"
     r"|(?P<other>\d+)",
     re.IGNORECASE,
@@ -184,7 +184,9 @@ def _beside(text: str, start: int, end: int) -> tuple[str, str]:
             return RANGE, "{}"
         if not re.match(rf"[{_DASHES}][a-zA-Z]", after):
             return CODE, "{}"  # COVID-19, but not buy-2-get-1-free
-    if re.match(rf"[{_DASHES}]\$?[0-9]", text[end : end + 3]):
+    if re.match(rf"[{_DASHES}]\$?[0-9]", text[end : end + 3]) or re.search(
+        rf"[0-9][{_DASHES}]\$\Z", text[max(0, start - 3) : start]
+    ):
         return RANGE, "{}"
     if glued := re.match(r"[^\W\d_]+", text[end:]):
         return ("", "{} ") if _UNIT.fullmatch(glued[0]) else (CODE, "{}")
@@ -252,7 +254,7 @@ def _added(text: str, match: re.Match[str]) -> WrittenNumber:
     base = re.sub(r"[^0-9]", "", match["base"])
     if len(base) > LONGEST:
         return found(text, *match.span(), "mixed number", None, LONG)
-    value = int(base) + added_part(match["one"], match["three"])
+    value = int(base) + added_part(match["part"])
     return found(text, *match.span(), "mixed number", value)
 
 
