@@ -20,7 +20,7 @@ FLOORS = (
     ("types", "formatting"),
     ("star", "answers", "data", "models"),
     ("tasks", "prompts", "store"),
-    ("events",),
+    ("events", "augment"),
     ("recipe",),
     ("engine",),
     ("gguf", "init_task"),

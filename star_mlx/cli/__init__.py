@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from star_mlx.cli import mistakes
+from star_mlx.cli.augment import augment
 from star_mlx.cli.baseline import baseline
 from star_mlx.cli.check import check
 from star_mlx.cli.compare import compare
@@ -94,7 +95,7 @@ cli.add_group("Start", loop, init_task, tasks, settings, doctor)
 cli.add_group("Look", show, runs, watch, trace, try_, ledger, report, check)
 cli.add_group("Compare", evaluate, baseline, compare, grade)
 cli.add_group("Share", export, push, pull, import_gguf)
-cli.add_group("One step at a time", generate, rationalize, export_data, train)
+cli.add_group("One step at a time", generate, rationalize, export_data, train, augment)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -84,29 +84,29 @@ def _clear(path: Path, values: Mapping[str, Any], force: bool) -> None:
         shutil.rmtree(path)
 
 
-def check(out: Path, force: bool) -> None:
-    """Check that a step may write to a file.
+def check(out: Path, force: bool, option: str = "--out") -> None:
+    """Check that a step may write to a file, which was given by an option.
 
     Raises:
         RunError: it may not.
     """
     if out.suffix != ".jsonl":
-        raise RunError(f"--out {out}: give a name that ends in .jsonl")
+        raise RunError(f"{option} {out}: give a name that ends in .jsonl")
     if out.is_dir():
-        raise RunError(f"--out {out} is a folder: give a file")
+        raise RunError(f"{option} {out} is a folder: give a file")
     if out.exists() and not force:
-        raise RunError(f"{out} exists: give another --out, or --force to overwrite it")
-    check_parent(out)
+        raise RunError(f"{out} exists: give another {option}, or --force to overwrite it")
+    check_parent(out, option)
 
 
-def check_parent(out: Path) -> None:
+def check_parent(out: Path, option: str = "--out") -> None:
     """Check that a file can be made beside ``out``.
 
     Raises:
         RunError: it cannot.
     """
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
-        raise RunError(f"--out {out}: {out.parent} is not a folder that can be written to")
+        raise RunError(f"{option} {out}: {out.parent} is not a folder that can be written to")
 
 
 def write(out: Path, lines: bytes | Iterable[Mapping[str, Any]]) -> None:
