@@ -106,7 +106,7 @@ def killed(run: Path, after: float) -> str | None:
         live = json.loads((run / "live.json").read_text("utf-8"))
     except (OSError, ValueError):
         return "start" if not run.exists() else "the first files"
-    return str(live.get("phase") or "between phases")
+    return str((live.get("at") or {}).get("phase") or "between phases")
 
 
 def journalled(run: Path) -> bytes:
