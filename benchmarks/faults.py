@@ -1,7 +1,7 @@
 """Do to a run what the world does, and print what came of it.
 
     python benchmarks/faults.py kill --out DIR --times 100     # kill -9 at random moments
-    python benchmarks/faults.py damage --out DIR --times 1000  # bits flipped, blocks zeroed, ends off
+    python benchmarks/faults.py damage --out DIR --times 1000  # bits flipped, blocks zeroed, cuts
 
 ``tests/test_kill.py`` and ``tests/test_damage.py`` are the short forms. ``DIR/kill.md`` and
 ``DIR/damage.md`` have the tables, and what failed stays in ``DIR``. The exit code is 1 if anything
