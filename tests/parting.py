@@ -26,6 +26,7 @@ What is the square of 7?|Who painted the Mona Lisa?|What do plants need to grow?
 Which animal barks?|What comes after Monday?|What is a synonym of big?
 How many sides has a triangle?"""
 PROMPTS = [f"Question: {q}\nAnswer:" for q in QUESTIONS.replace("\n", "|").split("|")]
+DRAWS = 16  # of the rounding of inputs
 FLOAT32 = 1e-4  # the most that other orders of sums make of a margin
 # type of weights -> length of the blocks of 8 bits in which ggml rounds their inputs, or 1 for half
 # precision (``vec_dot_type`` in ggml-cpu.c: Q8_0, Q8_1, Q8_K and F16)
@@ -75,7 +76,7 @@ def unlike(folder: Path, file: Path, parted: Sequence[Parting]) -> dict[Parting,
     if not parted:
         return {}
     theirs = llama_cpp.margins(file, [(one.before, 0, one.pair) for one in parted])
-    drawn = Margins(folder, file).with_rounded_inputs(parted, 32)
+    drawn = Margins(folder, file).with_rounded_inputs(parted, DRAWS)
     return {
         one: [margin, mean, deviation]
         for one, margin, (mean, deviation) in zip(parted, theirs, drawn, strict=True)
