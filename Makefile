@@ -6,10 +6,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# a file's tests stay together, and the longest files come first; one process more than there are
-# processors, as tests also wait for the processes that they start
-WORKERS := $(shell $(PYTHON) -c "import os; print(min(8, (os.cpu_count() or 1) + 1))")
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# a file's tests stay together, and the longest files come first
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
+  --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE  # or each process compiles every file anew
 
 # mypy leaves a processor idle for a quarter of a minute, so the tests begin beside it
