@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from star_mlx import prompts, tasks
 from star_mlx.errors import ModelError, PromptError
+from star_mlx.events import Notice
 from star_mlx.recipe.loading import from_resolved, resolved
 from star_mlx.settings import Recipe
 from star_mlx.store import reading
@@ -48,6 +49,14 @@ def open_task(recipe: Recipe) -> tuple[Task, prompts.Prompts]:
     else:
         found = prompts.load(file, task, direct=direct)
     return task, worded(recipe, found)
+
+
+def about_data(task: Task) -> Iterator[Notice]:
+    """What is said of a task's data before work on it begins."""
+    if skipped := task.skipped():
+        yield Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}")
+    for note in tasks.notes(task):
+        yield Notice("info", note)
 
 
 def worded(recipe: Recipe, prompt_set: prompts.Prompts) -> prompts.Prompts:

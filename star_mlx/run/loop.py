@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx import engine as engines
-from star_mlx import tasks
 from star_mlx.engine import auto
 from star_mlx.errors import RunError
 from star_mlx.events import Emit, IterationFinished, Notice, RunFinished, RunStarted
@@ -84,10 +83,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             emit(Notice("info", chosen))
         if memory := room.needed(recipe, task, prompt_set, engine):
             emit(Notice("info", memory))
-        if skipped := task.skipped():
-            emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
-        for note in tasks.notes(task):
-            emit(Notice("info", note))
+        for notice in opening.about_data(task):
+            emit(notice)
         if short := _short(recipe, task, prompt_set, folder):
             emit(Notice("warning", short))
         if not folder.metrics:

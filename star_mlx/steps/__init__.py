@@ -22,7 +22,6 @@ from typing import Any
 import msgspec
 
 from star_mlx import engine as engines
-from star_mlx import tasks
 from star_mlx.data import OnBadRow
 from star_mlx.errors import RecipeError, RunError, TaskError
 from star_mlx.events import Emit, Notice
@@ -302,10 +301,8 @@ def _at_work(
     recipe = sized(recipe, task, prompt_set, engine)
     made_from = provenance.provenance(task, prompt_set, engine)
     values = opening.settled(recipe, task) | {"provenance": made_from, "step": about}
-    if skipped := task.skipped():
-        emit(Notice("warning", f"{len(skipped)} rows left out: {'; '.join(skipped[:3])}"))
-    for note in tasks.notes(task):
-        emit(Notice("info", note))
+    for notice in opening.about_data(task):
+        emit(notice)
     if adapter is None and about["iteration"] > 1:
         text = f"iteration {about['iteration']} without --adapter: the base generates"
         emit(Notice("warning", text))
