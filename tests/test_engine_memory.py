@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import shlex
 import shutil
 import subprocess
 import sys
@@ -327,7 +328,8 @@ def test_a_limit_of_the_address_space_bounds_a_cpu(
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux alone")
 def test_too_little_address_space_is_one_line_and_no_crash(tmp_path: Path) -> None:
-    command = f"ulimit -v 700000; exec {sys.executable} -m star_mlx loop --task arithmetic --plain"
+    python = shlex.quote(sys.executable)
+    command = f"ulimit -v 700000; exec {python} -m star_mlx loop --task arithmetic --plain"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )

@@ -47,7 +47,8 @@ MEMORY = (
 
 
 def undecodable(given: Iterable[str]) -> str:
-    """What to say of the first argument that is not UTF-8, as the files of a run are; or ""."""
+    """What to say of the first argument that is not UTF-8; nothing if all are. The files of a run,
+    in which such names are written, are UTF-8."""
     for word in given:
         try:
             word.encode()
