@@ -1,8 +1,9 @@
 # Two commands that need nothing but Python 3 and the package index:
-#   make demo   runs the main job
-#   make test   passes the tests
-# and one for use before every commit:
-#   make check  lint, types and the quick tests
+#   make demo             runs the main job
+#   make test             passes the tests
+# and two more for those who work on it:
+#   make check            before every commit: lint, types and the quick tests
+#   make test-downloads   the tests that fetch real models and llama.cpp, 900 MB
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE  # or each process compiles every file anew
 # mypy leaves a processor idle for a quarter of a minute, so the tests begin beside it
 BESIDE := $(MAKE) --no-print-directory --jobs=2 lint
 
-.PHONY: demo test check lint suite quick mutants results clean
+.PHONY: demo test test-downloads check lint suite quick mutants clean
 
 demo: .venv/installed
 	$(BIN)/star-mlx loop --task arithmetic
@@ -26,7 +27,11 @@ check: .venv/installed-dev
 	$(BESIDE) quick
 
 suite: .venv/installed-dev
-	$(PYTEST)
+	$(PYTEST) -m "not download"
+
+# a real model's tests stay together, not a whole file's
+test-downloads: .venv/installed-dev
+	$(PYTEST) --dist loadgroup -m download
 
 quick: .venv/installed-dev
 	$(PYTEST) --quiet -m "not slow and not download"

@@ -38,7 +38,11 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module", params=list(FILES))
+@pytest.fixture(
+    scope="module",
+    # each file's tests in one process, but another file's in another one
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FILES],
+)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A file, its path, and what was imported of it."""
     what = FILES[request.param]

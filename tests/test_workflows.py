@@ -31,6 +31,14 @@ def test_the_two_commands_of_the_readme_run_everywhere():
     assert all(f"\n{line.split()[1]}: " in makefile for line in asked)
 
 
+def test_the_tests_that_fetch_files_are_run_too():
+    assert "make test-downloads" in commands(read("ci.yml")["jobs"]["downloads"])
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "\nmake test\nmake test-downloads\n" in script
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert '-m "not download"\n' in makefile and "-m download\n" in makefile
+
+
 def test_every_supported_python_is_tried():
     job = read("ci.yml")["jobs"]["test"]
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
