@@ -388,6 +388,12 @@ class Train(_Group):
     checkpoint: bool = Field(
         False, description="gradient checkpointing: uses less memory, about a third slower"
     )
+    save_every: float | None = Field(
+        10.0,
+        gt=0,
+        description="minutes of training after which its state is saved, from which a run that was "
+        "stopped goes on; null: never",
+    )
 
     @model_validator(mode="after")
     def _some_layers(self) -> Train:

@@ -333,6 +333,7 @@ class Step:
     gradient_norm: float  # before clipping
     learning_rate: float
     tokens: int  # of the training so far, prompts included
+    seconds: float = 0.0  # of the training so far, if it was timed; not in a run's rows
 
 
 class Engine(Protocol):
@@ -402,7 +403,9 @@ class Engine(Protocol):
         """Train a fresh adapter on the base and write it to the folder ``out``.
 
         There is no parameter for a starting adapter: every adapter starts at the base.
-        ``progress`` is called after each optimizer step.
+        ``progress`` is called after each optimizer step. A training that was stopped may have left
+        its state in ``out``; one with the same arguments goes on from there, and first reports the
+        steps that were taken before.
         """
 
     def memory(self) -> tuple[int, int]:

@@ -34,7 +34,17 @@ LONGEST = (
     *("benchmarks", "answers", "gguf_families", "metal"),
     *("export_peft", "push_xet", "dry_run", "models", "engine_form", "engine_shared"),
     *("hub", "engine_generate", "gguf_smollm2", "report_page"),
-    *("by_hand", "trackers", "old_runs", "tiny", "growth", "engine_train", "loop", "damage"),
+    *(
+        "by_hand",
+        "trackers",
+        "old_runs",
+        "tiny",
+        "growth",
+        "engine_training_state",
+        "engine_train",
+        "loop",
+        "damage",
+    ),
 )
 
 

@@ -483,6 +483,30 @@ def test_an_adapters_place_is_free(elsewhere):
     assert os.listdir("empty") == ["scripted.json"] and not Path("empty.partial").exists()
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_state_of_a_training_that_was_stopped_is_kept(elsewhere, saved):
+    rows = Path("e.jsonl")
+    rows.write_bytes(json_line({"prompt": "p", "completion": "c"}))
+
+    class Stopped(ScriptedEngine):
+        def train(self, *arguments, out, **options):
+            assert os.listdir(out) == []
+            (out / ("training.json" if saved else "adapters.safetensors")).touch()
+            raise KeyboardInterrupt
+
+    class GoesOn(ScriptedEngine):
+        def train(self, *arguments, out, **options):
+            assert os.listdir(out) == (["training.json"] if saved else [])
+            (out / "training.json").unlink(missing_ok=True)
+            return super().train(*arguments, out=out, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        steps.train(settled(), rows, Path("out"), engine=Stopped(learner))
+    assert sorted(os.listdir()) == ["e.jsonl", *["out.partial"] * saved]
+    steps.train(settled(), rows, Path("out"), engine=GoesOn(learner))
+    assert sorted(os.listdir()) == ["e.jsonl", "out"]
+
+
 def test_a_step_of_a_recipe_without_rationalization_is_refused(elsewhere):
     with pytest.raises(RecipeError) as caught:
         steps.rationalize(

@@ -30,6 +30,7 @@ SMALL = [
     "generate.chunk=4",
     "evaluate.dev=4",
     "train.batch_size=4",
+    "train.save_every=1e-9",  # minutes: after every step
 ]
 
 
@@ -107,6 +108,9 @@ def killed(tmp_path_factory):
 def test_killed_or_aborted_and_resumed_is_the_same_to_the_last_bit(killed, whole, phase, iteration):
     run = killed / f"{phase}-{iteration}"
     assert contents(run) != contents(whole)
+    saved = [str(path.relative_to(run)) for path in run.rglob("training.json")]
+    there = [f"iterations/00{iteration}/adapter.partial/training.json"]
+    assert saved == (there if phase == "train" else [])
     assert here(*arguments(run, "--plain")) == 0
     assert contents(run) == contents(whole)
 

@@ -74,7 +74,8 @@ def test_optimizer_steps_come_back_as_they_were_written():
     made = [Step(n, 2, 2.5 / n, 0.75, 1e-4, 300 * n) for n in (1, 2)]
     data = b"".join(rows.steps(made))
     assert rows.decode(data, Step) == made
-    assert [json.loads(line) for line in data.splitlines()] == [asdict(step) for step in made]
+    written = [{k: v for k, v in asdict(step).items() if k != "seconds"} for step in made]
+    assert [json.loads(line) for line in data.splitlines()] == written
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.loss import padded_width, supervised_share
 from star_mlx.engine.memory import Memory
 from star_mlx.engine.rate import learning_rate
+from star_mlx.engine.training_state import TrainingState, identity
 from star_mlx.errors import NothingKept, TrainingDiverged
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
@@ -40,7 +42,8 @@ def train(
     too_long: tuple[str, ...],
     progress: Callable[[Step], None],
 ) -> Trained:
-    """Train on ``rows`` and write the adapter to ``out``; the base is unchanged.
+    """Train on ``rows`` and write the adapter to ``out``; the base is unchanged. If the same
+    training was stopped and has left its state in ``out``, it goes on from there.
 
     The loss of a batch is the mean over its supervised tokens; its gradient is summed over parts
     of similar length. AdamW with bias correction; the gradient's norm is clipped.
@@ -58,18 +61,18 @@ def train(
     widths = [padded_width(length) for length in lengths]
     budget = CPU_BUDGET if on_cpu() else GPU_BUDGET
     budget = memory.training(budget, max(widths), lanes.width, settings, supervised_share(rows))
-    losses: list[float] = []
     tokens = seen = padded_tokens = 0
-    width = lanes.width
-    if settings.dropout > 0:  # nn.Dropout draws from the random state of its thread
-        mx.random.seed(seed % (1 << 64))
-        width = 1
+    # nn.Dropout draws from the random state of its thread
+    width = 1 if settings.dropout > 0 else lanes.width
     with adapter.fresh(model, settings, seed):
         optimizer = optim.AdamW(0.0, weight_decay=settings.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
         mx.eval(
             model.trainable_parameters(), optimizer.state
         )  # evaluated, as the lanes only read them
+        state = TrainingState(out, settings.save_every, identity(rows, settings, steps, seed))
+        taken = state.restore(model, optimizer)
+        before = taken[-1].seconds if taken else 0.0
         take = optimizer_step.of(model, form, optimizer, settings.grad_clip, lanes, width)
         order = epochs(len(rows), settings.batch_size, seed)
         for step in range(steps):
@@ -80,18 +83,25 @@ def train(
             if on_cpu():
                 share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
             parts = [[rows[i] for i in part] for part in micro(widths, batch, share)]
-            loss, norm = take(parts)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise TrainingDiverged(_diverged(settings, step + 1, steps, loss, norm))
-            losses.append(loss)
             tokens += batch_tokens
+            if step == len(taken):
+                if settings.dropout > 0:
+                    mx.random.seed(random.Random(f"{seed}/{step}").getrandbits(64))
+                loss, norm = take(parts)
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    raise TrainingDiverged(_diverged(settings, step + 1, steps, loss, norm))
+                spent = before + time.perf_counter() - start
+                taken.append(Step(step + 1, steps, loss, norm, rate, tokens, spent))
+                state.save(model, optimizer, taken)
             padded_tokens += sum(
                 len(p) * padded_width(max(len(row.tokens) for row in p)) for p in parts
             )
             seen += len(batch)
-            progress(Step(step + 1, steps, loss, norm, rate, tokens))
+            progress(taken[step])
         adapter.save(model, settings, out)
+        state.remove()
     mx.clear_cache()
+    losses = [step.loss for step in taken]
     tenth = math.ceil(steps / 10)
     return Trained(
         adapter=out,
@@ -100,7 +110,7 @@ def train(
         tokens=tokens,
         first_loss=sum(losses[:tenth]) / len(losses[:tenth]) if losses else math.nan,
         last_loss=sum(losses[-tenth:]) / len(losses[-tenth:]) if losses else math.nan,
-        seconds=time.perf_counter() - start,
+        seconds=before + time.perf_counter() - start,
         too_long=too_long,
         padding=1 - tokens / padded_tokens if padded_tokens else 0.0,
     )

@@ -41,7 +41,7 @@ def fit(
         taken.append(at)
         if at.loss > taken[0].loss + EXPLODED >= taken[-2].loss:
             emit(Notice("warning", _exploded(iteration, taken[0], at)))
-        seconds = time.perf_counter() - start
+        seconds = at.seconds or time.perf_counter() - start
         emit(
             Progress(
                 iteration,

@@ -36,7 +36,7 @@ from star_mlx.settings import Recipe
 from star_mlx.star import amount as scheduled
 from star_mlx.star import failures, in_front, sample
 from star_mlx.steps import foreign_rows, step_files
-from star_mlx.store import files, rows, writing
+from star_mlx.store import files, names, rows, writing
 from star_mlx.store.results import Result
 from star_mlx.store.which import BASES
 from star_mlx.types import Amount, Attempt, Engine, Problem, Task
@@ -161,14 +161,14 @@ def train(
     engine = engine or engines.open_base(recipe)
     made = foreign_rows.examples(read, engine, number, opening.template(recipe, engine))
     amount = amount or scheduled(recipe.star.schedule, number)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial = out.with_name(out.name + names.PARTIAL)
+    files.training_folder(partial)
     try:
         trained, _ = fit(engine, recipe, made, amount, number, out=partial, emit=emit)
         os.replace(partial, out)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not (partial / names.TRAINING).is_file():  # from which the same command goes on
+            shutil.rmtree(partial, ignore_errors=True)
     files.flush_folder(out.parent)
     numbers = {k: v for k, v in dataclasses.asdict(trained).items() if k != "adapter"}
     return {"command": "train", "iteration": number, "examples": len(made),

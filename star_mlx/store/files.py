@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from star_mlx.errors import ModelError
+from star_mlx.store import names
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -46,6 +47,19 @@ def flush_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def training_folder(path: Path) -> None:
+    """Make a folder to train an adapter in. If it has the state of a training that was stopped, it
+    stays as it is; otherwise it is empty.
+
+    Raises:
+        OSError: it cannot be made, or is a symbolic link.
+    """
+    if not path.is_symlink() and (path / names.TRAINING).is_file():
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
 
 
 def partial_folder(out: Path, work: str) -> Path:

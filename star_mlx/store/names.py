@@ -26,6 +26,8 @@ ZERO_SHOT = "zero-shot.jsonl"
 ADAPTER = "adapter"
 WEIGHTS = "adapters.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+TRAINING = "training.json"  # of a training that is not finished, in the folder of its adapter
+TRAINING_ARRAYS = "training-"  # and the number of steps taken
 
 PARTIAL = ".partial"  # the suffix of a file or folder that is not complete yet
 

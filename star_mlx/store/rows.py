@@ -158,7 +158,11 @@ def examples(rows: Iterable[Example]) -> Iterator[bytes]:
 
 def steps(rows: Iterable[Step]) -> Iterator[bytes]:
     """Optimizer steps, one per line."""
-    return (json_line(asdict(row)) for row in rows)
+    return (json_line(_without(asdict(row), "seconds")) for row in rows)
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k != name}
 
 
 def _fields(row: Attempt | Example) -> dict[str, Any]:

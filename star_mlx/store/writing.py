@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
 from star_mlx.store import names, reading, results, rows
-from star_mlx.store.files import flush, flush_folder, json_line, replace
+from star_mlx.store.files import flush, flush_folder, json_line, replace, training_folder
 from star_mlx.store.journal import Journal
 from star_mlx.store.metrics import Metrics
 from star_mlx.store.metrics import line as metrics_line
@@ -144,13 +144,13 @@ class Store:
 
     @contextmanager
     def adapter_folder(self, iteration: int) -> Iterator[Path]:
-        """A fresh folder to write an adapter to; it is moved to its place if the block succeeds."""
+        """A folder to write an adapter to; it is moved to its place if the block succeeds. It is
+        empty, or has the state of a training that was stopped."""
         adapter = self.adapter(iteration)
         staging = adapter.with_name(adapter.name + names.PARTIAL)
         with self._writing(staging):
             self._make(iteration)
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir()
+            training_folder(staging)
         yield staging
         with self._writing(adapter):
             shutil.rmtree(adapter, ignore_errors=True)
@@ -310,7 +310,7 @@ class Store:
                 self._enter(verdicts.solved, verdicts.failed)
         staging = f"{names.ITERATIONS}/*/{names.ADAPTER}{names.PARTIAL}"
         for folder in self.path.glob(staging):
-            if not folder.is_symlink():
+            if not (folder.is_symlink() or (folder / names.TRAINING).is_file()):
                 shutil.rmtree(folder)
 
     def _refuse_lacking(self, finished: set[int]) -> None:
