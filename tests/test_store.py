@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -407,6 +408,39 @@ def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
         pass
 
 
+@pytest.fixture
+def unlocked(monkeypatch):
+    """A file system without locks: flock fails with this error."""
+
+    def so(number):
+        def flock(file, how):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("fcntl.flock", flock)
+
+    return so
+
+
+def test_a_file_system_without_locks_gets_a_lock_file(tmp_path, unlocked, recwarn):
+    path = tmp_path / "run"
+    with writing.opened(path, RECIPE):
+        pass
+    assert (path / ".lock").read_bytes() == b"", "left by a lock of the file system"
+    unlocked(errno.ENOSYS)  # the run was copied to a network drive
+    for _ in range(2):
+        with writing.opened(path, RECIPE):
+            assert str(os.getpid()) in (path / ".lock").read_text()
+            assert refused(path) == f"{path} is in use: another loop is running on it"
+    assert not recwarn.list
+
+
+def test_a_lock_that_cannot_be_had_is_one_line(tmp_path, unlocked):
+    unlocked(errno.ENOLCK)
+    assert refused(tmp_path) == (
+        f"{tmp_path} cannot be written to: No locks available: give a --run on a local disk"
+    )
+
+
 def test_what_cannot_be_a_run_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     file, other, nowhere = (tmp_path / name for name in ("file", "other", "nowhere"))
@@ -458,7 +492,7 @@ def test_a_folder_that_fails_while_it_is_begun_is_refused(tmp_path, monkeypatch)
         with monkeypatch.context() as patched:
             patched.setattr(Path, name, fail)
             assert refused(path) == f"{path} {says}: Read-only file system"
-    monkeypatch.setattr(writing.FileLock, "acquire", fail)
+    monkeypatch.setattr("star_mlx.store.lock.FileLock.acquire", fail)
     assert refused(path) == f"{path} cannot be written to: Read-only file system"
 
 

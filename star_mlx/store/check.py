@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
 from star_mlx.store import names, reading, results
 from star_mlx.store.files import replace
 from star_mlx.store.journal import Chunk, Journal
+from star_mlx.store.lock import locked
 from star_mlx.types import Attempt
 
 LOOP = ("direct", "hinted", "dev")  # the passes of an iteration of the loop
@@ -309,13 +308,11 @@ def repair(run: Path) -> list[Finding]:
     check(run)  # raises for a folder that is no run before anything is written
     done: list[Finding] = []
     try:
-        with FileLock(run / names.LOCK, timeout=0):
+        with locked(run):
             while finding := _next(check(run).findings, done):
                 if finding.mend:
                     finding.mend()
                 done.append(finding)
-    except Timeout:
-        raise RunError(f"{run} is in use: another loop is running on it") from None
     except OSError as error:
         raise RunError(f"{run} cannot be written to: {error.strerror or error}") from None
     return done

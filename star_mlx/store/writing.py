@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from star_mlx.errors import RunError
 from star_mlx.store import journal as journals
 from star_mlx.store import names, reading, results, rows
 from star_mlx.store.files import flush, flush_folder, json_line, replace, training_folder
 from star_mlx.store.journal import Journal
+from star_mlx.store.lock import locked
 from star_mlx.store.metrics import Metrics
 from star_mlx.store.metrics import line as metrics_line
 from star_mlx.store.reading import RunRecord
@@ -419,13 +419,9 @@ def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
     exists = check(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / names.LOCK)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{path} is in use: another loop is running on it") from None
     except OSError as error:
         raise RunError(f"{path} cannot be written to: {error.strerror or error}") from None
-    try:
+    with locked(path):
         store = Store(path, _chunk_rows(recipe))
         if exists:
             store._replay()
@@ -438,8 +434,6 @@ def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
                 replace(path / names.RECIPE, text)
             store.journal("created", recipe_sha256=reading.sha256(text))
         yield store
-    finally:
-        lock.release()
 
 
 def _chunk_rows(recipe: Mapping[str, Any]) -> int:
