@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from star_mlx.data import csv_rows
+from star_mlx.data import csv_rows, json_list
 from star_mlx.data import encoding as encodings
 from star_mlx.data.files_of import KINDS, SplitName, files_of
 from star_mlx.data.row import Row
@@ -72,7 +72,7 @@ def _rows(path: Path, delimiter: str | None, encoding: str | None) -> Iterator[R
     own = None if name == "utf-8" else encoding
     if kind in (".csv", ".tsv"):
         return csv_rows.read(path, delimiter, own)
-    return _json(path, own) if kind == ".json" else _jsonl(path, own)
+    return json_list.read(path, own) if kind == ".json" else _jsonl(path, own)
 
 
 def one_line(error: Exception) -> str:
@@ -81,7 +81,7 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-# --------------------------------------------------------------------------- JSON
+# --------------------------------------------------------------------------- JSON lines
 
 
 def _jsonl(path: Path, encoding: str | None) -> Iterator[Row]:
@@ -110,52 +110,10 @@ def _line(line: bytes) -> Mapping[str, Any] | str:
 
 def _object(line: str) -> Mapping[str, Any] | str:
     try:
-        item = _loads(line)
+        item = json.loads(line, object_pairs_hook=json_list.unique)
     except (ValueError, RecursionError) as error:
         return f"is not JSON: {one_line(error)}"
-    return item if isinstance(item, dict) else _no_object(item)
-
-
-def _json(path: Path, encoding: str | None) -> Iterator[Row]:
-    content = path.read_bytes()
-    try:
-        text = content.decode(encoding or "utf-8-sig")
-    except UnicodeDecodeError as error:
-        if encoding is not None:
-            raise
-        line, name = content[: error.start].count(b"\n") + 1, encodings.likely(content)
-        raise TaskError(
-            f"{path}, line {line} is not UTF-8 text but seems to be {name}: {encodings.mend(name)}"
-        ) from None
-    try:
-        items = _loads(text)
-    except (ValueError, RecursionError) as error:
-        lines = "; one object a line is .jsonl" if "Extra data" in str(error) else ""
-        raise TaskError(f"{path} is not JSON: {one_line(error)}{lines}") from None
-    if not isinstance(items, list):
-        raise TaskError(f"{path} should hold a list of objects; one object a line is .jsonl")
-    for number, item in enumerate(items, 1):
-        yield Row(f"{path}, item {number}", item if isinstance(item, dict) else _no_object(item))
-
-
-def _loads(text: str) -> Any:
-    if not text.strip():
-        return []
-    return json.loads(text, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object without duplicate fields; Python's reader would silently drop the first of two."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the field {next(n for n in names if names.count(n) > 1)!r} occurs twice")
-    return found
-
-
-def _no_object(item: object) -> str:
-    kind = type(item).__name__
-    return f"is not an object with fields but {'null' if item is None else kind}"
+    return item if isinstance(item, dict) else json_list.no_object(item)
 
 
 # --------------------------------------------------------------------------- Parquet
