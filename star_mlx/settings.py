@@ -26,6 +26,7 @@ OnRegression = Literal["warn", "stop", "rollback"]
 Products = Literal["float32", "bfloat16"]
 MaxMemory = float | Literal["none"] | None  # GiB, no limit, or a share of the device's memory
 Size = Annotated[int, Field(ge=1)] | Literal["auto"]  # a number, or the device's own
+Warmup = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]  # steps, or a share
 # Names that are arguments of applying a template, or that it gets from the prompts.
 _OWN_ARGUMENTS = {
     *("self", "conversation", "messages", "tools", "documents", "chat_template", "padding"),
@@ -371,8 +372,10 @@ class Train(_Group):
     learning_rate: float = Field(
         1e-4, gt=0, description="peak learning rate of Adam (reference: 1e-6, for all weights)"
     )
-    warmup: int = Field(
-        100, ge=0, description="steps over which the learning rate rises from 0 (reference: 100)"
+    warmup: Warmup = Field(
+        100,
+        description="steps over which the learning rate rises from 0, or a fraction such as 0.03: "
+        "that share of a training's steps (reference: 100)",
     )
     decay: Literal["none", "linear", "cosine"] = Field(
         "none", description="how the learning rate falls after the warm-up"
@@ -402,6 +405,34 @@ class Train(_Group):
         if self.keys == ():
             raise ValueError("keys [] adapts nothing: give null for every linear module")
         return self
+
+
+class RowsSpec(_Group):
+    """The rows of a file that ``star-mlx train`` trains on. The loop makes its own."""
+
+    types: tuple[str, ...] | None = Field(
+        None,
+        strict=False,
+        description="train only on the rows of a file whose field `type` is one of these, such as "
+        "[GSM_AnsAug, GSM_FOBAR]; null: on all",
+    )
+    sample: int | None = Field(
+        None,
+        ge=1,
+        description="train on so many rows of a file, drawn by the seed; null: on all",
+    )
+    split_query: bool = Field(
+        False,
+        description="the first line of a row's `query` is the instruction of its prompt, and the "
+        "rest the input, as in MetaMath's training; false: all of it is the instruction",
+    )
+
+    @field_validator("types")
+    @classmethod
+    def _some(cls, types: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if types == ():
+            raise ValueError("[] selects no row: give null for rows of every type")
+        return types
 
 
 class Evaluate(_Group):
@@ -441,6 +472,7 @@ class Recipe(_Group):
     star: Star = Field(default_factory=lambda: Star())
     generate: Generate = Field(default_factory=lambda: Generate())
     train: Train = Field(default_factory=lambda: Train())
+    rows: RowsSpec = Field(default_factory=lambda: RowsSpec())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
 
     @field_validator("max_memory", mode="before")

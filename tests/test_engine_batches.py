@@ -29,8 +29,8 @@ def example(name: str, prompt: str, ids: tuple[int, ...]) -> Example:
 
 def test_the_supervised_tokens_are_the_generated_ids_and_the_end_token() -> None:
     (row,), too_long = rows([example("a", "Q:", (7, 8, 9))], Bytes(), 100)
-    assert row.tokens[row.start :] == (7, 8, 9, 0)
-    assert row.tokens[: row.start] == (1, *b"Q:")
+    assert tuple(row.tokens[row.start :]) == (7, 8, 9, 0)
+    assert tuple(row.tokens[: row.start]) == (1, *b"Q:")
     assert too_long == ()
 
 

@@ -170,8 +170,8 @@ def test_the_loss_is_the_mean_over_supervised_tokens_alone(engine: Any) -> None:
     made, _ = rows(examples(engine), engine._text, 64)
     by_hand = 0.0
     for row in made:
-        logits = model(mx.array([row.tokens[:-1]]))[0]
-        targets = mx.array(row.tokens[1:])
+        logits = model(mx.array([list(row.tokens[:-1])]))[0]
+        targets = mx.array(list(row.tokens[1:]))
         each = cross_entropy(logits, targets)
         by_hand += float(each[row.start - 1 :].sum().item())
     together = float(loss_sum(model, engine._base.form, *padded(made)).item())

@@ -176,8 +176,8 @@ def test_a_bad_row_is_named_by_file_and_line_or_left_out(tmp_path, row, message)
     assert str(caught.value).startswith(f"{path}, line 2: ") and message in str(caught.value)
     assert str(caught.value).endswith("leave such rows out with --on-bad-row skip")
     found = read(path, on_bad_row="skip")
-    assert len(found.rows) == 2
-    [skipped] = found.skipped
+    assert len(found) == 2
+    [skipped] = found.chosen.skipped
     assert skipped.startswith(f"{path}, line 2: ") and message in skipped
 
 
@@ -193,7 +193,7 @@ def test_a_model_without_a_chat_template_is_named_with_the_row(tmp_path):
 
     found = read(written(tmp_path / "r.jsonl", PROMPT, {"messages": [USER, ANSWER]}))
     with pytest.raises(ModelError, match=r"r\.jsonl, line 2: the model has no chat template"):
-        examples(found, ENGINE, 1, refuse)
+        tuple(examples(found, ENGINE, 1, refuse))
 
 
 def test_tokens_of_another_model_are_refused(tmp_path):

@@ -22,6 +22,8 @@ _ELSEWHERE = {
     "max-new-tokens": "max-tokens",
     "max-seq-length": "max-length",
     "warmup-steps": "warmup",
+    "warmup-ratio": "warmup",
+    "lr-scheduler-type": "decay",
     "lora-rank": "rank",
     "lora-r": "rank",
     "lora-layers": "layers",

@@ -18,13 +18,14 @@ BRIEF = "star_mlx.brief"  # in a context's meta: whether help leaves out the key
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """An option and the setting that it gives; ``value`` is the setting's, as YAML, and ``meaning``
-    replaces that of the setting."""
+    """An option and the setting that it gives; ``value`` is the setting's, as YAML, ``meaning``
+    replaces that of the setting, and ``metavar`` stands for what is given."""
 
     names: tuple[str, ...]
     key: str
     value: str = "{}"
     meaning: str = ""
+    metavar: str = "N"
 
     @property
     def parameter(self) -> str:
@@ -55,6 +56,8 @@ MAX_TOKENS = Short(("--max-tokens",), "generate.max_tokens")
 TEMPERATURE = Short(("--temperature",), "generate.temperature")
 DECODED = Short(("--batch-size",), "generate.batch_size")
 DEV = Short(("--dev",), "evaluate.dev")
+TYPES = Short(("--types",), "rows.types", "[{}]", metavar="A,B")
+SAMPLE = Short(("--sample",), "rows.sample")
 
 LOOP = (
     ITERATIONS, PROBLEMS, RATIONALIZE, EPOCHS, LEARNING_RATE, BATCH_SIZE, RANK, MAX_TOKENS,
@@ -71,9 +74,10 @@ class SettingOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """The names, and the first clause of the setting's meaning with its key."""
-        name = f"--[no-]{self.opts[0][2:]}" if self.is_flag else f"{', '.join(self.opts)} N"
+        given = self.short.metavar
+        name = f"--[no-]{self.opts[0][2:]}" if self.is_flag else f"{', '.join(self.opts)} {given}"
         meaning = self.short.meaning or described(self.short.key)
-        path = self.short.key if self.short.value == "{}" else self.short.override("N")
+        path = self.short.key if self.short.value == "{}" else self.short.override(given)
         key = "" if ctx.meta.get(BRIEF) else f" [{path}]"
         return name, f"{meaning[0].upper()}{meaning[1:]}{key}."
 
@@ -89,7 +93,7 @@ def setting_option(short: Short) -> Callable[[Callable[..., Any]], Callable[...,
     """The option of a setting, for a command that has ``recipe_options``."""
     more: dict[str, Any] = {"default": None}  # a flag that is not given is not false
     if "/" not in short.names[0]:
-        more |= {"metavar": "N", "type": str}
+        more |= {"metavar": short.metavar, "type": str}
     return click.option(*short.names, short.parameter, cls=SettingOption, short=short, **more)
 
 

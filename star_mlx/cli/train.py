@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import click
 
 from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
-from star_mlx.cli.setting_options import BATCH_SIZE, LEARNING_RATE, RANK
+from star_mlx.cli.setting_options import BATCH_SIZE, LEARNING_RATE, RANK, SAMPLE, TYPES
 from star_mlx.cli.step_options import again, json_option, out_option, tell
 
 
 @click.command(cls=RecipeCommand)
-@click.argument("examples", type=click.Path(path_type=Path))
-@recipe_options(LEARNING_RATE, BATCH_SIZE, RANK)
+@click.argument("examples", required=False, type=click.Path(path_type=Path))
+@recipe_options(TYPES, SAMPLE, LEARNING_RATE, BATCH_SIZE, RANK)
 @click.option(
     "--iteration",
     type=click.IntRange(min=1),
@@ -36,7 +37,7 @@ from star_mlx.cli.step_options import again, json_option, out_option, tell
 @json_option
 def train(
     given: Given,
-    examples: Path,
+    examples: Path | None,
     iteration: int | None,
     out: Path,
     steps: int | None,
@@ -46,11 +47,15 @@ def train(
 ) -> None:
     """Train a fresh adapter on the base, on rows from a file.
 
-    EXAMPLES is a JSONL, JSON, CSV or Parquet file. A row has the fields of star-mlx export-data, or
-    messages (the last one, the assistant's, is learned), query and response, instruction (with or
-    without input) and output, or prompt and completion. Without --steps and --epochs, the recipe's
-    schedule for the iteration applies.
+    EXAMPLES is a JSONL, JSON, CSV or Parquet file, which may also be given as --data. A row has the
+    fields of star-mlx export-data, or messages (the last one, the assistant's, is learned), query
+    and response, instruction (with or without input) and output, or prompt and completion. Without
+    --steps and --epochs, the recipe's schedule for the iteration applies.
     """
+    if examples is None:
+        if given.data is None:
+            raise click.UsageError("give a file of EXAMPLES, or --data FILE")
+        examples, given = Path(given.data), replace(given, data=None)
     if steps is not None and epochs is not None:
         raise click.UsageError("--steps and --epochs exclude each other: give one")
     from star_mlx import steps as by_hand

@@ -38,7 +38,7 @@ def identity(rows: Sequence[TrainingRow], settings: Train, steps: int, seed: int
     own = settings.model_dump(mode="json", exclude={"save_every"})
     digest = hashlib.sha256(json.dumps([own, steps, seed], sort_keys=True).encode())
     for row in rows:
-        digest.update(json.dumps([row.id, row.tokens, row.start]).encode())
+        digest.update(json.dumps([row.id, list(row.tokens), row.start]).encode())
     return digest.hexdigest()
 
 

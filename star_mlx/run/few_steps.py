@@ -25,7 +25,7 @@ def warning(train: Train, long: Amount, rows: int, *, which: str) -> str | None:
     taken = f"{which} {steps} step{'s' * (steps != 1)}"
     if by_rows:
         taken += f" of {train.batch_size} examples, from {rows}"
-    if train.warmup >= max(steps, 1):
+    if rate.warmup_steps(train, steps) >= max(steps, 1):
         peak = rate.peak(train, steps)
         reached = (
             f"only reaches {peak:g} of {train.learning_rate:g}"

@@ -9,10 +9,7 @@ May import ``run`` and what is below it.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,30 +19,25 @@ from typing import Any
 import msgspec
 
 from star_mlx import engine as engines
-from star_mlx.data import OnBadRow
-from star_mlx.errors import RecipeError, RunError, TaskError
+from star_mlx.errors import RecipeError, TaskError
 from star_mlx.events import Emit, Notice
 from star_mlx.measure import findings
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening, provenance
 from star_mlx.run import evaluate as measure
-from star_mlx.run.fit import fit
 from star_mlx.run.learner import Learner
 from star_mlx.run.room import sized
 from star_mlx.settings import Recipe
-from star_mlx.star import amount as scheduled
 from star_mlx.star import failures, in_front, sample
-from star_mlx.steps import foreign_rows, step_files
-from star_mlx.store import files, names, rows, writing
+from star_mlx.steps import step_files
+from star_mlx.steps.step_files import Summary, quiet
+from star_mlx.steps.training import train
+from star_mlx.store import rows, writing
 from star_mlx.store.results import Result
 from star_mlx.store.which import BASES
-from star_mlx.types import Amount, Attempt, Engine, Problem, Task
+from star_mlx.types import Attempt, Engine, Problem, Task
 
-Summary = dict[str, Any]
-
-
-def _quiet(event: object) -> None:
-    pass
+__all__ = ["Summary", "drawn", "evaluate", "generate", "named", "rationalize", "train", "warn_of"]
 
 
 def generate(
@@ -55,7 +47,7 @@ def generate(
     iteration: int,
     adapter: Path | None = None,
     force: bool = False,
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Summary:
     """Attempt the problems of an iteration and write the attempts.
@@ -92,7 +84,7 @@ def rationalize(
     iteration: int,
     adapter: Path | None = None,
     force: bool = False,
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Summary:
     """Attempt the failures among direct ``attempts`` again, with their answers as hints.
@@ -124,58 +116,6 @@ def rationalize(
             "out": str(out)}  # fmt: skip
 
 
-def train(
-    recipe: Recipe,
-    examples: Path,
-    out: Path,
-    *,
-    iteration: int | None = None,
-    amount: Amount | None = None,
-    on_bad_row: OnBadRow = "fail",
-    emit: Emit = _quiet,
-    engine: Engine | None = None,
-) -> Summary:
-    """Train a fresh adapter on the base, on rows of star-mlx or from elsewhere.
-
-    Args:
-        recipe: the base, the seed and ``train``; its task is not used.
-        examples: the rows; see ``foreign_rows``.
-        out: the adapter's folder, which must not exist or be empty; written atomically.
-        iteration: sets the seed and the amount; by default that of the rows, 1 for foreign ones.
-        amount: how long to train; by default as in the recipe's schedule for the iteration.
-        on_bad_row: whether a row that cannot be used is an error or is left out.
-        emit, engine: as in ``generate``.
-
-    Raises:
-        StarError: an error that the user can fix.
-    """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise RunError(f"{out} exists and is not empty: give another --out, or remove it")
-    step_files.check_parent(out)
-    chat = recipe.prompts.chat
-    ask = foreign_rows.user_turn(recipe.prompts.system) if chat else foreign_rows.alpaca
-    read = foreign_rows.read(examples, ask=ask, on_bad_row=on_bad_row)
-    if read.skipped:
-        emit(Notice("warning", f"{len(read.skipped)} rows left out; first: {read.skipped[0]}"))
-    number = iteration or read.iteration
-    engine = engine or engines.open_base(recipe)
-    made = foreign_rows.examples(read, engine, number, opening.template(recipe, engine))
-    amount = amount or scheduled(recipe.star.schedule, number)
-    partial = out.with_name(out.name + names.PARTIAL)
-    files.training_folder(partial)
-    try:
-        trained, _ = fit(engine, recipe, made, amount, number, out=partial, emit=emit)
-        os.replace(partial, out)
-    finally:
-        if not (partial / names.TRAINING).is_file():  # from which the same command goes on
-            shutil.rmtree(partial, ignore_errors=True)
-    files.flush_folder(out.parent)
-    numbers = {k: v for k, v in dataclasses.asdict(trained).items() if k != "adapter"}
-    return {"command": "train", "iteration": number, "examples": len(made),
-            "used": len(made) - len(trained.too_long), "formats": read.formats, **numbers,
-            "skipped": list(read.skipped), "out": str(out)}  # fmt: skip
-
-
 def evaluate(
     recipe: Recipe,
     adapter: Path,
@@ -183,7 +123,7 @@ def evaluate(
     iteration: int = 1,
     how: measure.How,
     against: Sequence[str] = (),
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Result:
     """Measure an adapter that is in no run, as the loop measures that of an iteration.

@@ -110,7 +110,7 @@ def _own(path: Path) -> tuple[Example, ...]:
         TaskError: the file cannot be read.
         RunError: it has other rows.
     """
-    rows = foreign_rows.read(path).rows
+    rows = foreign_rows.read(path)
     found = tuple(row for row in rows if isinstance(row, Example))
     if len(found) < len(rows):
         raise RunError(f"{path} has rows that are not examples of star-mlx export-data")

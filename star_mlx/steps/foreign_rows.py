@@ -5,28 +5,35 @@ The format of each row is recognized by its fields, so a file may mix them:
 - ``prompt``, ``completion``, ``token_ids``: an ``examples.jsonl`` of star-mlx, trained on as it is;
 - ``messages``: turns with ``role`` and ``content``; the last one, the assistant's, is learned, the
   others are the prompt, in the model's chat template;
-- ``query``, ``response`` (MetaMath): the query as an instruction, in the Alpaca prompt;
+- ``query``, ``response`` (MetaMath): the query as an instruction, in the Alpaca prompt, or split
+  into instruction and input at its first newline, as MetaMath's trainer does;
 - ``instruction``, ``output``, and optionally ``input`` (Alpaca);
 - ``prompt``, ``completion``: used unchanged.
+
+A file may be larger than memory: it is read once to check its rows and to choose among them, and
+again, row by row, to make the examples.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from star_mlx.data import OnBadRow
 from star_mlx.data.rows import Row, rows
 from star_mlx.errors import ModelError, TaskError
 from star_mlx.prompts import Chat
+from star_mlx.settings import RowsSpec
+from star_mlx.steps.row_choice import Chosen, choose
 from star_mlx.types import Engine, Example
 
 Turns = tuple[tuple[str, str], ...]  # (role, content)
 Ask = Callable[[str, str], "str | Turns"]  # instruction, input or "" -> prompt
 Values = Mapping[str, Any]
+Parsers = dict[str, Callable[[Values, Ask], "tuple[str | Turns, str]"]]
+Parse = Callable[[Row], "Example | ForeignRow"]
 
 OWN = "examples"
 _SOURCES = ("direct", "rationalized", "given")
@@ -45,21 +52,42 @@ class ForeignRow:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRows:
-    """The usable rows of a file, in order, and the errors of the others."""
+    """The chosen rows of a file, in its order. Each time they are gone through, the file is read,
+    so that there is one of them in memory."""
 
     path: Path
-    rows: tuple[Example | ForeignRow, ...]
-    skipped: tuple[str, ...]
+    chosen: Chosen
+    _parse: Parse
+
+    def __len__(self) -> int:
+        return len(self.chosen.numbers)
+
+    def __iter__(self) -> Iterator[Example | ForeignRow]:
+        wanted = iter(self.chosen.numbers)
+        following = next(wanted, None)
+        for number, row in enumerate(rows(self.path)):
+            if following is None:
+                return
+            if number == following:
+                yield self._parse(row)
+                following = next(wanted, None)
+        if following is not None:
+            raise TaskError(f"{self.path} has fewer rows than when it was checked: train again")
 
     @property
     def formats(self) -> dict[str, int]:
         """The number of rows of each format."""
-        return dict(Counter(OWN if isinstance(r, Example) else r.kind for r in self.rows))
+        return self.chosen.count(lambda label: label.format)
+
+    @property
+    def types(self) -> dict[str, int]:
+        """The number of rows of each ``type`` that rows have."""
+        return self.chosen.count(lambda label: label.type)
 
     @property
     def iteration(self) -> int:
         """The latest iteration of star-mlx's own examples; 1 if there are none."""
-        return max((r.iteration for r in self.rows if isinstance(r, Example)), default=1)
+        return max(label.iteration for label in self.chosen.labels)
 
 
 # --------------------------------------------------------------------------- prompts
@@ -89,35 +117,42 @@ def user_turn(system: str | None) -> Ask:
 # --------------------------------------------------------------------------- reading
 
 
-def read(path: Path, *, ask: Ask = alpaca, on_bad_row: OnBadRow = "fail") -> ForeignRows:
-    """Read the rows of a JSONL, JSON, CSV, TSV or Parquet file; no model is needed.
+def read(
+    path: Path,
+    *,
+    ask: Ask = alpaca,
+    on_bad_row: OnBadRow = "fail",
+    choice: RowsSpec | None = None,
+    seed: int = 0,
+) -> ForeignRows:
+    """Check the rows of a JSONL, JSON, CSV, TSV or Parquet file; no model is needed.
 
     Args:
         path: the file.
         ask: makes the prompt of an instruction, for the formats that have instructions.
         on_bad_row: whether a row that cannot be used is an error or is left out and named.
+        choice: which rows to take, and how a query is read; by default all, and whole.
+        seed: of the draw if some are drawn.
 
     Raises:
-        TaskError: the file cannot be read, a row cannot be used (with its place), or none can.
+        TaskError: the file cannot be read, a row cannot be used (with its place), or none can, or
+            no row has one of the types.
     """
-    found: list[Example | ForeignRow] = []
-    skipped: list[str] = []
-    for row in rows(path):
-        try:
-            found.append(_read(row, ask))
-        except TaskError as error:
-            text = f"{row.place}: {error}"
-            if on_bad_row == "fail":
-                raise TaskError(
-                    f"{text}; fix it, or leave such rows out with --on-bad-row skip"
-                ) from None
-            skipped.append(text)
-    if not found:
-        raise TaskError(f"none of the {len(skipped)} rows can be used; the first: {skipped[0]}")
-    return ForeignRows(path, tuple(found), tuple(skipped))
+    choice = choice or RowsSpec()
+    parsers = _PARSERS | ({"query/response": _split_query} if choice.split_query else {})
+
+    def parse(row: Row) -> Example | ForeignRow:
+        return _read(row, ask, parsers)
+
+    def described(row: Row) -> tuple[str, int]:
+        found = parse(row)
+        return (OWN, found.iteration) if isinstance(found, Example) else (found.kind, 1)
+
+    chosen = choose(path, rows(path), described, choice, seed, on_bad_row)
+    return ForeignRows(path, chosen, parse)
 
 
-def _read(row: Row, ask: Ask) -> Example | ForeignRow:
+def _read(row: Row, ask: Ask, parsers: Parsers) -> Example | ForeignRow:
     fields = row.values
     if isinstance(fields, str):
         raise TaskError(f"the row {fields}")
@@ -126,7 +161,7 @@ def _read(row: Row, ask: Ask) -> Example | ForeignRow:
     if all(fields.get(key) is not None for key in ("prompt", "completion", "token_ids")):
         return _own(fields, name)
     kind = _format(fields)
-    prompt, completion = _PARSERS[kind](fields, ask)
+    prompt, completion = parsers[kind](fields, ask)
     return ForeignRow(row.place, kind, name, prompt, completion)
 
 
@@ -182,6 +217,12 @@ def _query(fields: Values, ask: Ask) -> tuple[str | Turns, str]:
     return ask(_text(fields, "query"), ""), _text(fields, "response")
 
 
+def _split_query(fields: Values, ask: Ask) -> tuple[str | Turns, str]:
+    """The first line of the query as the instruction, and all that follows as its input."""
+    instruction, _, context = _text(fields, "query").partition("\n")
+    return ask(instruction, context), _text(fields, "response")
+
+
 def _instruction(fields: Values, ask: Ask) -> tuple[str | Turns, str]:
     context = fields.get("input")
     context = _text(fields, "input") if context is not None and context != "" else ""
@@ -192,7 +233,7 @@ def _prompt(fields: Values, _: Ask) -> tuple[str, str]:
     return _text(fields, "prompt"), _text(fields, "completion")
 
 
-_PARSERS: dict[str, Callable[[Values, Ask], tuple[str | Turns, str]]] = {
+_PARSERS: Parsers = {
     "messages": _messages,
     "query/response": _query,
     "instruction/output": _instruction,
@@ -217,23 +258,49 @@ def _text(fields: Values, name: str) -> str:
 # --------------------------------------------------------------------------- tokens
 
 
-def examples(read: ForeignRows, engine: Engine, iteration: int, chat: Chat) -> tuple[Example, ...]:
-    """The rows as examples for an engine, in order; turns are written with the template ``chat``.
+@dataclass(frozen=True, slots=True)
+class ReadExamples(Sequence[Example]):
+    """Rows as examples for an engine, in order, each made when its turn comes."""
+
+    read: ForeignRows
+    make: Callable[[Example | ForeignRow], Example]
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def __iter__(self) -> Iterator[Example]:
+        return map(self.make, self.read)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        return tuple(self)[index]
+
+
+def examples(read: ForeignRows, engine: Engine, iteration: int, chat: Chat) -> ReadExamples:
+    """The rows as examples for an engine; turns are written with the template ``chat``.
+
+    Going through them raises ModelError if the model has no chat template or it refuses a row's
+    turns.
 
     Raises:
-        ModelError: the model has no chat template or it refuses a row's turns, or the rows' token
-            ids are those of another model.
+        ModelError: the rows' token ids are those of another model.
     """
-    own = [row for row in read.rows if isinstance(row, Example)]
-    if len(own) >= 8 and not any(tuple(engine.encode(e.completion)) == e.token_ids for e in own):
-        raise ModelError(
-            f"{read.path}: the token_ids are not those of this base's tokenizer: give the --model "
-            "that made them, or remove token_ids from the rows to have them tokenized again"
-        )
-    return tuple(
-        row if isinstance(row, Example) else _tokens(row, engine, iteration, chat)
-        for row in read.rows
-    )
+    if read.formats.get(OWN, 0) >= 8:
+        own = (row for row in read if isinstance(row, Example))
+        if not any(tuple(engine.encode(e.completion)) == e.token_ids for e in own):
+            raise ModelError(
+                f"{read.path}: the token_ids are not those of this base's tokenizer: give the "
+                "--model that made them, or remove token_ids from the rows to have them tokenized "
+                "again"
+            )
+
+    def make(row: Example | ForeignRow) -> Example:
+        return row if isinstance(row, Example) else _tokens(row, engine, iteration, chat)
+
+    return ReadExamples(read, make)
 
 
 def _tokens(row: ForeignRow, engine: Engine, iteration: int, chat: Chat) -> Example:

@@ -16,6 +16,12 @@ from star_mlx.recipe.loading import differences
 from star_mlx.store import files, names, reading, rows, writing
 from star_mlx.types import Attempt
 
+Summary = dict[str, Any]  # what a step did, in plain data
+
+
+def quiet(event: object) -> None:
+    """Tell nobody of an event."""
+
 
 def attempts(paths: Sequence[Path]) -> list[Attempt]:
     """Read the attempts in files of ``generate`` and ``rationalize``; a file may be empty.

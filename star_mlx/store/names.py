@@ -28,6 +28,7 @@ WEIGHTS = "adapters.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 TRAINING = "training.json"  # of a training that is not finished, in the folder of its adapter
 TRAINING_ARRAYS = "training-"  # and the number of steps taken
+TRAINED_ON = "trained-on.json"  # of an adapter that was trained on a file's rows
 
 PARTIAL = ".partial"  # the suffix of a file or folder that is not complete yet
 
