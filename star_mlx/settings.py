@@ -413,18 +413,18 @@ class RowsSpec(_Group):
     types: tuple[str, ...] | None = Field(
         None,
         strict=False,
-        description="train only on the rows of a file whose field `type` is one of these, such as "
-        "[GSM_AnsAug, GSM_FOBAR]; null: on all",
+        description="train only on rows with one of these values in their field `type` (such as "
+        "[GSM_AnsAug, GSM_FOBAR]); null: on all",
     )
     sample: int | None = Field(
         None,
         ge=1,
-        description="train on so many rows of a file, drawn by the seed; null: on all",
+        description="train on this many rows, drawn by the seed; null: on all",
     )
     split_query: bool = Field(
         False,
         description="the first line of a row's `query` is the instruction of its prompt, and the "
-        "rest the input, as in MetaMath's training; false: all of it is the instruction",
+        "rest is the input, as in MetaMath's training; false: all of it is the instruction",
     )
 
     @field_validator("types")

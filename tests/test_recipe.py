@@ -52,7 +52,8 @@ def test_every_shipped_recipe_can_be_dry_run(name, capsys):
 def test_the_recipes_that_there_should_be():
     papers = {f"paper-{task}" for task in ("arithmetic", "gsm8k", "commonsenseqa")}
     tasks_alone = {"arithmetic", "arithmetic-lm", "gsm8k", "math", "commonsenseqa"}
-    assert set(shipped()) >= papers | tasks_alone | {"gsm8k-rejection-sampling", "laptop-16gb"}
+    others = {"gsm8k-rejection-sampling", "laptop-16gb", "metamath-sft", "paper-metamath"}
+    assert set(shipped()) >= papers | tasks_alone | others
     for name in papers:
         paper, train = load(name).star, load(name).train
         assert (paper.schedule.kind, paper.schedule.factor) == ("exponential", 1.2)

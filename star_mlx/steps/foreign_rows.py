@@ -16,6 +16,7 @@ again, row by row, to make the examples.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ Parse = Callable[[Row], "Example | ForeignRow"]
 
 OWN = "examples"
 _SOURCES = ("direct", "rationalized", "given")
+_INVALID = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,7 @@ def _text(fields: Values, name: str) -> str:
         raise TaskError(f"its {name} should be text, not {type(value).__name__}")
     if not value.strip():
         raise TaskError(f"its {name} is blank")
-    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+    if _INVALID.search(value):
         raise TaskError(f"its {name} has an invalid character (NUL, or half a surrogate pair)")
     return value
 
