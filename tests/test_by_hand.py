@@ -439,8 +439,8 @@ def test_a_step_says_what_it_did(elsewhere):
     events.clear()
     assert steps.train(recipe, e, out, engine=engine, emit=events.append) == {
         "command": "train", "iteration": 1, "examples": 2, "used": 1,
-        "formats": {"prompt/completion": 2}, "steps": 1, "epochs": 1.0, "tokens": 3,
-        "first_loss": 1.0, "last_loss": 1.0, "seconds": 0.0,
+        "formats": {"prompt/completion": 2}, "types": {}, "rows": 2, "steps": 1, "epochs": 1.0,
+        "tokens": 3, "first_loss": 1.0, "last_loss": 1.0, "seconds": 0.0,
         "too_long": ("e.jsonl, line 2",), "padding": 0.0, "skipped": [], "out": "adapter",
     }  # fmt: skip
 
@@ -480,7 +480,8 @@ def test_an_adapters_place_is_free(elsewhere):
             f"{out} exists and is not empty: give another --out, or remove it"
         )
     steps.train(settled(), rows, Path("empty"), engine=engine)
-    assert os.listdir("empty") == ["scripted.json"] and not Path("empty.partial").exists()
+    assert sorted(os.listdir("empty")) == ["scripted.json", "training.json"]
+    assert not Path("empty.partial").exists()
 
 
 @pytest.mark.parametrize("saved", [True, False])

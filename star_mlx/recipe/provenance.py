@@ -78,7 +78,7 @@ def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe with the defaults of the settings that it does not name, such as newer ones."""
     filled = dict(values)
     for name, spec in Recipe.model_fields.items():
-        group = values.get(name)
+        group = values.get(name, {})
         if isinstance(group, Mapping) and isinstance(spec.annotation, type(Recipe)):
             made = {
                 key: field.get_default(call_default_factory=True)
