@@ -480,7 +480,7 @@ def test_an_adapters_place_is_free(elsewhere):
             f"{out} exists and is not empty: give another --out, or remove it"
         )
     steps.train(settled(), rows, Path("empty"), engine=engine)
-    assert sorted(os.listdir("empty")) == ["scripted.json", "training.json"]
+    assert sorted(os.listdir("empty")) == ["scripted.json", "trained-on.json"]
     assert not Path("empty.partial").exists()
 
 
