@@ -50,7 +50,7 @@ def test_where_the_text_is_parted_does_not_matter(tmp_path_factory, items, chunk
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ('[{"a": 1}, {"b', "a.json, item 2 is cut off: the file ends inside of it"),
+        ('[{"a": 1}, {"b', "a.json, item 2 is cut off: the file ends inside it"),
         ('[{"a": 1}, {"b": "\\u12', "a.json, item 2 is cut off"),
         ('[{"a": tru', "a.json, item 1 is cut off"),
         ('[{"a": 1},', "a.json, item 2 is cut off"),
@@ -59,8 +59,8 @@ def test_where_the_text_is_parted_does_not_matter(tmp_path_factory, items, chunk
         ('[{"a": 1},]', "a.json, item 2 is not JSON: Expecting value (line 1)"),
         ('[\n{"a": 1},\n{"a" 1}\n]', "item 2 is not JSON: Expecting ':' delimiter (line 3)"),
         ('[{"a": bad}, {"b": "' + "x" * 50 + '"}]', "item 1 is not JSON: Expecting value (line 1)"),
-        ('[{"a": 1}\n{"a": 2}]', "there is '{' behind item 1, in line 2, instead of a comma or ]"),
-        ('[{"a": 1}]\nx', "there is 'x' behind its list, in line 2"),
+        ('[{"a": 1}\n{"a": 2}]', "line 2 has '{' after item 1, where a comma or ] should be"),
+        ('[{"a": 1}]\nx', "line 2 has 'x' after the end of its list"),
         ('[{"a": "x\0"}, 1, 2]', "item 1 is not JSON: Invalid control character"),
         ('[{"a": 1, "a": 2}]', "item 1 is not JSON: the field 'a' occurs twice"),
         ("[" * 100_000, "item 1 is not JSON: maximum recursion depth exceeded"),

@@ -95,7 +95,7 @@ def test_a_query_is_split_at_its_first_newline(tmp_path, query, instruction, giv
     assert example.prompt == alpaca(query, ""), "as before, if it is not asked for"
 
 
-def test_what_counts_in_the_loss_begins_behind_the_prompt(tmp_path):
+def test_what_counts_in_the_loss_begins_after_the_prompt(tmp_path):
     rows = [row(1), row(2, query=BACKWARD)]
     examples = made(written(tmp_path / "q.json", rows), split_query=True)
     trained, _ = batches.rows(examples, Bytes(), 9999)
@@ -160,6 +160,9 @@ def test_a_file_that_lost_rows_since_it_was_checked_is_refused(data):
     read = foreign_rows.read(data)
     written(data, [row(n) for n in range(50)])
     with pytest.raises(TaskError, match="has fewer rows than when it was checked"):
+        list(read)
+    written(data, [row(n, response="") for n in range(90)])
+    with pytest.raises(TaskError, match="item 1: its response is blank"):
         list(read)
 
 
@@ -268,7 +271,7 @@ BAD = [
     ("hello", (), "q.json should hold a list of objects"),
     ("", (), "q.json holds no rows"),
     ("[]", (), "q.json holds no rows"),
-    (GOOD[:-20], (), "q.json, item 2 is cut off: the file ends inside of it"),
+    (GOOD[:-20], (), "q.json, item 2 is cut off: the file ends inside it"),
     (GOOD[:-1], (), "q.json is cut off: it ends after item 2, without a ]"),
     (json.dumps([row(1), {"query": "a"}]), (), "q.json, item 2: its response is missing"),
     (json.dumps([row(1), {"response": "a"}]), (), "q.json, item 2: its query is missing"),

@@ -16,7 +16,7 @@ from star_mlx.formatting import clipped
 
 CHUNK = 1 << 20  # bytes read at once
 MOST = 1 << 26  # characters of an item
-_AHEAD = 16  # an item or an error so near to the end of what was read may go on behind it
+_AHEAD = 16  # an item that ends, or an error, so near the end of what was read may go on after it
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -83,7 +83,7 @@ class _Text:
     def more(self) -> bool:
         """Read on and forget what is before ``at``; False at the end of the file.
 
-        What is read doubles, so that a long item is not searched too often.
+        The text doubles, so that a long item is not parsed anew too often.
         """
         if self.ended:
             return False
@@ -127,19 +127,19 @@ def _items(text: _Text) -> Iterator[Any]:
             raise TaskError(f"{text.path} is cut off: it ends after item {number}, without a ]")
         if following not in ",]":
             raise TaskError(
-                f"{text.path} is not JSON: there is {following!r} behind item {number}, in line "
-                f"{text.line(text.at)}, instead of a comma or ]"
+                f"{text.path} is not JSON: line {text.line(text.at)} has {following!r} after item "
+                f"{number}, where a comma or ] should be"
             )
         text.at += 1
     if following := text.next():
         raise TaskError(
-            f"{text.path} is not JSON: there is {following!r} behind its list, in line "
-            f"{text.line(text.at)}; one object a line is .jsonl"
+            f"{text.path} is not JSON: line {text.line(text.at)} has {following!r} after the end "
+            "of its list; one object a line is .jsonl"
         )
 
 
 def _item(text: _Text, place: str) -> Any:
-    """The item that begins at ``text.at``, which goes behind it."""
+    """The item that begins at ``text.at``, which is moved to its end."""
     text.next()
     while True:
         wrong, item = None, None
@@ -155,7 +155,7 @@ def _item(text: _Text, place: str) -> Any:
                 text.at = end
                 return item
             if at_end and not text.text.rstrip().endswith("]"):
-                raise TaskError(f"{place} is cut off: the file ends inside of it")
+                raise TaskError(f"{place} is cut off: the file ends inside it")
             raise TaskError(f"{place} is not JSON: {wrong} (line {text.line(end)})")
         if len(text.text) - text.at > MOST:
             raise TaskError(

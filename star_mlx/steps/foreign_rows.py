@@ -54,8 +54,8 @@ class ForeignRow:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRows:
-    """The chosen rows of a file, in its order. Each time they are gone through, the file is read,
-    so that there is one of them in memory."""
+    """The chosen rows of a file, in its order. Iterating reads the file again, so only one row is
+    in memory at a time."""
 
     path: Path
     chosen: Chosen
@@ -71,7 +71,11 @@ class ForeignRows:
             if following is None:
                 return
             if number == following:
-                yield self._parse(row)
+                try:
+                    found = self._parse(row)
+                except TaskError as error:  # the file has changed
+                    raise TaskError(f"{row.place}: {error}") from None
+                yield found
                 following = next(wanted, None)
         if following is not None:
             raise TaskError(f"{self.path} has fewer rows than when it was checked: train again")
@@ -83,7 +87,7 @@ class ForeignRows:
 
     @property
     def types(self) -> dict[str, int]:
-        """The number of rows of each ``type`` that rows have."""
+        """The number of rows of each ``type``, without the rows that have none."""
         return self.chosen.count(lambda label: label.type)
 
     @property
@@ -262,7 +266,8 @@ def _text(fields: Values, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadExamples(Sequence[Example]):
-    """Rows as examples for an engine, in order, each made when its turn comes."""
+    """Rows as examples for an engine, in order. Iterating makes them one at a time; an index reads
+    them all."""
 
     read: ForeignRows
     make: Callable[[Example | ForeignRow], Example]
@@ -284,7 +289,7 @@ class ReadExamples(Sequence[Example]):
 def examples(read: ForeignRows, engine: Engine, iteration: int, chat: Chat) -> ReadExamples:
     """The rows as examples for an engine; turns are written with the template ``chat``.
 
-    Going through them raises ModelError if the model has no chat template or it refuses a row's
+    Iterating over them raises ModelError if the model has no chat template or it refuses a row's
     turns.
 
     Raises:

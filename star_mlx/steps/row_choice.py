@@ -65,8 +65,9 @@ def choose(
 ) -> Chosen:
     """Choose among the rows of a file.
 
-    A sample is drawn from the numbers of all usable rows of the types, each set of so many equally
-    likely. It is kept in the order of the file; training shuffles it by the seed in every epoch.
+    A sample is drawn from the numbers of all usable rows of the types, so that every set of rows of
+    its size is equally likely. It stays in the order of the file; training shuffles it by the seed
+    in every epoch.
 
     Args:
         described: the format and the iteration of a row; raises ``TaskError`` if it cannot be used.
@@ -82,8 +83,7 @@ def choose(
     known: dict[RowLabel, RowLabel] = {}  # one object for all rows with an equal label
     total = 0
     for total, row in enumerate(rows, 1):
-        name = "" if isinstance(row.values, str) else row.values.get("type")
-        name = name if isinstance(name, str) else ""
+        name = _type(row)
         if choice.types is not None:
             types[name] += 1
             if name not in choice.types and not isinstance(row.values, str):
@@ -111,6 +111,12 @@ def choose(
         numbers = array("q", (numbers[i] for i in drawn))
         labels = [labels[i] for i in drawn]
     return Chosen(numbers, labels, usable, total, tuple(skipped))
+
+
+def _type(row: Row) -> str:
+    """The ``type`` of a row; empty if it has none."""
+    name = "" if isinstance(row.values, str) else row.values.get("type")
+    return name if isinstance(name, str) else ""
 
 
 def _no_type(path: Path, wrong: str, types: Counter[str]) -> str:
