@@ -2,10 +2,11 @@
 
     python benchmarks/faults.py kill --out DIR --times 100     # kill -9 at random moments
     python benchmarks/faults.py damage --out DIR --times 1000  # bits flipped, blocks zeroed, cuts
+    python benchmarks/faults.py around --out DIR --times 20    # disks, clocks, locks: faults_around
 
-``tests/test_kill.py`` and ``tests/test_damage.py`` are the short forms. ``DIR/kill.md`` and
-``DIR/damage.md`` have the tables, and what failed stays in ``DIR``. The exit code is 1 if anything
-failed.
+``tests/test_kill.py``, ``tests/test_damage.py`` and ``tests/test_store.py`` are the short forms.
+``DIR/kill.md``, ... have the tables, and what failed stays in ``DIR``. The exit code is 1 if
+anything failed.
 """
 
 from __future__ import annotations
@@ -229,14 +230,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0], epilog="See the beginning of the file."
     )
-    parser.add_argument("what", choices=["kill", "damage"])
+    parser.add_argument("what", choices=["kill", "damage", "around"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of the user's own
-    fine = {"kill": kill, "damage": damage}[given.what](given.out, given.times, given.seed)
+    from faults_around import around
+
+    what = {"kill": kill, "damage": damage, "around": around}[given.what]
+    fine = what(given.out, given.times, given.seed)
     sys.exit(0 if fine else 1)
 
 

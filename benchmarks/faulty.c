@@ -3,6 +3,7 @@
  * FAULTY_FOLDER   the folder whose files are affected
  * FAULTY_AFTER    so many calls that change it succeed; all later ones fail
  * FAULTY_ERROR    with this number of an error
+ * FAULTY_COUNT    a file that gets the number of such calls when the program ends
  * FAULTY_LOCK     every lock of a file fails with this number of an error
  * FAULTY_CLOCK    seconds to add to the time of day ...
  * FAULTY_FOR      ... for so many seconds from the start of the program; always, if it is not given
@@ -54,6 +55,14 @@ static int fails(int concerned) {
   if (atomic_fetch_add(&calls, 1) < number("FAULTY_AFTER", 0)) return 0;
   errno = (int)number("FAULTY_ERROR", EIO);
   return 1;
+}
+
+__attribute__((destructor)) static void count(void) {
+  const char *path = getenv("FAULTY_COUNT");
+  FILE *file = path ? fopen(path, "w") : NULL;
+  if (!file) return;
+  fprintf(file, "%ld", (long)calls);
+  fclose(file);
 }
 
 ssize_t write(int file, const void *data, size_t size) {

@@ -131,7 +131,7 @@ def test_a_group_is_its_settings_alone(star):
     found = [one["key"] for one in json.loads(star("settings", "star.schedule", "--json"))]
     assert found and all(key.startswith("star.schedule.") for key in found)
     rows = {one["key"]: one for one in json.loads(star("settings", "train", "--json"))}
-    assert all(key.startswith("train.") for key in rows) and len(rows) == 13
+    assert all(key.startswith("train.") for key in rows) and len(rows) == 14
     assert rows["train.learning_rate"]["option"] == "--lr, --learning-rate"
     assert rows["train.rank"]["type"] == "int >= 1"
 
