@@ -44,7 +44,7 @@ from star_mlx.types import Amount, Attempt, Engine, Problem, Task
 Summary = dict[str, Any]
 
 
-def _quiet(event: object) -> None:
+def quiet(event: object) -> None:
     pass
 
 
@@ -55,7 +55,7 @@ def generate(
     iteration: int,
     adapter: Path | None = None,
     force: bool = False,
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Summary:
     """Attempt the problems of an iteration and write the attempts.
@@ -74,7 +74,7 @@ def generate(
         StarError: an error that the user can fix.
     """
     step = {"command": "generate", "iteration": iteration}
-    with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
+    with at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
         problems = drawn(task, learner.prompts, recipe, iteration)
         few_shot = in_front(recipe.star, iteration, _teacher(iteration, adapter))
         made = learner.attempt(
@@ -92,7 +92,7 @@ def rationalize(
     iteration: int,
     adapter: Path | None = None,
     force: bool = False,
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Summary:
     """Attempt the failures among direct ``attempts`` again, with their answers as hints.
@@ -113,7 +113,7 @@ def rationalize(
     content = hashlib.sha256(attempts.read_bytes()).hexdigest()
     step = {"command": "rationalize", "iteration": iteration}
     about = {**step, "attempts": content}
-    with _at_work(recipe, out, about, adapter, force, emit, engine) as (task, learner):
+    with at_work(recipe, out, about, adapter, force, emit, engine) as (task, learner):
         problems = named(task, direct, attempts)
         warn_of(problems, drawn(task, learner.prompts, recipe, iteration), iteration, emit)
         failed = failures(problems, direct, recipe.star, recipe.seed, iteration)
@@ -132,7 +132,7 @@ def train(
     iteration: int | None = None,
     amount: Amount | None = None,
     on_bad_row: OnBadRow = "fail",
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Summary:
     """Train a fresh adapter on the base, on rows of star-mlx or from elsewhere.
@@ -183,7 +183,7 @@ def evaluate(
     iteration: int = 1,
     how: measure.How,
     against: Sequence[str] = (),
-    emit: Emit = _quiet,
+    emit: Emit = quiet,
     engine: Engine | None = None,
 ) -> Result:
     """Measure an adapter that is in no run, as the loop measures that of an iteration.
@@ -282,7 +282,7 @@ def _counts(made: Sequence[Attempt]) -> Summary:
 
 
 @contextmanager
-def _at_work(
+def at_work(
     recipe: Recipe,
     out: Path,
     about: Mapping[str, Any],
