@@ -27,7 +27,7 @@ from star_mlx.recipe.loading import load as load_recipe
 from star_mlx.recipe.shipped import prompts_dir
 from star_mlx.run.augmenting import backward_prompts
 from star_mlx.steps import augmented
-from star_mlx.steps.augmented import Plan
+from star_mlx.steps.augmented import Augmentation as Plan
 from star_mlx.types import Attempt, Problem, Question
 from tests.test_augment import read, write_data
 
@@ -314,11 +314,12 @@ def raises(error):
     return act
 
 
-PROMPTS = 34  # of a whole run
+# How many prompts of a whole run come before each chunk, and how many there are.
+CHUNKS, PROMPTS = [*range(0, 22, 2), 22, 23, 24, 25, *range(26, 34, 2)], 34
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ModelError("the server is gone")])
-@pytest.mark.parametrize("after", [0, 3, 7, 15, 21, 33])
+@pytest.mark.parametrize("after", [0, 7, 15, 24, 33])
 def test_work_that_was_stopped_goes_on_where_it_was(recipe, after, error):
     _, report = made(recipe, out="whole.jsonl")
     with pytest.raises(error if isinstance(error, type) else type(error)):
@@ -327,13 +328,13 @@ def test_work_that_was_stopped_goes_on_where_it_was(recipe, after, error):
     counting = Dies(-1, None)
     again = augmented.write(recipe, Path("out.jsonl"), TWO, engine=counting)
     assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
-    assert -1 - counting.left == PROMPTS - after // 2 * 2 if after < 20 else True
+    assert -1 - counting.left == PROMPTS - max(first for first in CHUNKS if first <= after)
     for kind in kinds.KINDS:
         ours, theirs = again["kinds"][kind], report["kinds"][kind]
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 
 
-@pytest.mark.parametrize("after", [5, 20, 31])
+@pytest.mark.parametrize("after", [5, 31])
 def test_a_killed_process_loses_nothing_and_does_nothing_twice(recipe, after):
     made(recipe, out="whole.jsonl")
     if (child := os.fork()) == 0:
@@ -399,7 +400,7 @@ def test_the_parts_together_are_the_whole(recipe):
 def test_questions_with_choices_are_not_asked_backwards():
     task = tasks.make("commonsenseqa", {})
     with pytest.raises(RunError, match="commonsenseqa reads no numbers as answers, so it has no"):
-        backward_prompts(settled_for("commonsenseqa"), task, few_shot("commonsenseqa", task))
+        backward_prompts(task, few_shot("commonsenseqa", task))
     asked = Problem("p", Question("Which is 3?", (("A", "three"), ("B", "four"))), "A")
     refused: list[str] = []
     assert list(kinds.masked(asked, False, refused.append)) == []
@@ -407,10 +408,6 @@ def test_questions_with_choices_are_not_asked_backwards():
     reworded = kinds.rephrased(asked, 2, "Which of them is 3?")
     assert reworded.problem.question.choices == asked.question.choices
     assert (reworded.problem.id, reworded.problem.answer) == ("p/rephrase-2", "A")
-
-
-def settled_for(name):
-    return load_recipe(None, task=name)
 
 
 def few_shot(name, task):
@@ -437,7 +434,7 @@ def test_the_shipped_examples_of_rewriting_have_no_fault(name, kind):
 def test_the_shipped_backward_examples_ask_for_x(name):
     pytest.importorskip("mpmath")
     task = tasks.make(name, {})
-    prompts = backward_prompts(settled_for(name), task, few_shot(name, task))
+    prompts = backward_prompts(task, few_shot(name, task))
     assert len(prompts.examples) == 4
     latex = name == "math"
     for shot in prompts.examples:
@@ -529,10 +526,21 @@ def test_a_response_ends_in_the_answer_once_and_leaves_thinking_out():
     assert rows.response(thought, "3") == "It is 3.\nThe answer is: 3"
 
 
+def test_the_generator_of_a_folder_is_named_without_its_place(folder):
+    class Named(ScriptedEngine):
+        def describe(self):
+            return {"name": self.name}
+
+    engine = Named(knowing)
+    (folder / "qwen").mkdir()
+    for engine.name, shown in ((str(folder / "qwen"), "qwen"), ("Qwen/Qwen3", "Qwen/Qwen3")):
+        assert augmented.generator_of(engine) == shown
+
+
 def test_a_sieve_names_an_original_question_once():
     sieve = Sieve(augmented.held_out(None, False), [problem(PIES, "a"), problem(PIES, "b")])
-    assert sieve.lets("a", PIES, problem(PIES, "a")) == ""
-    assert [sieve.lets("b", PIES, problem(PIES, "b")) for _ in "12"] == ["duplicate"] * 2
+    assert sieve.refuses("a", PIES, problem(PIES, "a")) == ""
+    assert [sieve.refuses("b", PIES, problem(PIES, "b")) for _ in "12"] == ["duplicate"] * 2
     assert (sieve.duplicates, len(sieve.left_out)) == (1, 1)
     assert Yield().as_json()["rows"] == 0
 

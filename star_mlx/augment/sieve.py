@@ -31,7 +31,7 @@ class Sieve:
         self.left_out: list[dict[str, Any]] = []
         self.duplicates = self.exact = self.near = 0
 
-    def lets(self, name: str, text: str, original: Problem) -> str:
+    def refuses(self, name: str, text: str, original: Problem) -> str:
         """Why a question with an id is left out; empty if it is let through.
 
         The original question that it was made of must not be near to a test problem either.

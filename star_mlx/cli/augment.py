@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from star_mlx.settings import Recipe
 
 HOT = 0.7  # the temperature of MetaMath; a recipe's own is that of its loop
+_TEMPERATURE = replace(TEMPERATURE, meaning=f"sampling temperature, by default {HOT}")
 _WITH_MODEL = ("generator", "agree", "samples")  # options that need one
 
 
-class Part(click.ParamType):
+class ShareOption(click.ParamType):
     """``2/8``: the second of eight parts."""
 
     name = "part"
@@ -36,7 +38,7 @@ class Part(click.ParamType):
 
 
 @click.command(cls=RecipeCommand)
-@recipe_options(NUM_REPEAT, TEMPERATURE, MAX_TOKENS, DECODED)
+@recipe_options(NUM_REPEAT, _TEMPERATURE, MAX_TOKENS, DECODED)
 @click.option(
     "--kinds",
     metavar="KINDS",
@@ -76,11 +78,11 @@ class Part(click.ParamType):
 )
 @click.option(
     "--part",
-    type=Part(),
+    type=ShareOption(),
     metavar="I/N",
     help="Use the I-th of N shares of the problems, to divide the work.",
 )
-@out_option("The JSONL file of questions.")
+@out_option("The JSONL file of rows.")
 @click.option(
     "--decontaminate/--no-decontaminate",
     default=True,
@@ -142,7 +144,7 @@ def _answered(
     from star_mlx.augment.kinds import KINDS
     from star_mlx.steps import augmented
 
-    plan = augmented.Plan(
+    plan = augmented.Augmentation(
         kinds=tuple(_split(kinds)) if kinds is not None else KINDS,
         max_problems=max_problems,
         part=part,

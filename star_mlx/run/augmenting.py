@@ -23,7 +23,6 @@ from star_mlx.recipe import asking
 from star_mlx.recipe.shipped import prompts_dir
 from star_mlx.run.learner import Learner
 from star_mlx.run.passes import Pass
-from star_mlx.settings import Recipe
 from star_mlx.star import in_front
 from star_mlx.types import Attempt, Problem, Task
 
@@ -65,7 +64,7 @@ class Augmenting:
         asked = []
         for question in found:
             text, name = question.problem.question.as_text(), question.problem.id
-            if why := sieve.lets(name, text, question.original):
+            if why := sieve.refuses(name, text, question.original):
                 counts.refuse(why)
             else:
                 asked.append(question)
@@ -94,7 +93,7 @@ class Augmenting:
         """The problems that are not near to a test problem, so that no others are rewritten."""
         found = []
         for problem in problems:
-            if why := sieve.lets(problem.id, problem.question.as_text(), problem):
+            if why := sieve.refuses(problem.id, problem.question.as_text(), problem):
                 counts.refuse(why)
             else:
                 found.append(problem)
@@ -152,7 +151,7 @@ class Augmenting:
         return made
 
 
-def backward_prompts(recipe: Recipe, task: Task, prompts: Prompts) -> Prompts:
+def backward_prompts(task: Task, prompts: Prompts) -> Prompts:
     """The prompts of questions for x: worked examples of our own, where the task's prompts have
     examples.
 

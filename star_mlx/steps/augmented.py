@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,11 +26,9 @@ from star_mlx.types import Engine, Problem, Task
 
 SHOWN = 3  # rows of each kind in the report
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Augmentation:
     """What to make.
 
     Attributes:
@@ -76,7 +75,7 @@ class Plan:
 def write(
     recipe: Recipe,
     out: Path,
-    plan: Plan,
+    plan: Augmentation,
     *,
     removed: Path | None = None,
     force: bool = False,
@@ -113,12 +112,12 @@ def write(
     with steps.at_work(recipe, out, about, None, force, emit, engine) as (task, learner):
         backward = learner.prompts
         if set(plan.kinds) & set(BACKWARD):
-            backward = backward_prompts(recipe, task, learner.prompts)
+            backward = backward_prompts(task, learner.prompts)
         every = learner.prompts.unseen(task.problems("train"))[: plan.max_problems]
         problems = masked_questions.share(every, plan.part)
         sieve = Sieve(held_out(task, plan.decontaminate), every)
         augmenting = Augmenting(learner, task, backward, samples=recipe.generate.samples)
-        generator = str(learner.engine.describe()["name"])
+        generator = generator_of(learner.engine)
         made, yields = _rows(augmenting, plan, problems, sieve, generator, emit)
         if not made:
             raise NothingKept(_nothing(yields))
@@ -136,13 +135,23 @@ def report_file(out: Path) -> Path:
     return out.with_name(f"{out.name}.report.json")
 
 
+def generator_of(engine: Engine) -> str:
+    """The name of a model, for rows that are shared: of one in a folder, the folder's own name."""
+    name = str(engine.describe()["name"])
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
 def _rows(
-    augmenting: Augmenting, plan: Plan, problems: Sequence[Problem], sieve: Sieve, generator: str,
+    augmenting: Augmenting,
+    plan: Augmentation,
+    problems: Sequence[Problem],
+    sieve: Sieve,
+    generator: str,
     emit: Emit,
-) -> tuple[list[Row], dict[str, Yield]]:  # fmt: skip
+) -> tuple[list[dict[str, Any]], dict[str, Yield]]:
     """The rows of all kinds, those of one problem together, and what each kind yielded."""
     place = {problem.id: number for number, problem in enumerate(problems)}
-    made: list[tuple[int, Row]] = []
+    made: list[tuple[int, dict[str, Any]]] = []
     yields: dict[str, Yield] = {}
     for kind in sorted(plan.kinds, key=KINDS.index):
         counts = yields[kind] = Yield()
@@ -168,8 +177,8 @@ def _yielded(counts: Yield) -> str:
 
 
 def _report(
-    recipe: Recipe, plan: Plan, learner: Learner, task: Task, problems: int, sieve: Sieve,
-    made: Sequence[Row], yields: dict[str, Yield],
+    recipe: Recipe, plan: Augmentation, learner: Learner, task: Task, problems: int, sieve: Sieve,
+    made: Sequence[dict[str, Any]], yields: dict[str, Yield],
 ) -> Summary:  # fmt: skip
     """The settings, the counts by kind, and rows of each kind drawn by a hash of their ids."""
     order = sorted(made, key=lambda row: hashlib.sha256(row["id"].encode()).digest())
@@ -180,7 +189,7 @@ def _report(
     return {
         "command": "augment",
         "task": task.name,
-        "generator": str(learner.engine.describe()["name"]),
+        "generator": generator_of(learner.engine),
         "seed": recipe.seed,
         "temperature": recipe.generate.temperature,
         "num_repeat": recipe.generate.samples,
@@ -198,9 +207,9 @@ def _report(
 
 def _nothing(yields: dict[str, Yield]) -> str:
     """Why there is no row, and what to do about it."""
-    reasons = sum(
-        (c.not_kept + c.not_asked for c in yields.values()), start=type(Yield().not_kept)()
-    )
+    reasons: Counter[str] = Counter()
+    for counts in yields.values():
+        reasons += counts.not_asked + counts.not_kept
     most = ", ".join(f"{count} times: {why}" for why, count in reasons.most_common(3))
     return (
         f"no row was kept ({most or 'there is no problem'}): try a larger --num-repeat or "

@@ -55,7 +55,7 @@ def write(
     rows = [
         _row(one, task.name)
         for one in masked
-        if not sieve.lets(one.problem.id, one.problem.question.text, one.original)
+        if not sieve.refuses(one.problem.id, one.problem.question.text, one.original)
     ]
     if not rows:
         raise NothingKept(_nothing(counts, len(masked), len(problems)))
