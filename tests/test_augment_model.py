@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -334,15 +336,22 @@ def test_work_that_was_stopped_goes_on_where_it_was(recipe, after, error):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 
 
+KILLED = """
+import os, signal
+from pathlib import Path
+from star_mlx.steps import augmented
+from tests.test_augment_model import TWO, Dies, settled
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+augmented.write(settled(), Path("out.jsonl"), TWO, engine=Dies({}, kill))
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [5, 31])
 def test_a_killed_process_loses_nothing_and_does_nothing_twice(recipe, after):
     made(recipe, out="whole.jsonl")
-    if (child := os.fork()) == 0:
-        engine = Dies(after, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        augmented.write(recipe, Path("out.jsonl"), TWO, engine=engine)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and not Path("out.jsonl").exists()
+    done = subprocess.run([sys.executable, "-c", KILLED.format(after)])
+    assert done.returncode == -signal.SIGKILL and not Path("out.jsonl").exists()
     made(recipe)
     assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
 
