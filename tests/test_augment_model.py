@@ -452,6 +452,32 @@ def test_the_shipped_backward_examples_ask_for_x(name):
         assert masking.variable(shot.question.text, masking.names(latex), latex) != x
 
 
+def test_competition_problems_are_asked_in_latex(tmp_path, monkeypatch):
+    pytest.importorskip("mpmath")
+    monkeypatch.chdir(tmp_path)
+    texts = [f"Find $a$ if $a + 4 = 7$ in {place}." for place in ("Rome", "Oslo", "Bern")]
+    train, dev, test = (
+        {"problem": text, "solution": r"It is \boxed{3}.", "level": "1"} for text in texts
+    )
+    write_data(tmp_path, "math", [train, dev], [test])
+
+    def reply(asked):
+        if asked.prompt.endswith("Reworded problem:"):
+            return " In Rome, determine $a$ from $a + 4 = 7$."
+        if asked.prompt.endswith("Statement:"):
+            return " In Rome, $a + 4 = 7$ holds for $a = 3$."
+        answer = 4 if "+ X" in asked.prompt else 7 if "= X" in asked.prompt else 3
+        return f" It is so.\nThe answer is $\\boxed{{{answer}}}$."
+
+    rows_, _ = made(settled(), reply)
+    assert [(row["type"], row["answer"]) for row in rows_] == [
+        ("MATH_AnsAug", "3"), ("MATH_Rephrased", "3"), ("MATH_SV", "4"), ("MATH_SV", "7"),
+        ("MATH_FOBAR", "4"), ("MATH_FOBAR", "7"),
+    ]  # fmt: skip
+    assert rows_[2]["query"].startswith("In Rome, $a + X = 7$ holds for $a = 3$. What is")
+    assert rows_[0]["response"] == "It is so.\nThe answer is $\\boxed{3}$.\nThe answer is: 3"
+
+
 def test_in_a_chat_the_examples_are_earlier_turns(folder):
     seen = []
 
