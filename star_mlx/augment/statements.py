@@ -3,9 +3,7 @@ answer as a statement, in which a number of the question becomes x."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from fractions import Fraction
 
 from star_mlx.answers.accepted import accepted
 from star_mlx.answers.numerals import number as number_of
@@ -13,9 +11,10 @@ from star_mlx.answers.numerals import written
 from star_mlx.augment import masking
 from star_mlx.augment.masking import Masked
 from star_mlx.augment.numbers import find
-from star_mlx.augment.written_number import WrittenNumber
+from star_mlx.augment.rephrasing import ADDS, LACKS, amounts
 from star_mlx.types import Problem
 
+LACKS_ANSWER = "it lacks the answer"
 ASKED = "What is the value of unknown variable {variable}?"
 
 
@@ -23,7 +22,8 @@ def fault(problem: Problem, statement: str, latex: bool = False) -> str:
     """Why a statement does not say what a question and its answer do; empty if nothing is missing.
 
     It may have no question mark, and must have every number of the question that can be masked, as
-    often as the question, and the answer besides.
+    often as the question, and the answer besides, but no other number: one that was calculated, or
+    one said twice, could give away the number that is masked.
 
     >>> from star_mlx.types import Question
     >>> problem = Problem("p", Question("Ann has 3 bags of 4 nuts. How many nuts?"), "12")
@@ -34,17 +34,22 @@ def fault(problem: Problem, statement: str, latex: bool = False) -> str:
         return "it is empty"
     if "?" in statement:
         return "it has a question mark"
-    has = _counted(find(statement, latex))
-    wanted = _counted(find(problem.question.text, latex))
+    has = amounts(find(statement, latex))
+    wanted = amounts(find(problem.question.text, latex))
     if missing := wanted - has:
-        return f"it lacks the number {written(next(iter(missing)))}"
+        return f"{LACKS} {written(next(iter(missing)))}"
     answer = accepted(problem.answer)[0]
     value = number_of(answer)
     if value is not None:
         there = (has - wanted)[value] > 0
+        wanted[value] += 1
     else:
         there = answer.casefold() in statement.casefold()
-    return "" if there else f"it lacks the answer {answer}"
+        wanted += amounts(find(answer, latex))
+    if not there:
+        return f"{LACKS_ANSWER} {answer}"
+    added = has - wanted
+    return f"{ADDS}, {written(next(iter(added)))}" if added else ""
 
 
 def masked(
@@ -58,7 +63,7 @@ def masked(
     variable = masking.variable(statement, masking.names(latex), latex)
     if variable is None or fault(problem, statement, latex):
         return
-    wanted = _counted(find(problem.question.text, latex))
+    wanted = amounts(find(problem.question.text, latex))
     numbers = [n for n in find(statement, latex) if not n.reason]
     value = number_of(accepted(problem.answer)[0])
     last = max((i for i, n in enumerate(numbers) if n.value == value), default=-1)
@@ -68,7 +73,3 @@ def masked(
         text, record = masking.mask(statement, number, variable)
         query = f"{text.rstrip()} {ASKED.format(variable=variable)}"
         yield query, masking.answer_of(number), record
-
-
-def _counted(numbers: list[WrittenNumber]) -> Counter[Fraction]:
-    return Counter(n.value for n in numbers if not n.reason and n.value is not None)

@@ -74,6 +74,13 @@ class Given:
             **values,
         )
 
+    def gives(self, key: str) -> bool:
+        """Whether an option or --set gives a setting."""
+        from star_mlx.recipe import layers
+
+        texts = (*self.overrides, *self.options.values())
+        return any(key in layers.leaves(layers.override(text).values) for text in texts)
+
     def any(self) -> bool:
         """Whether any of the options was given."""
         values = (self.task, self.recipe, self.data, self.model)

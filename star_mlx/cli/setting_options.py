@@ -52,6 +52,12 @@ LEARNING_RATE = Short(("--lr", "--learning-rate"), "train.learning_rate")
 BATCH_SIZE = Short(("--batch-size",), "train.batch_size")
 RANK = Short(("--rank",), "train.rank")
 SAMPLES = Short(("--k",), "generate.samples")
+NUM_REPEAT = Short(
+    ("--num-repeat",),
+    "generate.samples",
+    meaning="answers to each question as it is (ansaug) or masked (fobar), and rewritings of it "
+    "(rephrase, sv)",
+)
 MAX_TOKENS = Short(("--max-tokens",), "generate.max_tokens")
 TEMPERATURE = Short(("--temperature",), "generate.temperature")
 DECODED = Short(("--batch-size",), "generate.batch_size")

@@ -57,6 +57,14 @@ class Learner:
         self._failed: dict[str, Attempt] = {}  # the failures of this iteration's generation
         self._begun = False  # whether a chunk was generated
 
+    def on(self, task: Task, prompts: Prompts) -> Learner:
+        """The same model and folder for another task."""
+        return Learner(self.recipe, task, prompts, self.engine, self._folder, self._emit)
+
+    def spent(self, iteration: int, phase: Phase) -> float:
+        """The seconds of all passes of a phase, those of earlier sessions included."""
+        return self._seconds.get((iteration, phase), 0.0)
+
     def attempt(
         self,
         problems: Sequence[Problem],

@@ -37,7 +37,10 @@ from star_mlx.store.results import Result
 from star_mlx.store.which import BASES
 from star_mlx.types import Attempt, Engine, Problem, Task
 
-__all__ = ["Summary", "drawn", "evaluate", "generate", "named", "rationalize", "train", "warn_of"]
+__all__ = [
+    "Summary", "at_work", "drawn", "evaluate", "generate", "named", "quiet", "rationalize", "train",
+    "warn_of",
+]  # fmt: skip
 
 
 def generate(
@@ -66,7 +69,7 @@ def generate(
         StarError: an error that the user can fix.
     """
     step = {"command": "generate", "iteration": iteration}
-    with _at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
+    with at_work(recipe, out, step, adapter, force, emit, engine) as (task, learner):
         problems = drawn(task, learner.prompts, recipe, iteration)
         few_shot = in_front(recipe.star, iteration, _teacher(iteration, adapter))
         made = learner.attempt(
@@ -105,7 +108,7 @@ def rationalize(
     content = hashlib.sha256(attempts.read_bytes()).hexdigest()
     step = {"command": "rationalize", "iteration": iteration}
     about = {**step, "attempts": content}
-    with _at_work(recipe, out, about, adapter, force, emit, engine) as (task, learner):
+    with at_work(recipe, out, about, adapter, force, emit, engine) as (task, learner):
         problems = named(task, direct, attempts)
         warn_of(problems, drawn(task, learner.prompts, recipe, iteration), iteration, emit)
         failed = failures(problems, direct, recipe.star, recipe.seed, iteration)
@@ -222,7 +225,7 @@ def _counts(made: Sequence[Attempt]) -> Summary:
 
 
 @contextmanager
-def _at_work(
+def at_work(
     recipe: Recipe,
     out: Path,
     about: Mapping[str, Any],

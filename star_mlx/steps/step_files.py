@@ -49,7 +49,7 @@ def attempts(paths: Sequence[Path]) -> list[Attempt]:
 def unfinished(out: Path, values: Mapping[str, Any], force: bool) -> Iterator[writing.Store]:
     """The run folder ``OUT.unfinished`` of a step, from which it continues if it is interrupted.
 
-    It is removed when the block succeeds, or fails with an error that would recur.
+    It is removed when the block succeeds, or fails before any chunk is finished.
 
     Args:
         out: the file that the step makes.
@@ -65,7 +65,8 @@ def unfinished(out: Path, values: Mapping[str, Any], force: bool) -> Iterator[wr
         try:
             yield folder
         except StarError:
-            shutil.rmtree(path)
+            if not folder.has_chunks:
+                shutil.rmtree(path)
             raise
     shutil.rmtree(path)
 

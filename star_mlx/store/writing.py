@@ -108,6 +108,11 @@ class Store:
             found.update((outcome.id, outcome.solved) for outcome in outcomes)
         return found
 
+    @property
+    def has_chunks(self) -> bool:
+        """Whether any chunk is finished."""
+        return any(self._journal.chunks.values())
+
     def count(self, iteration: int, kind: str) -> int:
         """The number of attempts in the finished chunks of a pass."""
         return sum(chunk.rows for chunk in self._journal.of_pass(iteration, kind))
