@@ -23,7 +23,7 @@ FLOORS = (
     ("events", "augment"),
     ("recipe",),
     ("engine",),
-    ("gguf", "init_task"),
+    ("gguf", "init_task", "endpoints"),
     ("measure", "progress"),
     ("run",),
     ("steps", "tui", "trackers"),

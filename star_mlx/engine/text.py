@@ -39,6 +39,11 @@ class Text:
         ids = self.encode(text)
         return ids if ids[: len(self._front)] == self._front else self._front + ids
 
+    @property
+    def start(self) -> str:
+        """The text of the tokens that are put before every text, such as ``<bos>``; or empty."""
+        return self.decode(self._front)
+
     def chat(
         self,
         turns: Sequence[tuple[str, str]],
