@@ -472,7 +472,7 @@ class Endpoints(_Group):
         gt=0,
         description="seconds that a completion may take before it is asked for again",
     )
-    patience: float = Field(
+    give_up_after: float = Field(
         300.0,
         ge=0,
         description="seconds for which a server that fails is asked again before it is put aside",

@@ -45,7 +45,7 @@ def quick(monkeypatch):
 
 
 def opened(*urls: str, told: list[str] | None = None, context: int | None = None, **more: Any):
-    settings = Endpoints(urls=urls, **{"patience": 1.0, **more})
+    settings = Endpoints(urls=urls, **{"give_up_after": 1.0, **more})
     heard = [] if told is None else told
     return endpoints.open_endpoints(
         settings, TEXT, rng=random.Random(0), tell=heard.append, context=context
@@ -208,7 +208,7 @@ def test_what_may_pass_is_asked_again(server, name):
     ],
 )
 def test_what_does_not_pass_ends_in_one_line(server, name, says):
-    generator = opened(server.url, patience=0.05)
+    generator = opened(server.url, give_up_after=0.05)
     server.always = FAULTS[name](server)
     with pytest.raises(EndpointError) as error:
         asked(generator, 1)
@@ -278,7 +278,7 @@ def test_a_slow_answer_is_given_up_and_asked_for_again(server):
     assert time.monotonic() - start < 0.45
     server.always = slow
     with pytest.raises(EndpointError, match=r"not answer within 0.1 seconds \(endpoints.timeout\)"):
-        asked(opened(server.url, timeout=0.1, patience=0.1), 1)
+        asked(opened(server.url, timeout=0.1, give_up_after=0.1), 1)
 
 
 def test_an_answer_that_drips_is_bounded_in_time(server):
@@ -349,7 +349,7 @@ def test_a_server_that_goes_down_is_put_aside_and_comes_back(server):
     told: list[str] = []
     other = Completions(echo)
     other.start()
-    generator = opened(server.url, other.url, told=told, patience=0.05, at_once=2)
+    generator = opened(server.url, other.url, told=told, give_up_after=0.05, at_once=2)
     server.pause = 0.01
     asked(generator, 4)
     other.stop()
@@ -367,7 +367,7 @@ def test_a_server_that_goes_down_is_put_aside_and_comes_back(server):
 
 def test_all_down_is_one_line_that_names_each(server):
     with Completions(echo) as other:
-        generator = opened(server.url, other.url, patience=0.05)
+        generator = opened(server.url, other.url, give_up_after=0.05)
         server.always, other.always = servers.status(500, "a"), servers.status(401, "b")
         with pytest.raises(EndpointError, match="no server is left to ask") as error:
             asked(generator)
@@ -377,7 +377,7 @@ def test_all_down_is_one_line_that_names_each(server):
 
 def test_one_that_is_down_from_the_beginning_is_said(server):
     told: list[str] = []
-    generator = opened("http://127.0.0.1:9/v1", server.url, told=told, patience=0.05)
+    generator = opened("http://127.0.0.1:9/v1", server.url, told=told, give_up_after=0.05)
     assert [one.text for one in asked(generator)] == texts()
     [line] = told
     assert line.startswith("http://127.0.0.1:9/v1 is put aside: it cannot be reached")
@@ -433,12 +433,12 @@ def test_the_key_goes_to_the_server_and_nowhere_else(server, monkeypatch, capfd)
     for code in (400, 401, 404, 500):
         server.always = servers.status(code, echoes)
         with pytest.raises(EndpointError) as error:
-            asked(opened(server.url, patience=0.0), 1)
+            asked(opened(server.url, give_up_after=0.0), 1)
         assert SECRET not in str(error.value) and "word" not in str(error.value)
         assert "***" in str(error.value)
     server.always = lambda handler, body: servers.answer(handler, 302, "", {"Location": echoes})
     with pytest.raises(EndpointError) as error:
-        asked(opened(server.url, patience=0.0), 1)
+        asked(opened(server.url, give_up_after=0.0), 1)
     assert SECRET not in str(error.value)
     assert SECRET not in repr(vars(generator.pool)) and SECRET not in "".join(capfd.readouterr())
 

@@ -88,8 +88,16 @@ class Connection:
         Raises:
             Fault: it does not answer, or it is not clear which model is meant.
         """
-        body = await self._send("GET", server, "/models", None, DESCRIBING)
-        there = reply.decoded(body, _Models, self._key).data
+        try:
+            body = await self._send("GET", server, "/models", None, DESCRIBING)
+            there = reply.decoded(body, _Models, self._key).data
+        except Fault as fault:
+            if not fault.reached or fault.kind == "server":
+                raise
+            if self._model is None:
+                text = f"asked for its models, {fault.text}; endpoints.model would name one"
+                raise Fault(fault.kind, text, fault.wait) from None
+            there = []  # some servers do not list them
         server.model = self._chosen([one.id for one in there])
         one = next((m for m in there if reply.same_model(m.id, server.model)), None)
         server.kind = (one.owned_by or "") if one else ""
@@ -129,23 +137,23 @@ class Connection:
         """The body of a successful answer."""
         import httpx2
 
-        sent = self._read(_near(server.url), method, server.url + path, body)
+        sent = self._read(method, server.url + path, body)
         try:
             return await asyncio.wait_for(sent, seconds)
         except (asyncio.TimeoutError, httpx2.TimeoutException):
             what = f"it does not answer within {seconds:g} seconds"
             more = " (endpoints.timeout)" if path == "/completions" else ""
-            raise Fault("again", what + more) from None
+            raise Fault("again", what + more, reached=False) from None
         except httpx2.InvalidURL as error:
             raise Fault("server", f"this is no address: {self._key.shown(str(error))}") from None
         except httpx2.HTTPError as error:
             text = self._key.shown(str(error)) or type(error).__name__
-            raise Fault("again", f"it cannot be reached: {text}") from None
+            raise Fault("again", f"it cannot be reached: {text}", reached=False) from None
 
-    async def _read(self, near: bool, method: str, url: str, body: Any) -> bytes:
+    async def _read(self, method: str, url: str, body: Any) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
-        async with self._client(near).stream(method, url, content=data, headers=headers) as answer:
+        async with self._client(url).stream(method, url, content=data, headers=headers) as answer:
             parts: list[bytes] = []
             async for part in answer.aiter_bytes():
                 parts.append(part)
@@ -155,21 +163,25 @@ class Connection:
             reply.check(answer.status_code, answer.headers, found, self._key)
             return found
 
-    def _client(self, near: bool) -> Any:
-        """The client for servers on this machine, for which no proxy is meant, or elsewhere."""
+    def _client(self, url: str) -> Any:
+        """The client for addresses on this machine without TLS, for which no proxy is meant, or for
+        others. The first needs no certificates, which take longer to read than a short answer."""
         import httpx2
 
+        near = _near(url)
         if near not in self._clients:
             self._clients[near] = httpx2.AsyncClient(
                 headers=self._key.headers(),
                 timeout=httpx2.Timeout(None, connect=CONNECTING),
                 limits=httpx2.Limits(),  # the pool bounds them
                 trust_env=not near,
+                verify=not near,
             )
         return self._clients[near]
 
 
 def _near(url: str) -> bool:
-    """Whether a server is on this machine."""
+    """Whether an address is on this machine, and without TLS."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    return here and url.startswith("http:")

@@ -1,7 +1,7 @@
 """Several servers that share requests: whichever is free takes the next one.
 
 A request that fails is asked again after a wait, which grows and is partly chance, so that not all
-come back at once. A server at which nothing succeeds for ``endpoints.patience`` seconds is put
+come back at once. A server at which nothing succeeds for ``endpoints.give_up_after`` seconds is put
 aside, and the others go on. The requests run in a thread of their own, so that this works where an
 event loop runs already, as in a notebook; the caller hears of results in its own thread.
 """
@@ -159,7 +159,7 @@ class Pool:
 
     async def _reach(self, connection: Connection, server: Server) -> None:
         """Ask a server for its models, several times if it cannot be reached at once."""
-        until = time.monotonic() + min(FIRST_PATIENCE, self.settings.patience)
+        until = time.monotonic() + min(FIRST_PATIENCE, self.settings.give_up_after)
         failures = 0
         while True:
             try:
@@ -241,7 +241,7 @@ class Pool:
 
     def _failed(self, server: Server, asked: Asked, fault: Fault, work: _Work) -> None:
         """Decide what becomes of a request that failed, and of the server."""
-        now, patience = time.monotonic(), self.settings.patience
+        now, patience = time.monotonic(), self.settings.give_up_after
         asked.failures, asked.since = asked.failures + 1, asked.since or now
         self.again += 1
         work.waiting.put_nowait(asked)

@@ -25,11 +25,14 @@ _LENGTH = ("length", "max_tokens")
 
 
 class Fault(Exception):
-    """Why there is no completion. ``wait`` is the number of seconds that the server asks for."""
+    """Why there is no completion. ``wait`` is the number of seconds that the server asks for,
+    ``reached`` whether it answered at all."""
 
-    def __init__(self, kind: Kind, text: str, wait: float | None = None) -> None:
+    def __init__(
+        self, kind: Kind, text: str, wait: float | None = None, *, reached: bool = True
+    ) -> None:
         super().__init__(text)
-        self.kind, self.text, self.wait = kind, text, wait
+        self.kind, self.text, self.wait, self.reached = kind, text, wait, reached
 
 
 @dataclass(frozen=True, slots=True)
