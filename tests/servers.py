@@ -31,6 +31,7 @@ class Completions:
     ) -> None:
         self.reply, self.loads = reply, loads
         self.model = "org/model"
+        self.software = "tests"
         self.models = [{"id": self.model, "owned_by": "vllm" if loads == "vllm" else "someone"}]
         self.faults: list[Callable[..., None] | None] = []
         self.always: Callable[..., None] | None = None
@@ -54,6 +55,9 @@ class Completions:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def version_string(self) -> str:
+                return outer.software
+
             def do_GET(self) -> None:
                 outer._get(self)
 

@@ -141,6 +141,49 @@ def test_a_server_that_samples_by_values_of_its_own_is_told_not_to():
         assert server.bodies[0]["repetition_penalty"] == 1.0
 
 
+class Bytes(ScriptedEngine):
+    """A tokenizer of bytes, in which 0 ends a text."""
+
+    def completed(self, ids: Any, stops: Any) -> tuple[str, list[int], bool]:
+        kept = bytes(ids).partition(b"\0")[0].partition(b"\n\n")[0]
+        return kept.decode(), list(kept), len(kept) < len(ids)
+
+
+@pytest.mark.parametrize("kind", ["mlx_lm", "vllm"])
+def test_the_tokens_are_those_that_were_drawn_if_a_server_says_which(server, kind):
+    server.models[0]["owned_by"] = None if kind == "mlx_lm" else kind
+    server.software = "BaseHTTP/0.6 Python/3.11" if kind == "mlx_lm" else "uvicorn"
+    generator = endpoints.open_endpoints(
+        Endpoints(urls=[server.url]), Bytes(lambda asked: ""), rng=random.Random(0)
+    )
+    drawn = list(b" 1\0")
+    for ids, finish, made in (
+        (drawn, "stop", Completion(" 1", tuple(b" 1"), "stop")),
+        (drawn[:2], "length", Completion(" 1", tuple(b" 1"), "length")),
+        (list(b" 2\n\n3"), "length", Completion(" 2", tuple(b" 2"), "stop")),
+        ([1, -1], "stop", Completion("1", tuple(b"1"), "stop")),  # which are no tokens
+    ):
+        said = {"token_ids": ids}
+        if kind == "mlx_lm":
+            said = {"logprobs": {"content": [{"id": one, "logprob": -0.1} for one in ids]}}
+        choice = {"text": "1", "finish_reason": finish, **said}  # it drops the space in front
+        server.faults = [servers.changed(server, choices=[choice])]
+        assert asked(generator, 1) == [made]
+    wanted = "logprobs" if kind == "mlx_lm" else "return_token_ids"
+    assert server.bodies[0][wanted] is True
+
+
+def test_a_server_that_lists_no_models_can_be_told_which(server):
+    def nothing(handler: Any) -> None:
+        servers.answer(handler, 200, "")
+
+    server._get = nothing  # as mlx_lm.server does without a cache of the Hub
+    says = "asked for its models, it answers with nothing; endpoints.model would name one"
+    with pytest.raises(EndpointError, match=says):
+        opened(server.url, give_up_after=0.0)
+    assert asked(opened(server.url, model="folder"), 1)[0].text == " 0 again"
+
+
 def test_tokens_are_counted_by_the_server_and_else_here(server):
     generator = opened(server.url)
     for server.usage in (True, False):

@@ -32,8 +32,8 @@ def open_endpoints(
 
     Args:
         settings: the addresses, and how the servers are asked.
-        text: an engine, or a tokenizer (``engine.open_tokenizer``): the token ids of a completion
-            are those of its text.
+        text: an engine, or a tokenizer (``engine.open_tokenizer``) for the token ids of
+            completions.
         rng: for the jitter of the waits between attempts.
         tell: called with each sentence about the servers, such as that one was put aside.
         context: tokens that a prompt and its completion may have together, if that is known.

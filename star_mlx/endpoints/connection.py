@@ -20,10 +20,13 @@ LARGEST = 64 << 20  # bytes of an answer
 CONNECTING = 10.0  # seconds
 DESCRIBING = 60.0  # seconds to name its models, or to load an adapter
 VLLM, LLAMA_CPP = "vllm", "llamacpp"  # as they call the owner of their models
-# How a server samples only as it is asked to, without values of its own or of the model's files.
+MLX_LM = "mlx_lm"  # which names none, and is known by its kind of HTTP server
+# The fields by which a server samples only as it is asked to, without values of its own or of the
+# model's files, and says which tokens it drew.
 PLAIN: Mapping[str, Mapping[str, Any]] = {
-    VLLM: {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    VLLM: {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True},
     LLAMA_CPP: {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+    MLX_LM: {"top_k": 0, "min_p": 0.0, "logprobs": True},
 }
 
 
@@ -36,7 +39,8 @@ class Server:
 
     url: str
     model: str = ""
-    kind: str = ""  # VLLM, LLAMA_CPP, or another word of its own
+    kind: str = ""  # VLLM, LLAMA_CPP, MLX_LM or a word of its own
+    software: str = ""  # as it names itself in the header of its last answer
     context: int | None = None
     aside: str = ""
     failing_since: float = 0.0  # when it began that nothing succeeds; 0 if the last request did
@@ -94,6 +98,8 @@ class Connection:
         except Fault as fault:
             if not fault.reached or fault.kind == "server":
                 raise
+            if self._model is None and fault.kind == "missing":
+                raise
             if self._model is None:
                 text = f"asked for its models, {fault.text}; endpoints.model would name one"
                 raise Fault(fault.kind, text, fault.wait) from None
@@ -101,6 +107,8 @@ class Connection:
         server.model = self._chosen([one.id for one in there])
         one = next((m for m in there if reply.same_model(m.id, server.model)), None)
         server.kind = (one.owned_by or "") if one else ""
+        if not server.kind and server.software.startswith("BaseHTTP"):
+            server.kind = MLX_LM
         server.context = one.max_model_len if one else None
         server.adapters = set()  # it may have been started again
 
@@ -137,7 +145,7 @@ class Connection:
         """The body of a successful answer."""
         import httpx2
 
-        sent = self._read(method, server.url + path, body)
+        sent = self._read(method, server, path, body)
         try:
             return await asyncio.wait_for(sent, seconds)
         except (asyncio.TimeoutError, httpx2.TimeoutException):
@@ -150,7 +158,8 @@ class Connection:
             text = self._key.shown(str(error)) or type(error).__name__
             raise Fault("again", f"it cannot be reached: {text}", reached=False) from None
 
-    async def _read(self, method: str, url: str, body: Any) -> bytes:
+    async def _read(self, method: str, server: Server, path: str, body: Any) -> bytes:
+        url = server.url + path
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
         async with self._client(url).stream(method, url, content=data, headers=headers) as answer:
@@ -160,6 +169,7 @@ class Connection:
                 if sum(map(len, parts)) > LARGEST:
                     raise Fault("again", f"its answer is longer than {LARGEST >> 20} MB")
             found = b"".join(parts)
+            server.software = answer.headers.get("server", "")
             reply.check(answer.status_code, answer.headers, found, self._key)
             return found
 

@@ -24,8 +24,8 @@ class Encoder(Protocol):
 class Generator:
     """Completes prompts as ``types.Engine.generate`` does, by servers.
 
-    A server gives texts, so the token ids of a completion are those of its text: encoded again,
-    they may be other ones than the server drew.
+    The token ids of a completion are those that the server drew, if it says which (vLLM,
+    mlx_lm.server). Else they are those of its text, which need not be the same ones.
 
     Args:
         pool: the servers, opened.
@@ -115,7 +115,14 @@ class Generator:
         return min(most, context - used)
 
     def _completion(self, reply: Reply, decoding: Decoding) -> Completion:
-        """The completion of an answer, cut at the first stop string that a server left in it."""
+        """The completion of an answer, cut at the first stop string that a server left in it.
+
+        It is made of the tokens that the server drew, if it says which, and else of its text.
+        """
+        completed = getattr(self._text, "completed", None)  # of a tokenizer, not of every engine
+        if completed is not None and reply.ids is not None:
+            drawn, ids, ended = completed(reply.ids, decoding.stop)
+            return Completion(drawn, tuple(ids), "stop" if ended else reply.finish)
         found = [at for stop in decoding.stop if stop and (at := reply.text.find(stop)) >= 0]
         text = reply.text[: min(found)] if found else reply.text
         return Completion(text, tuple(self._text.encode(text)), "stop" if found else reply.finish)

@@ -39,6 +39,10 @@ class Key:
         """The headers that give the key to a server."""
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
+    def in_(self, text: str) -> bool:
+        """Whether a text of a server holds the key."""
+        return bool(self._value) and self._value in text
+
     def out_of(self, text: str) -> str:
         """A text of a server without the key."""
         return text.replace(self._value, HIDDEN) if self._value else text

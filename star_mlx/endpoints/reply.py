@@ -37,10 +37,12 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A completion as a server gives it; the numbers of tokens are None if it does not say."""
+    """A completion as a server gives it; the numbers of tokens, and the tokens that it drew, with
+    those that ended it, are None if it does not say."""
 
     text: str
     finish: Finish
+    ids: tuple[int, ...] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -48,6 +50,8 @@ class Reply:
 class _Choice(msgspec.Struct):
     text: str
     finish_reason: str | None = None
+    token_ids: Any = None  # vLLM
+    logprobs: Any = None  # mlx_lm.server
 
 
 class _Answer(msgspec.Struct):
@@ -97,6 +101,7 @@ def read(body: bytes, model: str, key: Key) -> Reply:
     return Reply(
         key.out_of(choice.text),
         _finish(choice.finish_reason, key),
+        None if key.in_(choice.text) else _ids(choice),
         _number(answer.usage, "prompt_tokens"),
         _number(answer.usage, "completion_tokens"),
     )
@@ -124,6 +129,18 @@ def decoded(body: bytes, kind: Any, key: Key) -> Any:
 def _number(usage: Mapping[str, Any] | None, name: str) -> int | None:
     found = (usage or {}).get(name)
     return found if isinstance(found, int) and found >= 0 else None
+
+
+def _ids(choice: _Choice) -> tuple[int, ...] | None:
+    """The tokens that a server drew, if it says which."""
+    found = choice.token_ids
+    if found is None and isinstance(choice.logprobs, dict):
+        content = choice.logprobs.get("content")
+        each = content if isinstance(content, list) else []
+        found = [one.get("id") if isinstance(one, dict) else None for one in each]
+    if not isinstance(found, list) or not found:
+        return None
+    return tuple(found) if all(type(one) is int and one >= 0 for one in found) else None
 
 
 def same_model(one: str, other: str) -> bool:

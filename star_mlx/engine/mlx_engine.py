@@ -83,6 +83,10 @@ class MlxEngine:
         """The text of the tokens that are put before every prompt; see ``Text.start``."""
         return self._text.start
 
+    def completed(self, ids: Sequence[int], stops: Sequence[str]) -> tuple[str, list[int], bool]:
+        """A completion of tokens that were drawn elsewhere; see ``Text.completed``."""
+        return self._text.completed(ids, stops)
+
     def write_peft(self, adapter: Path, out: Path) -> None:
         """Write an adapter of this base to the folder ``out`` in the form of PEFT.
 

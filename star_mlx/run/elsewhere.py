@@ -13,7 +13,8 @@ from pathlib import Path
 from star_mlx.endpoints.connection import Server
 from star_mlx.endpoints.pool import Pool
 from star_mlx.endpoints.remote import RemoteEngine
-from star_mlx.errors import EndpointError
+from star_mlx.engine import resolve
+from star_mlx.errors import EndpointError, ModelError
 from star_mlx.events import Emit, Notice
 from star_mlx.formatting import clipped
 from star_mlx.measure.baselines import TRAINED
@@ -24,7 +25,7 @@ from star_mlx.settings import Recipe
 from star_mlx.types import Amount, Completion, Decoding, Engine, Example, Task
 
 PROBLEMS, TOKENS = 8, 64  # compared
-STEPS, RATE = 4, 0.02  # of the adapter that is tried: enough to change what the model says
+STEPS, RATES = 4, (1e-3, 4e-3, 16e-3)  # of the adapter that is tried: one that changes a little
 WORDS = "That is 1, 2, 3, 4, 5, 6, 7, 8. "  # it is trained to say
 
 
@@ -59,12 +60,11 @@ def uncompared(recipe: Recipe, engine: Engine, emit: Emit) -> Iterator[Engine]:
     if not recipe.endpoints.urls:
         yield engine
         return
-    path = recipe.model.path
     pool = Pool(
         recipe.endpoints,
         random.Random(recipe.seed),
         lambda text: emit(Notice("warning", text)),
-        known=(path, str(Path(path).expanduser().resolve())),
+        known=_names(recipe),
     )
     pool.open()
     remote = RemoteEngine(pool, engine)
@@ -72,6 +72,14 @@ def uncompared(recipe: Recipe, engine: Engine, emit: Emit) -> Iterator[Engine]:
         yield remote
     finally:
         remote.close()
+
+
+def _names(recipe: Recipe) -> tuple[str, ...]:
+    """The names by which a server may have the recipe's base: its own, and its folder."""
+    found = None
+    with contextlib.suppress(ModelError):  # an engine of the user's own has another base
+        found = resolve.at_hand(recipe.model.path, recipe.model.revision)
+    return (recipe.model.path, *([str(found.folder)] if found else []))
 
 
 def needs_adapters(recipe: Recipe) -> bool:
@@ -98,13 +106,16 @@ def _compare(
     if not needs_adapters(recipe):
         return
     with _beside(run) as folder:
-        compared.train(folder)
-        adapted = compared.here(folder)
-        if adapted == base:
+        for rate in RATES:
+            compared.train(folder / f"{rate}", rate)
+            adapted = compared.here(folder / f"{rate}")
+            if adapted != base:
+                break
+        else:
             emit(Notice("warning", "whether the servers load adapters could not be tried"))
             return
         for server in servers:
-            same = compared.at(server, folder, adapted, base)
+            same = compared.at(server, folder / f"{rate}", adapted, base)
             emit(Notice("info", f"{server.url} loads adapters: {same}"))
         remote.close()
 
@@ -173,8 +184,9 @@ class _Comparison:
             )
         return count
 
-    def train(self, out: Path) -> None:
-        """Train an adapter that changes what the model says."""
+    def train(self, out: Path, rate: float) -> None:
+        """Train an adapter to say some words, at a high learning rate."""
+        out.mkdir()
         text = WORDS * 2
         row = Example(
             id="trial", prompt=self._prefix[-400:] + self._prompts[0], completion=text,
@@ -182,7 +194,7 @@ class _Comparison:
         )  # fmt: skip
         settings = self._recipe.train.model_copy(
             update={
-                "learning_rate": RATE,
+                "learning_rate": rate,
                 "warmup": 0,
                 "decay": "none",
                 "batch_size": 1,
