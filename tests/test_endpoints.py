@@ -11,7 +11,7 @@ import pytest
 
 from star_mlx import endpoints
 from star_mlx.endpoints import pool as pools
-from star_mlx.endpoints.key import Key
+from star_mlx.endpoints.key import Secret
 from star_mlx.endpoints.reply import waiting
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import EndpointError, ModelError
@@ -490,7 +490,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(server, monkeypatch, capfd)
 def test_what_is_no_key_is_not_sent(monkeypatch, wrong):
     monkeypatch.setenv("STAR_MLX_ENDPOINT_KEY", wrong)
     with pytest.raises(EndpointError, match="has spaces or characters that are not ASCII"):
-        Key.of_environment()
+        Secret.of_environment()
 
 
 def test_without_a_key_none_is_sent(server, monkeypatch):

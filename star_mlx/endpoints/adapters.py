@@ -33,9 +33,9 @@ class Adapters:
         self._names: dict[Path, str] = {}
         self._made: Path | None = None
 
-    def at(self, adapter: Path) -> Adapter:
+    def at(self, adapter: Path) -> AdapterAt:
         """An adapter, ready to be given to servers."""
-        return Adapter(self, adapter.resolve())
+        return AdapterAt(self, adapter.resolve())
 
     def name(self, adapter: Path) -> str:
         """A name for an adapter that no other has."""
@@ -70,7 +70,7 @@ class Adapters:
             self._made = None
 
 
-class Adapter:
+class AdapterAt:
     """An adapter, as ``pool.Prepare``."""
 
     def __init__(self, adapters: Adapters, folder: Path) -> None:

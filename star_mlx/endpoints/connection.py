@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from star_mlx.endpoints import reply
-from star_mlx.endpoints.key import Key
+from star_mlx.endpoints.key import Secret
 from star_mlx.endpoints.reply import Fault, Reply
 
 LARGEST = 64 << 20  # bytes of an answer
@@ -68,7 +68,7 @@ class Connection:
     """
 
     def __init__(
-        self, key: Key, timeout: float, model: str | None = None, known: Sequence[str] = ()
+        self, key: Secret, timeout: float, model: str | None = None, known: Sequence[str] = ()
     ) -> None:
         self._key, self._timeout = key, timeout
         self._model, self._known = model, known

@@ -12,14 +12,14 @@ KEY = "STAR_MLX_ENDPOINT_KEY"
 HIDDEN = "***"
 
 
-class Key:
+class Secret:
     """The key, or none. It is in no representation of this object."""
 
     def __init__(self, value: str) -> None:
         self._value = value
 
     @classmethod
-    def of_environment(cls) -> Key:
+    def of_environment(cls) -> Secret:
         """The key of the environment variable, or none if that is not set or empty.
 
         Raises:

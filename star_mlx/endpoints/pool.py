@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from star_mlx.endpoints.connection import Connection, Server
-from star_mlx.endpoints.key import Key
+from star_mlx.endpoints.key import Secret
 from star_mlx.endpoints.reply import Fault, Reply
 from star_mlx.errors import EndpointError
 from star_mlx.formatting import duration
@@ -37,7 +37,7 @@ class Prepare(Protocol):
 
 
 @dataclass(slots=True)
-class Asked:
+class Job:
     """A request: its number, its body, how often it has failed, and since when."""
 
     index: int
@@ -70,8 +70,8 @@ class Pool:
     ) -> None:
         if not settings.urls:
             raise EndpointError("there is no server to ask: give --endpoint URL")
-        self.settings, self._rng, self._tell, self._known = settings, rng, tell, known
-        self.key = Key.of_environment()
+        self.settings, self._rng, self.tell, self._known = settings, rng, tell, known
+        self.key = Secret.of_environment()
         self.servers = [Server(url) for url in settings.urls]
         self.again = 0  # requests that were asked again
 
@@ -86,7 +86,7 @@ class Pool:
         if len(aside) == len(self.servers):
             raise self._none(self.servers)
         for server in aside:
-            self._tell(self._left_out(server))
+            self.tell(self._left_out(server))
 
     def ask(
         self,
@@ -108,8 +108,8 @@ class Pool:
             EndpointError: a request is refused, or no server is left.
         """
         if bodies:
-            asked = [Asked(i, body) for i, body in enumerate(bodies)]
-            self._run(lambda news: self._all(asked, prepare, only, news), heard)
+            jobs = [Job(i, body) for i, body in enumerate(bodies)]
+            self._run(lambda news: self._all(jobs, prepare, only, news), heard)
 
     # ------------------------------------------------------------------ the thread
 
@@ -140,7 +140,7 @@ class Pool:
                 if isinstance(one, BaseException):
                     raise one
                 if isinstance(one, str):
-                    self._tell(one)
+                    self.tell(one)
                 else:
                     heard(*one)
         except BaseException:
@@ -179,13 +179,13 @@ class Pool:
 
     async def _all(
         self,
-        asked: Sequence[Asked],
+        jobs: Sequence[Job],
         prepare: Prepare,
         only: Server | None,
         news: queue.SimpleQueue[Any],
     ) -> None:
         """Share requests among the servers until all are answered."""
-        work = _Work(asked, prepare, news)
+        work = _Work(jobs, prepare, news)
         async with self._connection() as connection:
             if only is None:
                 await self._back(connection, work)
@@ -223,31 +223,31 @@ class Pool:
         failures = 0
         while True:
             await asyncio.sleep(max(0.0, server.rests_until - time.monotonic()))
-            asked = await work.waiting.get()
+            job = await work.waiting.get()
             if server.aside:
-                work.waiting.put_nowait(asked)
+                work.waiting.put_nowait(job)
                 return
             try:
                 more = await work.prepared(connection, server)
-                answer = await connection.complete(server, {**asked.body, **more})
+                answer = await connection.complete(server, {**job.body, **more})
             except Fault as fault:
                 wait = self._wait(failures) if fault.wait is None else fault.wait
                 failures += 1
-                self._failed(server, asked, fault, work)
+                self._failed(server, job, fault, work)
                 await asyncio.sleep(wait)
             else:
                 failures, server.failing_since = 0, 0.0
-                work.answered(asked.index, answer)
+                work.answered(job.index, answer)
 
-    def _failed(self, server: Server, asked: Asked, fault: Fault, work: _Work) -> None:
+    def _failed(self, server: Server, job: Job, fault: Fault, work: _Work) -> None:
         """Decide what becomes of a request that failed, and of the server."""
         now, patience = time.monotonic(), self.settings.give_up_after
-        asked.failures, asked.since = asked.failures + 1, asked.since or now
+        job.failures, job.since = job.failures + 1, job.since or now
         self.again += 1
-        work.waiting.put_nowait(asked)
+        work.waiting.put_nowait(job)
         if fault.kind == "request":
             work.fail(EndpointError(f"{server.url} refuses a request: {fault.text}"))
-        elif asked.failures >= TRIES and work.last > asked.since:
+        elif job.failures >= TRIES and work.last > job.since:
             text = f"{server.url} answers other requests, but not one of them in {TRIES} attempts"
             work.fail(EndpointError(f"{text}: {fault.text}; {KEPT}"))
         if server.aside:
@@ -286,13 +286,13 @@ class _Work:
     """Requests that are to be answered; ``last`` is when one was, ``finished`` when all are."""
 
     def __init__(
-        self, asked: Sequence[Asked], prepare: Prepare, news: queue.SimpleQueue[Any]
+        self, jobs: Sequence[Job], prepare: Prepare, news: queue.SimpleQueue[Any]
     ) -> None:
         self.news, self._prepare = news, prepare
-        self.waiting: asyncio.Queue[Asked] = asyncio.Queue()
-        for one in asked:
-            self.waiting.put_nowait(one)
-        self.left, self.last = len(asked), 0.0
+        self.waiting: asyncio.Queue[Job] = asyncio.Queue()
+        for job in jobs:
+            self.waiting.put_nowait(job)
+        self.left, self.last = len(jobs), 0.0
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.servers: list[Server] = []
         self._ready: dict[Server, Mapping[str, Any]] = {}

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from star_mlx.endpoints.key import KEY, Key
+from star_mlx.endpoints.key import KEY, Secret
 from star_mlx.types import Finish
 
 # again: the same request may be answered later; server: this server answers none; missing: it has
 # no such model or adapter; request: no server answers this request.
-Kind = Literal["again", "server", "missing", "request"]
+FaultKind = Literal["again", "server", "missing", "request"]
 _REQUEST = (400, 413, 414, 422)
 _AGAIN = (408, 409, 425, 429)
 _STOP = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
@@ -29,7 +29,7 @@ class Fault(Exception):
     ``reached`` whether it answered at all."""
 
     def __init__(
-        self, kind: Kind, text: str, wait: float | None = None, *, reached: bool = True
+        self, kind: FaultKind, text: str, wait: float | None = None, *, reached: bool = True
     ) -> None:
         super().__init__(text)
         self.kind, self.text, self.wait, self.reached = kind, text, wait, reached
@@ -60,7 +60,7 @@ class _Answer(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
-def check(status: int, headers: Mapping[str, str], body: bytes, key: Key) -> None:
+def check(status: int, headers: Mapping[str, str], body: bytes, key: Secret) -> None:
     """Raise ``Fault`` if the status of an answer is not that of a success."""
     if 200 <= status < 300:
         return
@@ -81,7 +81,7 @@ def check(status: int, headers: Mapping[str, str], body: bytes, key: Key) -> Non
     raise Fault("server", about)
 
 
-def read(body: bytes, model: str, key: Key) -> Reply:
+def read(body: bytes, model: str, key: Secret) -> Reply:
     """The completion in the body of a successful answer, which is to be by this model.
 
     Raises:
@@ -107,7 +107,7 @@ def read(body: bytes, model: str, key: Key) -> Reply:
     )
 
 
-def decoded(body: bytes, kind: Any, key: Key) -> Any:
+def decoded(body: bytes, kind: Any, key: Secret) -> Any:
     """The body of an answer as an object of this type.
 
     Raises:
@@ -148,7 +148,7 @@ def same_model(one: str, other: str) -> bool:
     return one.removesuffix(":latest") == other.removesuffix(":latest")
 
 
-def _finish(reason: str | None, key: Key) -> Finish:
+def _finish(reason: str | None, key: Secret) -> Finish:
     if reason in _STOP:
         return "stop"
     if reason in _LENGTH:

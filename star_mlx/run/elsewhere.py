@@ -74,6 +74,12 @@ def uncompared(recipe: Recipe, engine: Engine, emit: Emit) -> Iterator[Engine]:
         remote.close()
 
 
+def tell(made_by: Engine, emit: Emit) -> None:
+    """Have what is said about servers emitted by ``emit`` from now on."""
+    if isinstance(made_by, RemoteEngine):
+        made_by.pool.tell = lambda text: emit(Notice("warning", text))
+
+
 def _names(recipe: Recipe) -> tuple[str, ...]:
     """The names by which a server may have the recipe's base: its own, and its folder."""
     found = None

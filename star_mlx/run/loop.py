@@ -78,6 +78,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         live_json.shared(run, emit) as emit,
         _uncollected(),
     ):
+        elsewhere.tell(made_by, emit)
         if taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
         learner = Learner(recipe, task, prompt_set, made_by, folder, emit)
