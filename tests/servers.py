@@ -88,7 +88,8 @@ class Completions:
     def _get(self, handler: Any) -> None:
         if handler.path != "/v1/models":
             return answer(handler, 404, {"error": "no such page"})
-        models = [*self.models, *({"id": name, "owned_by": "vllm"} for name in self.adapters)]
+        loaded = [{"id": n, "owned_by": "vllm", "parent": self.model} for n in self.adapters]
+        models = [*self.models, *loaded]
         return answer(handler, 200, {"object": "list", "data": models})
 
     def _post(self, handler: Any) -> None:

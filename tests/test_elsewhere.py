@@ -168,6 +168,56 @@ def test_a_vllm_that_is_started_again_gets_its_adapter_again(tmp_path, server):
     assert loads and rows(tmp_path / "run") == rows(tmp_path / "here")
 
 
+def test_an_adapter_that_was_loaded_before_a_kill_is_used(tmp_path):
+    train(tmp_path / "here")
+    with Completions(said, loads="vllm") as server:
+        for run in ("run", "again"):
+            train(tmp_path / run, server.url)
+            assert rows(tmp_path / run) == rows(tmp_path / "here")
+            assert len(server.adapters) == 1  # the last one, which is listed with the models
+
+
+def test_an_adapter_without_a_form_for_the_server_is_refused(tmp_path):
+    class Without(Local):
+        write_peft = None
+
+    class Other(Local):
+        def write_peft(self, adapter: Path, out: Path) -> None:
+            raise sx.ModelError("the adapter changes the experts")
+
+    with Completions(said, loads="vllm") as server:
+        with pytest.raises(sx.EndpointError, match="in PEFT's form, and this model writes none"):
+            train(tmp_path / "run", server.url, engine=Without())
+        with pytest.raises(sx.ModelError, match="the adapter changes the experts"):
+            train(tmp_path / "run", server.url, engine=Other())
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_servers_of_the_command_line_are_those_of_the_recipe(tmp_path, star):
+    shown = star(
+        "loop", "--task", "arithmetic", "--endpoint", "http://one:1", "--endpoint", "http://b/v2/",
+        "--dry-run", "--json", "--run", tmp_path / "run",
+    )  # fmt: skip
+    recipe = next(line for line in shown.splitlines() if "endpoints" in line)
+    assert '"urls": ["http://one:1/v1", "http://b/v2"]' in recipe
+    twice = ["--endpoint", "http://one", "--set", "endpoints.urls=[http://two]"]
+    said = star("loop", "--task", "arithmetic", *twice, code=2)
+    assert "--endpoint http://one and --set endpoints.urls=[http://two] both give" in said
+
+
+def test_a_step_by_hand_asks_the_servers_too(tmp_path, server, monkeypatch, star):
+    from star_mlx import engine as engines
+
+    monkeypatch.setattr(engines, "open_base", lambda recipe: Local())
+    out = tmp_path / "attempts.jsonl"
+    few = ["--set", "task.options.train=200", "--problems", "5"]
+    star(
+        "generate", "--task", "arithmetic", *few, "--iteration", "1", "--out", out,
+        "--endpoint", server.url,
+    )  # fmt: skip
+    assert len(server.bodies) == 5 == len(out.read_bytes().splitlines())
+
+
 def test_a_server_with_another_model_is_refused_or_said(tmp_path):
     with Completions(lambda prompt, seen: said(prompt, (*seen, "more"))) as server:
         with pytest.raises(sx.EndpointError) as error:

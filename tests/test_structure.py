@@ -174,6 +174,7 @@ def at_home(file: Path, *homes: str) -> bool:
         ("rich", ("tui", "cli/")),
         ("click", ("cli/",)),
         ("matplotlib", ("report/",)),
+        ("httpx2", ("endpoints/",)),
         ("jinja2", ("report/templating.py", "share/markdown.py", "engine/text.py")),
         ("wandb", ("trackers/",)),
         ("trackio", ("trackers/",)),

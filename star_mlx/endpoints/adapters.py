@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,16 @@ class Adapters:
         self._names: dict[Path, str] = {}
         self._made: Path | None = None
 
-    def at(self, adapter: Path) -> AdapterAt:
-        """An adapter, ready to be given to servers."""
-        return AdapterAt(self, adapter.resolve())
+    def at(self, adapter: Path, servers: Sequence[Server]) -> AdapterAt:
+        """An adapter, ready to be given to servers.
+
+        Raises:
+            ModelError: one of them wants it in PEFT's form, which has no place for it.
+        """
+        folder = adapter.resolve()
+        if self._write is not None and any(server.kind == VLLM for server in servers):
+            self.as_peft(folder)  # in the thread that has the local model
+        return AdapterAt(self, folder)
 
     def name(self, adapter: Path) -> str:
         """A name for an adapter that no other has."""
@@ -85,9 +92,10 @@ class AdapterAt:
         return {"model": name}
 
     async def _load(self, connection: Connection, server: Server, name: str) -> None:
-        """Load it in vLLM, in place of the one before."""
-        for other in server.adapters:
-            with contextlib.suppress(Fault):
+        """Load it in vLLM, in place of the one before, and of one of the same name, which a run that
+        was killed has left there: its folder may be gone."""
+        for other in (*server.adapters, name):
+            with contextlib.suppress(Fault):  # there is none
                 await connection.post(server, "/unload_lora_adapter", {"lora_name": other})
         server.adapters = set()
         path = self._adapters.as_peft(self._folder)
@@ -96,12 +104,11 @@ class AdapterAt:
                 server, "/load_lora_adapter", {"lora_name": name, "lora_path": str(path)}
             )
         except Fault as fault:
-            if fault.kind == "missing":
-                raise Fault(
-                    "server",
-                    "it loads no adapters: start it with --enable-lora and with "
-                    f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True ({fault.text})",
-                ) from None
-            if "already" not in fault.text:  # been loaded, before this run was stopped
+            if fault.kind != "missing":
                 raise
+            raise Fault(
+                "server",
+                "it loads no adapters: start it with --enable-lora and with "
+                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True ({fault.text})",
+            ) from None
         server.adapters = {name}

@@ -52,6 +52,7 @@ class _Model(msgspec.Struct):
     id: str
     owned_by: str | None = None
     max_model_len: int | None = None
+    parent: str | None = None  # of an adapter: its base
 
 
 class _Models(msgspec.Struct):
@@ -94,7 +95,8 @@ class Connection:
         """
         try:
             body = await self._send("GET", server, "/models", None, DESCRIBING)
-            there = reply.decoded(body, _Models, self._key).data
+            listed = reply.decoded(body, _Models, self._key).data
+            there = [one for one in listed if one.parent is None]
         except Fault as fault:
             if not fault.reached or fault.kind == "server":
                 raise

@@ -80,7 +80,8 @@ class Generator:
             done, tokens = done + 1, tokens + len(found.token_ids)
             progress(done, tokens)
 
-        prepare = as_it_is if adapter is None else self._adapters.at(adapter)
+        servers = self.pool.servers if only is None else [only]
+        prepare = as_it_is if adapter is None else self._adapters.at(adapter, servers)
         self.pool.ask(bodies, heard, prepare=prepare, only=only)
         completions = [one for one in made if one is not None]
         if len(completions) != len(bodies):

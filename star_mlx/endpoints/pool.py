@@ -152,7 +152,10 @@ class Pool:
 
     async def _opened(self) -> None:
         async with self._connection() as connection:
-            await asyncio.gather(*(self._reach(connection, one) for one in self.servers))
+            reached = (self._reach(connection, server) for server in self.servers)
+            for found in await asyncio.gather(*reached, return_exceptions=True):
+                if found is not None:
+                    raise found
 
     def _connection(self) -> Connection:
         return Connection(self.key, self.settings.timeout, self.settings.model, self._known)
@@ -285,9 +288,7 @@ class Pool:
 class _Work:
     """Requests that are to be answered; ``last`` is when one was, ``finished`` when all are."""
 
-    def __init__(
-        self, jobs: Sequence[Job], prepare: Prepare, news: queue.SimpleQueue[Any]
-    ) -> None:
+    def __init__(self, jobs: Sequence[Job], prepare: Prepare, news: queue.SimpleQueue[Any]) -> None:
         self.news, self._prepare = news, prepare
         self.waiting: asyncio.Queue[Job] = asyncio.Queue()
         for job in jobs:

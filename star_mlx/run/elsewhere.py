@@ -108,7 +108,8 @@ def _compare(
     base = compared.here(None)
     for server in servers:
         same = compared.at(server, None, base)
-        emit(Notice("info", f"{server.url} has the model {server.model}: {same}"))
+        name = remote.pool.key.shown(server.model)
+        emit(Notice("info", f"{server.url} has the model {name}: {same}"))
     if not needs_adapters(recipe):
         return
     with _beside(run) as folder:
