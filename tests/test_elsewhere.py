@@ -207,6 +207,8 @@ def test_the_servers_of_the_command_line_are_those_of_the_recipe(tmp_path, star)
 
 def test_a_step_by_hand_asks_the_servers_too(tmp_path, server, monkeypatch, star):
     from star_mlx import engine as engines
+    from star_mlx import steps
+    from star_mlx.recipe.loading import load
 
     monkeypatch.setattr(engines, "open_base", lambda recipe: Local())
     out = tmp_path / "attempts.jsonl"
@@ -216,6 +218,10 @@ def test_a_step_by_hand_asks_the_servers_too(tmp_path, server, monkeypatch, star
         "--endpoint", server.url,
     )  # fmt: skip
     assert len(server.bodies) == 5 == len(out.read_bytes().splitlines())
+    told: list[Any] = []
+    recipe = load(task="arithmetic", overrides=[*few[1:2], f"endpoints.urls=[{server.url}]"])
+    steps.generate(recipe, tmp_path / "again", iteration=1, emit=told.append, engine=Local())
+    assert notices(told)[-1].startswith("200 completions by servers: ")
 
 
 def test_a_server_with_another_model_is_refused_or_said(tmp_path):

@@ -92,8 +92,8 @@ class AdapterAt:
         return {"model": name}
 
     async def _load(self, connection: Connection, server: Server, name: str) -> None:
-        """Load it in vLLM, in place of the one before, and of one of the same name, which a run that
-        was killed has left there: its folder may be gone."""
+        """Load it in vLLM, in place of the one before, and of one with its name that a killed run
+        has left there: its folder may be gone."""
         for other in (*server.adapters, name):
             with contextlib.suppress(Fault):  # there is none
                 await connection.post(server, "/unload_lora_adapter", {"lora_name": other})

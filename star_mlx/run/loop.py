@@ -24,7 +24,7 @@ from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
 from star_mlx.star import star
 from star_mlx.store import reading, writing
-from star_mlx.store.metrics import Metrics, Served
+from star_mlx.store.metrics import Metrics
 from star_mlx.types import Attempt, Done, Engine, Evaluation, Problem, Task
 
 
@@ -106,7 +106,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         if recipe.evaluate.test and not folder.record().test_reads():
             _test(task, learner, folder, emit)
         folder.journal("finished", reason=reason)
-        if served := sum((line.served for line in folder.metrics if line.served), Served()):
+        if served := folder.served():
             emit(Notice("info", served.words()))
         judged = verdict.of_run(reading.read(run)).lines
         emit(RunFinished(str(run), reason, time.perf_counter() - started, judged))

@@ -255,3 +255,5 @@ def at_work(
         step_files.unfinished(out, values, force) as folder,
     ):
         yield task, Learner(recipe, task, prompt_set, made_by, folder, emit)
+        if served := folder.served():
+            emit(Notice("info", served.words()))

@@ -126,9 +126,10 @@ class Store:
         """The number of attempts in the finished chunks of a pass."""
         return sum(chunk.rows for chunk in self._journal.of_pass(iteration, kind))
 
-    def served(self, iteration: int) -> Served:
-        """The work of servers for the finished chunks of an iteration."""
-        chunks = self._journal.chunks.get(iteration, {}).values()
+    def served(self, iteration: int | None = None) -> Served:
+        """The work of servers for the finished chunks of an iteration, or of all."""
+        numbers = self._journal.chunks if iteration is None else [iteration]
+        chunks = (c for n in numbers for c in self._journal.chunks.get(n, {}).values())
         return sum((chunk.served for chunk in chunks if chunk.served), Served())
 
     def _end(self, iteration: int, name: str) -> int:
