@@ -220,7 +220,7 @@ def test_a_step_by_hand_asks_the_servers_too(tmp_path, server, monkeypatch, star
     assert len(server.bodies) == 5 == len(out.read_bytes().splitlines())
     told: list[Any] = []
     recipe = load(task="arithmetic", overrides=[*few[1:2], f"endpoints.urls=[{server.url}]"])
-    steps.generate(recipe, tmp_path / "again", iteration=1, emit=told.append, engine=Local())
+    steps.generate(recipe, tmp_path / "again.jsonl", iteration=1, emit=told.append, engine=Local())
     assert notices(told)[-1].startswith("200 completions by servers: ")
 
 
@@ -252,6 +252,13 @@ def test_what_was_finished_is_kept_when_all_servers_go_down(tmp_path, server):
     with Completions(said) as moved:  # it may be another one
         train(tmp_path / "run", moved.url)
     assert rows(tmp_path / "run") == rows(tmp_path / "here")
+
+
+def test_a_finished_run_asks_no_server(tmp_path):
+    with Completions(said) as server:
+        run = train(tmp_path / "run", server.url, iterations=1)
+    assert train(tmp_path / "run", server.url, iterations=1).last == run.last == 1
+    assert run.evaluate(1, split="test", limit=1, progress=False).n == 1  # on this machine
 
 
 def test_a_run_by_servers_is_not_resumed_without_them(tmp_path, server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,13 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         provenance.refuse_other(record := reading.read(run), values, emit)
         if changed := provenance.older(record):
             emit(Notice("warning", changed))
+    ready: AbstractContextManager[Engine] = elsewhere.generating(
+        recipe, task, prompt_set, engine, run, emit
+    )
+    if exists and _over(recipe, reading.read(run)):
+        ready = nullcontext(engine)  # there is nothing to generate
     with (
-        elsewhere.generating(recipe, task, prompt_set, engine, run, emit) as made_by,
+        ready as made_by,
         writing.opened(run, values) as folder,
         live_json.shared(run, emit) as emit,
         _uncollected(),
@@ -111,6 +116,13 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         judged = verdict.of_run(reading.read(run)).lines
         emit(RunFinished(str(run), reason, time.perf_counter() - started, judged))
     return engine
+
+
+def _over(recipe: Recipe, record: reading.RunRecord) -> bool:
+    """Whether a run has all iterations and measurements of its recipe."""
+    last = max((line.iteration for line in record.metrics), default=-1)
+    tested = not recipe.evaluate.test or record.test_reads() > 0
+    return last >= recipe.star.iterations and tested
 
 
 def _short(recipe: Recipe, task: Task, prompt_set: Prompts, folder: writing.Store) -> str | None:
