@@ -254,6 +254,27 @@ def test_what_was_finished_is_kept_when_all_servers_go_down(tmp_path, server):
     assert rows(tmp_path / "run") == rows(tmp_path / "here")
 
 
+def test_a_server_that_was_not_compared_takes_no_part(tmp_path, server):
+    other = Completions(said)
+    other.start()
+    other.stop()
+    told: list[Any] = []
+
+    def up(event: Any) -> None:
+        told.append(event)
+        if isinstance(event, sx.RunStarted):
+            other.start(other.port)
+
+    settings = {"endpoints.urls": [other.url, server.url], "endpoints.give_up_after": 0.1}
+    sx.train(
+        "arithmetic", out=tmp_path / "run", engine=Local(), on_event=up, settings=settings,
+        **{**SMALL, "iterations": 1},
+    )  # fmt: skip
+    other.stop()
+    assert not other.bodies and server.bodies
+    assert f"{other.url} is put aside: it cannot be reached" in notices(told, "warning")[0]
+
+
 def test_a_finished_run_asks_no_server(tmp_path):
     with Completions(said) as server:
         run = train(tmp_path / "run", server.url, iterations=1)

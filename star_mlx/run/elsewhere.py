@@ -102,9 +102,11 @@ def needs_adapters(recipe: Recipe) -> bool:
 def _compare(
     recipe: Recipe, task: Task, prompts: Prompts, remote: RemoteEngine, run: Path, emit: Emit
 ) -> None:
-    """Compare every server with the local model, without an adapter and with one."""
+    """Compare every server with the local model, without an adapter and with one. A server that
+    does not answer now is left out of the run, since it is not known what it would say."""
     compared = _Comparison(recipe, task, prompts, remote)
     servers = [server for server in remote.pool.servers if not server.aside]
+    remote.pool.servers = servers
     base = compared.here(None)
     for server in servers:
         same = compared.at(server, None, base)
