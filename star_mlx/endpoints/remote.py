@@ -26,6 +26,13 @@ class RemoteEngine(Generator):
         )
         self.local = local
 
+    @property
+    def serving(self) -> str:
+        """The name of the model that the servers have; of a folder there, the folder's own name."""
+        names = [server.model for server in self.pool.servers if server.model]
+        short = dict.fromkeys(n.rpartition("/")[2] if n.startswith("/") else n for n in names)
+        return self.pool.key.shown(" and ".join(short))
+
     def describe(self) -> Mapping[str, Any]:
         """That of the local model."""
         return self.local.describe()

@@ -240,8 +240,12 @@ class Learner:
             self._failed = {a.id: a for a in reversed(attempts) if not a.correct}
         return attempts
 
+    def served(self) -> Served:
+        """The work of servers for all finished chunks, also of processes before this one."""
+        return self._folder.served()
+
     def _served(self) -> Served:
-        """The work of servers so far, if any generate."""
+        """The work of servers in this process so far, if any generate."""
         found: Served = getattr(self.engine, "served", Served())
         return found
 
