@@ -61,7 +61,7 @@ def train(run: Path, *urls: str, engine: Any = None, told: list[Any] | None = No
     events = [] if told is None else told
     settings = {
         "endpoints.urls": list(urls),
-        "endpoints.give_up_after": 0.1,
+        "endpoints.give_up_after": 30.0,
         "star.schedule.start": 2,
         "train.warmup": 0,
         **more.pop("settings", {}),
@@ -83,6 +83,7 @@ def notices(told: list[Any], level: str = "info") -> list[str]:
     return [one.text for one in told if isinstance(one, sx.Notice) and one.level == level]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loads", ["mlx", "vllm"])
 def test_a_run_by_servers_is_the_run_of_the_local_model(tmp_path, loads):
     train(tmp_path / "here")
@@ -147,6 +148,7 @@ def test_a_vllm_that_may_not_load_adapters_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_vllm_that_is_started_again_gets_its_adapter_again(tmp_path, server):
     train(tmp_path / "here")
     with Completions(said, loads="vllm") as server:
@@ -168,6 +170,7 @@ def test_a_vllm_that_is_started_again_gets_its_adapter_again(tmp_path, server):
     assert loads and rows(tmp_path / "run") == rows(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_loaded_before_a_kill_is_used(tmp_path):
     train(tmp_path / "here")
     with Completions(said, loads="vllm") as server:
@@ -224,6 +227,7 @@ def test_a_step_by_hand_asks_the_servers_too(tmp_path, server, monkeypatch, star
     assert notices(told)[-1].startswith("200 completions by servers: ")
 
 
+@pytest.mark.slow
 def test_a_server_with_another_model_is_refused_or_said(tmp_path):
     with Completions(lambda prompt, seen: said(prompt, (*seen, "more"))) as server:
         with pytest.raises(sx.EndpointError) as error:
@@ -237,6 +241,7 @@ def test_a_server_with_another_model_is_refused_or_said(tmp_path):
         assert any(": 0 of 8 greedy completions" in line for line in notices(told))
 
 
+@pytest.mark.slow
 def test_what_was_finished_is_kept_when_all_servers_go_down(tmp_path, server):
     train(tmp_path / "here")
     before = 2 * elsewhere.PROBLEMS + 12 + 5  # in the second chunk of iteration 1
@@ -245,7 +250,7 @@ def test_what_was_finished_is_kept_when_all_servers_go_down(tmp_path, server):
     with pytest.raises(
         sx.EndpointError, match=r"the server cannot be asked.*Finished work is kept"
     ):
-        train(tmp_path / "run", server.url)
+        train(tmp_path / "run", server.url, settings={"endpoints.give_up_after": 0.1})
     kept = (tmp_path / "run/iterations/001/attempts.jsonl").read_bytes()
     assert len(kept.splitlines()) == 4
     server.always = None

@@ -45,7 +45,7 @@ def quick(monkeypatch):
 
 
 def opened(*urls: str, told: list[str] | None = None, context: int | None = None, **more: Any):
-    settings = Endpoints(urls=urls, **{"give_up_after": 1.0, **more})
+    settings = Endpoints(urls=urls, **{"give_up_after": 30.0, **more})
     heard = [] if told is None else told
     return endpoints.open_endpoints(
         settings, TEXT, rng=random.Random(0), tell=heard.append, context=context
@@ -298,6 +298,7 @@ def test_another_models_answer_is_refused(server):
     assert asked(opened(server.url), 1)[0].text == " 0 again"
 
 
+@pytest.mark.slow
 def test_a_request_that_alone_is_not_answered_ends_the_work(server):
     def poison(handler: Any, body: Any) -> None:
         if body["prompt"].endswith("question 1"):
@@ -312,13 +313,13 @@ def test_a_request_that_alone_is_not_answered_ends_the_work(server):
 
 def test_a_slow_answer_is_given_up_and_asked_for_again(server):
     def slow(handler: Any, body: Any) -> None:
-        time.sleep(0.5)
+        time.sleep(60)
 
     server.faults = [slow]
-    generator = opened(server.url, timeout=0.1)
+    generator = opened(server.url, timeout=0.2)
     start = time.monotonic()
     assert [one.text for one in asked(generator, 1)] == texts(1)
-    assert time.monotonic() - start < 0.45
+    assert time.monotonic() - start < 20
     server.always = slow
     with pytest.raises(EndpointError, match=r"not answer within 0.1 seconds \(endpoints.timeout\)"):
         asked(opened(server.url, timeout=0.1, give_up_after=0.1), 1)
@@ -328,14 +329,14 @@ def test_an_answer_that_drips_is_bounded_in_time(server):
     def drips(handler: Any, body: Any) -> None:
         handler.send_response(200)
         handler.end_headers()
-        for _ in range(30):
+        for _ in range(3000):
             handler.wfile.write(b" ")
             time.sleep(0.02)
 
     server.faults = [drips]
     start = time.monotonic()
-    assert [one.text for one in asked(opened(server.url, timeout=0.1), 1)] == texts(1)
-    assert time.monotonic() - start < 0.5
+    assert [one.text for one in asked(opened(server.url, timeout=0.2), 1)] == texts(1)
+    assert time.monotonic() - start < 20
 
 
 def test_an_endless_answer_is_bounded_in_size(server, monkeypatch):
@@ -388,6 +389,7 @@ def test_work_goes_to_whichever_server_is_free(server):
         assert len(server.bodies) + len(other.bodies) == 40
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_down_is_put_aside_and_comes_back(server):
     told: list[str] = []
     other = Completions(echo)

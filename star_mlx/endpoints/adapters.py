@@ -78,7 +78,7 @@ class Adapters:
 
 
 class AdapterAt:
-    """An adapter, as ``pool.Prepare``."""
+    """An adapter, as ``work.Prepare``."""
 
     def __init__(self, adapters: Adapters, folder: Path) -> None:
         self._adapters, self._folder = adapters, folder

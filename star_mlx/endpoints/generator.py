@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from star_mlx.endpoints.adapters import Adapters, Write
 from star_mlx.endpoints.connection import Server
-from star_mlx.endpoints.pool import Pool, as_it_is
+from star_mlx.endpoints.pool import Pool
 from star_mlx.endpoints.reply import Reply
+from star_mlx.endpoints.work import as_it_is
 from star_mlx.errors import EndpointError, ModelError
 from star_mlx.store.metrics import Served
 from star_mlx.types import Completion, Decoding

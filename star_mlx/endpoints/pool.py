@@ -14,12 +14,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from star_mlx.endpoints.connection import Connection, Server
 from star_mlx.endpoints.key import Secret
 from star_mlx.endpoints.reply import Fault, Reply
+from star_mlx.endpoints.work import Job, Prepare, Work, as_it_is
 from star_mlx.errors import EndpointError
 from star_mlx.formatting import duration
 from star_mlx.settings import Endpoints
@@ -28,27 +28,6 @@ TRIES = 8  # of a request, if others succeed meanwhile
 FIRST_WAIT, MOST_WAIT = 0.5, 30.0  # seconds before a request is asked again
 FIRST_PATIENCE = 5.0  # seconds for which a server is waited for before the work begins
 KEPT = "finished work is kept: see to this and give the same command again"
-
-
-class Prepare(Protocol):
-    """Makes a server ready for requests, and gives the fields that they have there."""
-
-    async def __call__(self, connection: Connection, server: Server) -> Mapping[str, Any]: ...
-
-
-@dataclass(slots=True)
-class Job:
-    """A request: its number, its body, how often it has failed, and since when."""
-
-    index: int
-    body: Mapping[str, Any]
-    failures: int = 0
-    since: float = 0.0
-
-
-async def as_it_is(connection: Connection, server: Server) -> Mapping[str, Any]:
-    """A server that needs no preparation."""
-    return {}
 
 
 class Pool:
@@ -188,7 +167,7 @@ class Pool:
         news: queue.SimpleQueue[Any],
     ) -> None:
         """Share requests among the servers until all are answered."""
-        work = _Work(jobs, prepare, news)
+        work = Work(jobs, prepare, news)
         async with self._connection() as connection:
             if only is None:
                 await self._back(connection, work)
@@ -209,7 +188,7 @@ class Pool:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _back(self, connection: Connection, work: _Work) -> None:
+    async def _back(self, connection: Connection, work: Work) -> None:
         """Try the servers that were put aside once more."""
         for server in self.servers:
             if not server.aside:
@@ -221,7 +200,7 @@ class Pool:
             server.aside, server.failing_since = "", 0.0
             work.news.put(f"{server.url} answers again, and is asked again")
 
-    async def _answer(self, connection: Connection, server: Server, work: _Work) -> None:
+    async def _answer(self, connection: Connection, server: Server, work: Work) -> None:
         """Take requests, one at a time, and have this server answer them."""
         failures = 0
         while True:
@@ -242,7 +221,7 @@ class Pool:
                 failures, server.failing_since = 0, 0.0
                 work.answered(job.index, answer)
 
-    def _failed(self, server: Server, job: Job, fault: Fault, work: _Work) -> None:
+    def _failed(self, server: Server, job: Job, fault: Fault, work: Work) -> None:
         """Decide what becomes of a request that failed, and of the server."""
         now, patience = time.monotonic(), self.settings.give_up_after
         job.failures, job.since = job.failures + 1, job.since or now
@@ -283,48 +262,3 @@ class Pool:
         each = "; ".join(f"{server.url}: {server.aside}" for server in servers)
         which = "no server is left to ask" if len(servers) > 1 else "the server cannot be asked"
         return EndpointError(f"{which}. {each}. {KEPT.capitalize()}")
-
-
-class _Work:
-    """Requests that are to be answered; ``last`` is when one was, ``finished`` when all are."""
-
-    def __init__(self, jobs: Sequence[Job], prepare: Prepare, news: queue.SimpleQueue[Any]) -> None:
-        self.news, self._prepare = news, prepare
-        self.waiting: asyncio.Queue[Job] = asyncio.Queue()
-        for job in jobs:
-            self.waiting.put_nowait(job)
-        self.left, self.last = len(jobs), 0.0
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.servers: list[Server] = []
-        self._ready: dict[Server, Mapping[str, Any]] = {}
-        self._preparing = asyncio.Lock()
-
-    async def prepared(self, connection: Connection, server: Server) -> Mapping[str, Any]:
-        """The fields of requests at a server, which is made ready before its first one."""
-        if server not in self._ready:
-            async with self._preparing:
-                if server not in self._ready:
-                    self._ready[server] = await self._prepare(connection, server)
-        return self._ready[server]
-
-    def forget(self, server: Server) -> bool:
-        """Have a server made ready again, which may have lost its adapters; whether it had any."""
-        lost = bool(server.adapters)
-        server.adapters = set()
-        self._ready.pop(server, None)
-        return lost
-
-    def answered(self, index: int, answer: Reply) -> None:
-        self.news.put((index, answer))
-        self.left, self.last = self.left - 1, time.monotonic()
-        if not self.left and not self.finished.done():
-            self.finished.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        if not self.finished.done():
-            self.finished.set_exception(error)
-
-    def ended(self, worker: asyncio.Future[None]) -> None:
-        """Pass on an error of a worker, which is a bug or one of preparing."""
-        if not worker.cancelled() and (error := worker.exception()):
-            self.fail(error)
