@@ -125,6 +125,16 @@ def test_tokens_are_in_the_record_and_told(tmp_path, server):
     assert sum(chunk["served"]["requests"] for chunk in chunks) == total.requests
 
 
+def test_the_cost_is_said_in_words():
+    from star_mlx.store.metrics import Served
+
+    assert Served(1200, 0, 34567, 8).words() == (
+        "1,200 completions by servers: 34,567 tokens of prompts and 8 of completions"
+    )
+    assert "servers, besides 3 failed attempts: " in Served(1, 3, 2, 1).words()
+    assert not Served(again=2) and Served(3, 2, 1, 1) - Served(1, 1, 1, 1) == Served(2, 1)
+
+
 def test_a_server_that_loads_no_adapter_is_refused_before_the_run_begins(tmp_path):
     with Completions(said, loads="none") as server:
         with pytest.raises(sx.EndpointError) as error:

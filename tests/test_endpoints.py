@@ -543,6 +543,11 @@ def test_what_is_no_address_is_refused_without_its_password(given, says, star):
             assert "word" not in said.replace("password", "") and len(said.splitlines()) == 1
 
 
+def test_an_address_that_is_no_list_is_refused_without_its_password(star):
+    said = star("loop", "--task", "arithmetic", "--set", "endpoints.urls=http://me:word@h", code=2)
+    assert "should be a list" in said and "http://***@h" in said and "word" not in said
+
+
 def test_no_password_is_left_in_a_text():
     assert without_password("at http://me:w@h/ and //x@y") == "at http://***@h/ and //***@y"
     assert without_password("mail me@host, http://host/a@b") == "mail me@host, http://host/a@b"

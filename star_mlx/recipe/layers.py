@@ -278,7 +278,8 @@ def explained(
         inner = ", ".join(_group(key, root).model_fields)
         return RecipeError(f"{place}: {path} {demand}: {inner}")
     about = _description(key, root)
-    return RecipeError(f"{place}: {path} {demand}, but is {clipped(shown(first['input']))}{about}")
+    given = clipped(without_password(shown(first["input"])))
+    return RecipeError(f"{place}: {path} {demand}, but is {given}{about}")
 
 
 def _example(key: Sequence[str], root: type[BaseModel]) -> str:

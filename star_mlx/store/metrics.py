@@ -65,7 +65,7 @@ class Generated(msgspec.Struct, frozen=True):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """The work of servers: requests answered, requests asked ``again`` after a failure, and the
+    """The work of servers: requests answered, failed attempts that were made ``again``, and the
     tokens of the prompts and completions as the servers count them."""
 
     requests: int = 0
@@ -86,9 +86,9 @@ class Served(msgspec.Struct, frozen=True):
 
     def words(self) -> str:
         """The figures, in a phrase."""
-        retried = f", {self.again:,} of them asked again after a failure" if self.again else ""
+        failed = f", besides {self.again:,} failed attempts" if self.again else ""
         return (
-            f"{self.requests:,} completions by servers{retried}: {self.prompt_tokens:,} tokens of "
+            f"{self.requests:,} completions by servers{failed}: {self.prompt_tokens:,} tokens of "
             f"prompts and {self.completion_tokens:,} of completions"
         )
 
