@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from star_mlx.api.run import Run
     from star_mlx.engine.scripted import Asked, ScriptedEngine
     from star_mlx.errors import (
+        EndpointError,
         ModelError,
         NothingKept,
         PromptError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Sampled,
     )
     from star_mlx.settings import (
+        Endpoints,
         Evaluate,
         Generate,
         ModelSpec,
@@ -81,6 +83,8 @@ __all__ = [
     "Completion",
     "Decoding",
     "Done",
+    "EndpointError",
+    "Endpoints",
     "Engine",
     "Evaluate",
     "Evaluation",
@@ -139,7 +143,7 @@ _MODULES = (  # the module of each name, as above
     ("engine.scripted", "Asked ScriptedEngine"),
     (
         "errors",
-        "ModelError NothingKept PromptError RecipeError RunError StarError TaskError "
+        "EndpointError ModelError NothingKept PromptError RecipeError RunError StarError TaskError "
         "TrainingDiverged",
     ),
     (
@@ -148,7 +152,7 @@ _MODULES = (  # the module of each name, as above
     ),
     (
         "settings",
-        "Evaluate Generate ModelSpec PromptsSpec Recipe Schedule Star TaskSpec Train",
+        "Endpoints Evaluate Generate ModelSpec PromptsSpec Recipe Schedule Star TaskSpec Train",
     ),
     ("store.metrics", "Measured Metrics"),
     ("tasks.simple", "SimpleTask"),

@@ -35,6 +35,10 @@ class ModelError(StarError):
     """A base model or adapter that cannot be loaded."""
 
 
+class EndpointError(StarError):
+    """A server that cannot be asked for completions, or whose answers cannot be used."""
+
+
 class RunError(StarError):
     """A run folder that cannot be made, read, locked or resumed."""
 

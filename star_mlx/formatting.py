@@ -49,6 +49,11 @@ def clipped(text: str, most: int = 80) -> str:
     return f"{text[: most * 2 // 3]}[... {left} characters ...]{text[len(text) - most // 3 :]}"
 
 
+def without_password(text: str) -> str:
+    """A text in which no address of the network holds a user or a password."""
+    return re.sub(r"(?<=//)[^/@\s\"']*@", "***@", text)
+
+
 def duration(seconds: float) -> str:
     """``"0.4 s"``, ``"34 s"``, ``"5 min 3 s"``, ``"2 h 5 min"``."""
     if seconds < 10:

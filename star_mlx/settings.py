@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import date
 from types import NoneType
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -450,6 +451,72 @@ class Evaluate(_Group):
     )
 
 
+class Endpoints(_Group):
+    """Servers that generate in place of the local model; see docs/endpoints.md."""
+
+    urls: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="OpenAI-compatible servers that generate, such as "
+        "http://127.0.0.1:8000/v1; []: this machine does",
+    )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="name of the model at the servers; null: that of the base, or the only one "
+        "there is",
+    )
+    at_once: int = Field(32, ge=1, description="requests at each server at a time")
+    timeout: float = Field(
+        600.0,
+        gt=0,
+        description="seconds that a completion may take before it is asked for again",
+    )
+    give_up_after: float = Field(
+        300.0,
+        ge=0,
+        description="seconds for which a server that fails is asked again before it is put aside",
+    )
+    min_equal: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="refuse to begin if a smaller share of 8 greedy completions of a server are "
+        "those of the local model; 0: begin all the same",
+    )
+
+    @field_validator("urls")
+    @classmethod
+    def _servers(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(server_url, urls)))
+
+
+def server_url(text: str) -> str:
+    """The address of an OpenAI-compatible server, which ends in /v1 unless another path is given.
+
+    Raises:
+        ValueError: it is none, or holds a password. The password is not in the message.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(
+            "this is not the address of a server: write it as http://127.0.0.1:8000/v1"
+        )
+    if "@" in parts.netloc:
+        raise ValueError(
+            f"the address of {host} holds a user or a password, which a recipe would keep: leave "
+            "it out, and give the key in the environment variable STAR_MLX_ENDPOINT_KEY"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f"the address of {host} goes on after ? or #: leave that out")
+    path = parts.path.rstrip("/").removesuffix("/completions").removesuffix("/chat")
+    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+
+
 class Recipe(_Group):
     """All settings of a run.
 
@@ -471,6 +538,7 @@ class Recipe(_Group):
     prompts: PromptsSpec = Field(default_factory=PromptsSpec)
     star: Star = Field(default_factory=lambda: Star())
     generate: Generate = Field(default_factory=lambda: Generate())
+    endpoints: Endpoints = Field(default_factory=lambda: Endpoints())
     train: Train = Field(default_factory=lambda: Train())
     rows: RowsSpec = Field(default_factory=lambda: RowsSpec())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())

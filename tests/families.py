@@ -341,7 +341,7 @@ def found(recipe: Any, run: Path, engine: Any, prompts: Any) -> Found:
 
 def targets(adapter: Path) -> tuple[str, ...]:
     """The modules that an adapter changes, by their names in a layer."""
-    from star_mlx.export import weights
+    from star_mlx.engine import adapter_file as weights
 
     names = {module.name for module in weights.read(adapter).modules}
     return tuple(sorted({re.sub(r".*layers\.\d+\.", "", name) for name in names}))

@@ -21,7 +21,7 @@ from star_mlx.augment.masking import Masked
 from star_mlx.augment.rewriting import written_text
 from star_mlx.augment.sieve import Sieve
 from star_mlx.augment.yields import Yield, why_not
-from star_mlx.engine.scripted import ScriptedEngine
+from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.errors import ModelError, NothingKept, RunError
 from star_mlx.events import Notice, PhaseStarted
 from star_mlx.prompts import load
@@ -31,6 +31,7 @@ from star_mlx.run.augmenting import backward_prompts
 from star_mlx.steps import augmented
 from star_mlx.steps.augmented import Augmentation as Plan
 from star_mlx.types import Attempt, Problem, Question
+from tests.servers import Completions, status
 from tests.test_augment import read, write_data
 
 PIES = "A baker sells 3 pies at $4 each on the first day. How much does he earn?"
@@ -665,3 +666,33 @@ def test_the_unfinished_work_is_a_run_folder_of_journalled_chunks(recipe):
     ]  # fmt: skip
     step = yaml.safe_load((left / "recipe.yaml").read_text())["step"]
     assert step["command"] == "augment" and step["kinds"] == list(kinds.KINDS)
+
+
+# --------------------------------------------------------------------------- by servers
+
+
+class Knowing(Completions):
+    """A server that answers as ``knowing`` does."""
+
+    def __init__(self):
+        super().__init__(lambda prompt, seed: knowing(Asked(prompt, "", seed[0], ())))
+
+    def completion(self, body):
+        return super().completion({**body, "prompt": body["prompt"].rpartition("\n\n")[2]})
+
+    def _rows(self, body):
+        return (body["seed"],)
+
+
+def test_servers_give_the_rows_of_the_local_model(recipe):
+    here, _ = made(recipe)
+    with Knowing() as one, Knowing() as other:
+        one.faults = [status(500), None, status(429)]
+        urls = f"endpoints.urls=[{one.url}, {other.url}]"
+        there, report = made(settled(urls), out="served.jsonl", reply=None)
+        asked = len(one.bodies) + len(other.bodies)
+    assert there == [{**row, "generator": "org/model"} for row in here]
+    assert report["generator"] == "org/model"
+    assert report["served"]["requests"] + report["served"]["again"] == asked
+    assert report["served"]["again"] == 2 and report["served"]["prompt_tokens"] > 0
+    assert json.loads(Path("served.jsonl.report.json").read_text())["served"] == report["served"]

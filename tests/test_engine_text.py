@@ -154,3 +154,18 @@ def test_a_template_that_refuses_a_reply_has_no_end_of_a_turn(tmp_path: Path) ->
     text = chatting(tmp_path, "{role}{content}<eos>", "<eos>", "<other2>")
     text._tokenizer.chat_template = "{{ raise_exception('no') }}"
     assert text.end_after([text.encode("<other2>")[0]]) == text.end
+
+
+def test_tokens_drawn_elsewhere_end_where_generation_ends(text: Text) -> None:
+    ids = text.encode("xab\nQ.\nxy")
+    assert text.completed(ids, ()) == ("xab\nQ.\nxy", ids, False)
+    assert text.completed([*ids, 0, 5, 0], ()) == ("xab\nQ.\nxy", ids, True)
+    for stops in (("\nQ",), ("\nx", "\n"), (".\n", "\nQ")):
+        made = run(text, ids, *stops)
+        assert made is not None and text.completed(ids, stops) == (*made, True)
+    assert text.completed([*ids[:2], 0, *ids[2:]], ("Q", "")) == ("xab\n", ids[:2], True)
+    assert text.completed([], ("Q",)) == ("", [], False)
+
+
+def test_the_text_of_the_start_tokens(text: Text) -> None:
+    assert text.start == "<bos>"

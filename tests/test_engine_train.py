@@ -261,7 +261,7 @@ def test_a_training_that_diverges_ends_at_that_step(engine: Any, tmp_path: Path)
 def test_weights_that_are_no_numbers_are_refused(engine: Any, tmp_path: Path) -> None:
     import mlx.core as mx
 
-    from star_mlx.export import weights as exported
+    from star_mlx.engine import adapter_file as exported
 
     train(engine, tmp_path)
     file = tmp_path / "adapters.safetensors"

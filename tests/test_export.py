@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from star_mlx.cli import main
+from star_mlx.engine import adapter_file as weights
 from star_mlx.engine import resolve
 from star_mlx.errors import ModelError, RunError
-from star_mlx.export import export, torch_model, weights
+from star_mlx.export import export, torch_model
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load

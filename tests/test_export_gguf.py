@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from star_mlx.engine import adapter_file as weights
 from star_mlx.engine import open_engine
 from star_mlx.engine.resolve import Found, find
 from star_mlx.errors import ModelError
-from star_mlx.export import gguf_lora, gguf_model, weights
+from star_mlx.export import gguf_lora, gguf_model
 from star_mlx.export.source import ExportSource
 from star_mlx.gguf import container, importing, names, vocab
 from star_mlx.gguf.architectures import ARCHITECTURES

@@ -53,6 +53,7 @@ def test_every_key_of_a_row_is_explained_and_no_other(heading, wanted):
         ("train", [metrics.Training]),
         ("eval", [metrics.Measured]),
         ("generate", [metrics.Generated]),
+        ("served", [metrics.Served]),
         ("valid_steps", [metrics.ValidSteps]),
         ("compared", [metrics.Compared]),
     ],

@@ -12,7 +12,13 @@ import click
 
 from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
-from star_mlx.cli.setting_options import DECODED, MAX_TOKENS, NUM_REPEAT, TEMPERATURE
+from star_mlx.cli.setting_options import (
+    DECODED,
+    ENDPOINT,
+    MAX_TOKENS,
+    NUM_REPEAT,
+    TEMPERATURE,
+)
 from star_mlx.cli.step_options import force_option, json_option, out_option
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ class ShareOption(click.ParamType):
 
 
 @click.command(cls=RecipeCommand)
-@recipe_options(NUM_REPEAT, _TEMPERATURE, MAX_TOKENS, DECODED)
+@recipe_options(NUM_REPEAT, _TEMPERATURE, MAX_TOKENS, DECODED, ENDPOINT)
 @click.option(
     "--kinds",
     metavar="KINDS",

@@ -9,7 +9,14 @@ import click
 
 from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
-from star_mlx.cli.setting_options import DECODED, DRAWN, MAX_TOKENS, SAMPLES, TEMPERATURE
+from star_mlx.cli.setting_options import (
+    DECODED,
+    DRAWN,
+    ENDPOINT,
+    MAX_TOKENS,
+    SAMPLES,
+    TEMPERATURE,
+)
 from star_mlx.cli.step_options import (
     adapter_option,
     again,
@@ -22,7 +29,7 @@ from star_mlx.cli.step_options import (
 
 
 @click.command(cls=RecipeCommand)
-@recipe_options(DRAWN, SAMPLES, TEMPERATURE, MAX_TOKENS, DECODED)
+@recipe_options(DRAWN, SAMPLES, TEMPERATURE, MAX_TOKENS, DECODED, ENDPOINT)
 @iteration_option
 @adapter_option
 @out_option("The JSONL file of attempts.")

@@ -50,7 +50,15 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(
     cls=RecipeCommand,
-    seldom=("trust_remote_code", "dev_setting", "measure", "allow_sleep", "plain", "as_json"),
+    seldom=(
+        "trust_remote_code",
+        "dev_setting",
+        "endpoint_setting",
+        "measure",
+        "allow_sleep",
+        "plain",
+        "as_json",
+    ),
 )
 @recipe_options(*LOOP)
 @click.option(

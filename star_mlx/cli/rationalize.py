@@ -9,7 +9,7 @@ import click
 
 from star_mlx.cli.recipe_help import RecipeCommand
 from star_mlx.cli.recipe_options import Given, recipe_options
-from star_mlx.cli.setting_options import DECODED, MAX_TOKENS, TEMPERATURE
+from star_mlx.cli.setting_options import DECODED, ENDPOINT, MAX_TOKENS, TEMPERATURE
 from star_mlx.cli.step_options import (
     adapter_option,
     again,
@@ -23,7 +23,7 @@ from star_mlx.cli.step_options import (
 
 @click.command(cls=RecipeCommand)
 @click.argument("attempts", type=click.Path(path_type=Path))
-@recipe_options(TEMPERATURE, MAX_TOKENS, DECODED)
+@recipe_options(TEMPERATURE, MAX_TOKENS, DECODED, ENDPOINT)
 @iteration_option
 @adapter_option
 @out_option("The JSONL file of the attempts with hint.")

@@ -6,6 +6,7 @@ checked where all settings are.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,19 +14,23 @@ from typing import Any
 
 import click
 
+from star_mlx.formatting import without_password
+
 BRIEF = "star_mlx.brief"  # in a context's meta: whether help leaves out the keys of settings
 
 
 @dataclass(frozen=True, slots=True)
 class Short:
     """An option and the setting that it gives; ``value`` is the setting's, as YAML, ``meaning``
-    replaces that of the setting, and ``metavar`` stands for what is given."""
+    replaces that of the setting, and ``metavar`` stands for what is given. An option with ``many``
+    may be repeated, and gives a list."""
 
     names: tuple[str, ...]
     key: str
     value: str = "{}"
     meaning: str = ""
     metavar: str = "N"
+    many: bool = False
 
     @property
     def parameter(self) -> str:
@@ -64,10 +69,18 @@ DECODED = Short(("--batch-size",), "generate.batch_size")
 DEV = Short(("--dev",), "evaluate.dev")
 TYPES = Short(("--types",), "rows.types", "[{}]", metavar="A,B")
 SAMPLE = Short(("--sample",), "rows.sample")
+ENDPOINT = Short(
+    ("--endpoint",),
+    "endpoints.urls",
+    "[{}]",
+    "OpenAI-compatible server that generates; may be repeated",
+    metavar="URL",
+    many=True,
+)
 
 LOOP = (
     ITERATIONS, PROBLEMS, RATIONALIZE, EPOCHS, LEARNING_RATE, BATCH_SIZE, RANK, MAX_TOKENS,
-    TEMPERATURE, DEV, SEED,
+    TEMPERATURE, DEV, ENDPOINT, SEED,
 )  # fmt: skip
 
 
@@ -89,6 +102,9 @@ class SettingOption(click.Option):
 
     def given(self, value: Any) -> tuple[str, str]:
         """How a value was given, and the override that it stands for."""
+        if self.short.many:
+            shown = " ".join(f"{self.opts[0]} {without_password(one)}" for one in value)
+            return shown, self.short.override(", ".join(map(json.dumps, value)))
         if self.is_flag:
             name = (self.opts if value else self.secondary_opts)[0]
             return name, self.short.override("true" if value else "false")
@@ -100,6 +116,8 @@ def setting_option(short: Short) -> Callable[[Callable[..., Any]], Callable[...,
     more: dict[str, Any] = {"default": None}  # a flag that is not given is not false
     if "/" not in short.names[0]:
         more |= {"metavar": short.metavar, "type": str}
+    if short.many:
+        more = {**more, "default": (), "multiple": True}
     return click.option(*short.names, short.parameter, cls=SettingOption, short=short, **more)
 
 
@@ -110,7 +128,7 @@ def taken(command: click.Command, values: dict[str, Any]) -> Mapping[str, str]:
     for option in command.params:
         if isinstance(option, SettingOption) and option.name:
             value = values.pop(option.name)
-            found |= dict([option.given(value)] if value is not None else [])
+            found |= dict([option.given(value)] if value not in (None, ()) else [])
     return found
 
 

@@ -78,6 +78,25 @@ class MlxEngine:
         """(role, content) turns in the model's chat template; see ``types.Engine``."""
         return self._text.chat(turns, reply=reply, template=template, date=date)
 
+    @property
+    def start(self) -> str:
+        """The text of the tokens that are put before every prompt; see ``Text.start``."""
+        return self._text.start
+
+    def completed(self, ids: Sequence[int], stops: Sequence[str]) -> tuple[str, list[int], bool]:
+        """A completion of tokens that were drawn elsewhere; see ``Text.completed``."""
+        return self._text.completed(ids, stops)
+
+    def write_peft(self, adapter: Path, out: Path) -> None:
+        """Write an adapter of this base to the folder ``out`` in the form of PEFT.
+
+        Raises:
+            ModelError: PEFT has no form for it.
+        """
+        from star_mlx.engine import peft
+
+        peft.write(adapter, self._base.found, out)
+
     def generate(
         self,
         prompts: Sequence[str],

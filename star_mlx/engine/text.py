@@ -39,6 +39,11 @@ class Text:
         ids = self.encode(text)
         return ids if ids[: len(self._front)] == self._front else self._front + ids
 
+    @property
+    def start(self) -> str:
+        """The text of the tokens that are put before every text, such as ``<bos>``; or empty."""
+        return self.decode(self._front)
+
     def chat(
         self,
         turns: Sequence[tuple[str, str]],
@@ -103,6 +108,21 @@ class Text:
                 list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
         )
+
+    def completed(self, ids: Sequence[int], stops: Iterable[str]) -> tuple[str, list[int], bool]:
+        """A completion of tokens that were drawn elsewhere, perhaps some after its end.
+
+        Returns:
+            Its text and token ids before the first end token or stop string, and whether there was
+            one.
+        """
+        end = next((i for i, token in enumerate(ids) if token in self.eos), None)
+        kept = list(ids if end is None else ids[:end])
+        text = self.decode(kept)
+        at = min((at for stop in stops if stop and (at := text.find(stop)) >= 0), default=None)
+        if at is None:
+            return text, kept, end is not None
+        return text[:at], self.before(kept, at), True
 
     def before(self, ids: Sequence[int], end: int) -> list[int]:
         """Token ids of the first ``end`` characters of the text of ``ids``.

@@ -193,6 +193,8 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if not (hub and path in (("model", "path"), ("provenance", "base", "name"))):
             group[path[-1]] = Path(group[path[-1]]).name
     values["max_memory"] = None
+    if isinstance(servers := values.get("endpoints"), dict):
+        servers["urls"] = []  # they are nobody else's
     return values
 
 

@@ -21,6 +21,7 @@ import mlx.nn as nn  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 
 from star_mlx.engine.adapter import Switch  # noqa: E402
+from star_mlx.engine.adapter_file import tensors  # noqa: E402
 from star_mlx.engine.resolve import Found  # noqa: E402
 from star_mlx.errors import ModelError  # noqa: E402
 from star_mlx.events import Emit  # noqa: E402
@@ -29,7 +30,6 @@ from star_mlx.export.gate import Limits  # noqa: E402
 from star_mlx.export.mlx_format import write_json  # noqa: E402
 from star_mlx.export.prompt import Setup  # noqa: E402
 from star_mlx.export.source import ExportSource, WrittenFormat  # noqa: E402
-from star_mlx.export.weights import tensors  # noqa: E402
 
 BOUND, TORCH_BOUND = 1e-4, 5e-3  # largest difference of a logit: read again by mlx, and by torch
 ROUNDING = 1e-5  # of the largest logit: float32's rounding grows with the values and the model

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from star_mlx.engine import adapter_file as weights
 from star_mlx.errors import ModelError
-from star_mlx.export import weights
 from star_mlx.export.source import ExportSource
 from star_mlx.gguf import names
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from star_mlx.engine import adapter_file as weights
 from star_mlx.engine.resolve import Found
 from star_mlx.errors import ModelError
-from star_mlx.export import weights
 from star_mlx.export.source import ExportSource
 from star_mlx.gguf import names, shape, vocab
 from star_mlx.gguf.architectures import Architecture

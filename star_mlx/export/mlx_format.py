@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from star_mlx.engine.adapter_file import CONFIG, WEIGHTS
 from star_mlx.export.source import ExportSource, WrittenFormat
-from star_mlx.export.weights import CONFIG, WEIGHTS
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",

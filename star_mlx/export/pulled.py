@@ -22,7 +22,7 @@ from star_mlx.export.run_record import MANIFEST, PROMPTS, RECIPE
 from star_mlx.prompts import Prompts, example
 from star_mlx.recipe import loading as recipes
 from star_mlx.recipe.opening import worded
-from star_mlx.settings import Recipe
+from star_mlx.settings import Endpoints, Recipe
 from star_mlx.store import names
 from star_mlx.store.which import resolve
 from star_mlx.types import Task
@@ -142,8 +142,13 @@ def _recipe(
             "products": "float32",  # others' machines may have nothing else
         }
     )
-    prompts = recipe.prompts.model_copy(update={"file": None})
-    return recipe.model_copy(update={"model": spec, "prompts": prompts, "max_memory": None})
+    own = {
+        "model": spec,
+        "prompts": recipe.prompts.model_copy(update={"file": None}),
+        "endpoints": Endpoints(),  # no server is asked because a recipe says so
+        "max_memory": None,
+    }
+    return recipe.model_copy(update=own)
 
 
 def _number(folder: Path, iteration: str) -> int:

@@ -23,10 +23,11 @@ blas.load()  # before the first import of mlx
 import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
 
+from star_mlx.engine import adapter_file as weights  # noqa: E402
 from star_mlx.engine.adapter import Switch  # noqa: E402
 from star_mlx.errors import ModelError  # noqa: E402
 from star_mlx.events import Emit, PhaseStarted, Progress  # noqa: E402
-from star_mlx.export import dense, torch_model, weights  # noqa: E402
+from star_mlx.export import dense, torch_model  # noqa: E402
 from star_mlx.export.prompt import Setup  # noqa: E402
 from star_mlx.export.source import ExportSource  # noqa: E402
 from star_mlx.export.torch_model import Logits  # noqa: E402

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from star_mlx.data import yaml_text
 from star_mlx.errors import RecipeError
-from star_mlx.formatting import clipped, refused
+from star_mlx.formatting import clipped, refused, without_password
 
 Key = tuple[str, ...]
 
@@ -134,7 +134,7 @@ def _lines(node: yaml.Node | None, above: Key = ()) -> Iterator[tuple[Key, int]]
 
 def override(text: str, source: str = "") -> Layer:
     """The layer of one ``key.path=value``, which was given as ``source`` or with ``--set``."""
-    source = source or f"--set {clipped(text)}"
+    source = source or f"--set {clipped(without_password(text))}"
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -163,7 +163,7 @@ def assigned(name: str, value: Any, root: type[BaseModel]) -> Layer:
         yaml.safe_dump(value)
     except yaml.YAMLError:
         raise RecipeError(f"{name}={value!r}: a setting is a number, a text, a list...") from None
-    source = f"{name}={value!r}"
+    source = without_password(f"{name}={value!r}")
     for key in reversed(name.split(".") if "." in name else _full(name, root)):
         value = {key: value}
     return Layer(source, value)
@@ -278,7 +278,8 @@ def explained(
         inner = ", ".join(_group(key, root).model_fields)
         return RecipeError(f"{place}: {path} {demand}: {inner}")
     about = _description(key, root)
-    return RecipeError(f"{place}: {path} {demand}, but is {clipped(shown(first['input']))}{about}")
+    given = clipped(without_password(shown(first["input"])))
+    return RecipeError(f"{place}: {path} {demand}, but is {given}{about}")
 
 
 def _example(key: Sequence[str], root: type[BaseModel]) -> str:

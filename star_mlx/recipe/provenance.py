@@ -92,6 +92,12 @@ def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def _elsewhere(values: Mapping[str, Any]) -> bool:
+    """Whether servers generate."""
+    group = values.get("endpoints")
+    return isinstance(group, Mapping) and bool(group.get("urls"))
+
+
 def older(record: reading.RunRecord) -> str | None:
     """How the rest of an unfinished run differs from its beginning by an earlier version, which
     recorded no arguments of a template; None if it does not."""
@@ -127,6 +133,8 @@ def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emi
     if "date" not in (record.recipe.get("prompts") or {}) and "prompts" in then:
         # an earlier version's: the hash of the prompts says whether this is their day
         then["prompts"] = {**then["prompts"], "date": now["prompts"]["date"]}
+    if _elsewhere(then) == _elsewhere(now):
+        then["endpoints"] = now["endpoints"]  # servers may move, and be asked in another way
     differ = recipe_differences(_placeless(then), _placeless(now))
     same = ("data_sha256", "prompts_sha256")
     differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]

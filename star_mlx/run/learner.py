@@ -20,7 +20,7 @@ from star_mlx.run import metrics, passes
 from star_mlx.run.fit import fit
 from star_mlx.run.passes import At, Pass, judge, seed
 from star_mlx.settings import Recipe
-from star_mlx.store.metrics import Metrics
+from star_mlx.store.metrics import Metrics, Served
 from star_mlx.store.writing import Store
 from star_mlx.types import (
     Amount,
@@ -185,6 +185,7 @@ class Learner:
             iteration=0,
             dev=dev,
             zero_shot=zero_shot,
+            served=self._folder.served(0) or None,
             seconds=seconds,
             peak_memory_bytes=self.engine.peak_memory(),
         )
@@ -198,6 +199,7 @@ class Learner:
             solved_before=self._folder.solved,
             seconds={phase: s for (number, phase), s in self._seconds.items() if number == n},
             peak_memory=self.engine.peak_memory(),
+            served=self._folder.served(n),
         )
 
     def _dev(self, kind: str, how: Asking, adapter: Path | None, iteration: int) -> Evaluation:
@@ -224,10 +226,10 @@ class Learner:
             chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]
             stored = self._folder.chunk(n, how.kind, index)
             if stored is None:
-                start = time.perf_counter()
+                start, served = time.perf_counter(), self._served()
                 made = self._generate(chunk, how, At(self._emit, at, self.engine.memory))
                 stored = made, time.perf_counter() - start
-                self._folder.save_chunk(n, how.kind, index, *stored)
+                self._folder.save_chunk(n, how.kind, index, *stored, self._served() - served)
                 self._show(how, chunk, made)
                 self._warn(how, chunk, made)
             attempts += map(self._slim, stored[0])
@@ -237,6 +239,15 @@ class Learner:
         if phase == "generate":
             self._failed = {a.id: a for a in reversed(attempts) if not a.correct}
         return attempts
+
+    def served(self) -> Served:
+        """The work of servers for all finished chunks, also of processes before this one."""
+        return self._folder.served()
+
+    def _served(self) -> Served:
+        """The work of servers in this process so far, if any generate."""
+        found: Served = getattr(self.engine, "served", Served())
+        return found
 
     def _warn(self, how: Pass, problems: Sequence[Problem], made: Sequence[Attempt]) -> None:
         """Warn if most of the first chunk was cut off while the model was thinking."""

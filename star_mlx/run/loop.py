@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from star_mlx.measure import accuracy, findings, power, verdict
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening, provenance
-from star_mlx.run import baseline, few_steps, guard, passes, room, unlike
+from star_mlx.run import baseline, elsewhere, few_steps, guard, passes, room, unlike
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
@@ -47,7 +47,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         engine: the language model; by default the recipe's, loaded from disk or the Hub.
 
     Returns:
-        The engine.
+        The engine; it trains, and unless servers do, it generates.
 
     Raises:
         StarError: an error that the user can fix. If it is in the recipe, the task, the prompts,
@@ -72,12 +72,24 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         provenance.refuse_other(record := reading.read(run), values, emit)
         if changed := provenance.older(record):
             emit(Notice("warning", changed))
-    with writing.opened(run, values) as folder, live_json.shared(run, emit) as emit, _uncollected():
+    ready: AbstractContextManager[Engine] = elsewhere.generating(
+        recipe, task, prompt_set, engine, run, emit
+    )
+    if exists and _over(recipe, reading.read(run)):
+        ready = nullcontext(engine)  # there is nothing to generate
+    with (
+        ready as made_by,
+        writing.opened(run, values) as folder,
+        live_json.shared(run, emit) as emit,
+        _uncollected(),
+    ):
+        elsewhere.tell(made_by, emit)
         if taken_over:
             folder.take_over(taken_over, recipe.star.start_iteration - 1)
-        learner = Learner(recipe, task, prompt_set, engine, folder, emit)
+        learner = Learner(recipe, task, prompt_set, made_by, folder, emit)
         emit(RunStarted(str(run), values, engine.describe(), tuple(folder.metrics)))
-        if (prefix := str(engine.describe().get("prefix", ""))).startswith("copied"):
+        prefix = "" if recipe.endpoints.urls else str(engine.describe().get("prefix", ""))
+        if prefix.startswith("copied"):
             emit(Notice("info", f"in every row of a batch, the few-shot prompt is {prefix}"))
         if chosen := auto.words(recipe, given):
             emit(Notice("info", chosen))
@@ -99,9 +111,18 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
         if recipe.evaluate.test and not folder.record().test_reads():
             _test(task, learner, folder, emit)
         folder.journal("finished", reason=reason)
+        if served := folder.served():
+            emit(Notice("info", served.words()))
         judged = verdict.of_run(reading.read(run)).lines
         emit(RunFinished(str(run), reason, time.perf_counter() - started, judged))
     return engine
+
+
+def _over(recipe: Recipe, record: reading.RunRecord) -> bool:
+    """Whether a run has all iterations and measurements of its recipe."""
+    last = max((line.iteration for line in record.metrics), default=-1)
+    tested = not recipe.evaluate.test or record.test_reads() > 0
+    return last >= recipe.star.iterations and tested
 
 
 def _short(recipe: Recipe, task: Task, prompt_set: Prompts, folder: writing.Store) -> str | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from star_mlx.measure import accuracy
-from star_mlx.store.metrics import Generated, Metrics, Training, ValidSteps
+from star_mlx.store.metrics import Generated, Metrics, Served, Training, ValidSteps
 from star_mlx.types import Attempt, Iteration, Phase, Problem, Task, Trained
 
 PHASES: tuple[Phase, ...] = ("generate", "rationalize", "train", "evaluate")
@@ -19,11 +19,13 @@ def line(
     solved_before: Mapping[str, bool],
     seconds: Mapping[Phase, float],
     peak_memory: int,
+    served: Served | None = None,
 ) -> Metrics:
     """The line of an iteration, without the comparisons with others (``guard.compared``).
 
     ``solved_before`` says for each problem attempted in an earlier iteration whether its last
     direct attempt was right; ``newly_solved`` and ``forgotten`` count the changes since then.
+    ``served`` is the work of servers.
     """
     attempts = iteration.direct + iteration.hinted
     problems = {p.id: p for p in iteration.problems}
@@ -56,6 +58,7 @@ def line(
         train=_train(iteration.trained),
         dev=accuracy.measured(iteration.evaluation, task.classes) if iteration.evaluation else None,
         generate=Generated(tokens, _rate(tokens, generating)),
+        served=served or None,
         seconds={phase: round(taken[phase], 3) for phase in PHASES if phase in taken},
         peak_memory_bytes=peak_memory,
     )

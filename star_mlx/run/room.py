@@ -11,10 +11,14 @@ LOOKED_AT = 200  # problems, of which the longest question is taken
 
 
 def sized(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> Recipe:
-    """The recipe with numbers for ``auto``, as the engine's device does best with the task's
-    prompts; the defaults if the engine does not say."""
+    """The recipe with numbers for ``auto``, as the engine's device or the recipe's servers do best
+    with the task's prompts; the defaults if the engine does not say."""
     if not recipe.generate.automatic:
         return recipe
+    if servers := recipe.endpoints.urls:  # chunks in which all of them have enough to do
+        at_once = recipe.endpoints.at_once * len(servers)
+        made = recipe.generate.sized(at_once, max(256, 4 * at_once))
+        return recipe.model_copy(update={"generate": made})
     choose = getattr(engine, "sized", None)  # of a base in memory, not of every engine
     if choose is not None:
         prefix, prompt = longest(recipe, task, prompts)
@@ -29,7 +33,7 @@ def needed(recipe: Recipe, task: Task, prompts: Prompts, engine: Engine) -> str:
     """The memory that the recipe needs, and what the engine's bound on it cuts the recipe down to,
     in a sentence; empty if the engine does not say."""
     needs = getattr(engine, "needs", None)  # of a base in memory, not of every engine
-    if needs is None:
+    if needs is None or recipe.endpoints.urls:  # it would count generation
         return ""
     prefix, prompt = longest(recipe, task, prompts)
     return str(needs(recipe, prefix=prefix, prompt=prompt).words())

@@ -24,6 +24,7 @@ from star_mlx.events import Emit, Notice
 from star_mlx.measure import findings
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening, provenance
+from star_mlx.run import elsewhere
 from star_mlx.run import evaluate as measure
 from star_mlx.run.learner import Learner
 from star_mlx.run.room import sized
@@ -249,5 +250,10 @@ def at_work(
     if adapter is None and about["iteration"] > 1:
         text = f"iteration {about['iteration']} without --adapter: the base generates"
         emit(Notice("warning", text))
-    with step_files.unfinished(out, values, force) as folder:
-        yield task, Learner(recipe, task, prompt_set, engine, folder, emit)
+    with (
+        elsewhere.uncompared(recipe, engine, emit) as made_by,
+        step_files.unfinished(out, values, force) as folder,
+    ):
+        yield task, Learner(recipe, task, prompt_set, made_by, folder, emit)
+        if served := folder.served():
+            emit(Notice("info", served.words()))

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from star_mlx import steps
 from star_mlx.augment import rows
 from star_mlx.augment.kinds import BACKWARD, KINDS
@@ -136,8 +138,9 @@ def report_file(out: Path) -> Path:
 
 
 def generator_of(engine: Engine) -> str:
-    """The name of a model, for rows that are shared: of one in a folder, the folder's own name."""
-    name = str(engine.describe()["name"])
+    """The name of a model, for rows that are shared: of one in a folder, the folder's own name. If
+    servers generate, it is the name of the model that they serve."""
+    name = str(getattr(engine, "serving", engine.describe()["name"]))
     return Path(name).resolve().name if Path(name).is_dir() else name
 
 
@@ -201,6 +204,7 @@ def _report(
         "rows": len(made),
         "tokens": sum(counts.tokens for counts in yields.values()),
         "seconds": round(sum(counts.seconds for counts in yields.values()), 1),
+        **({"served": msgspec.to_builtins(served)} if (served := learner.served()) else {}),
         "kinds": kinds,
     }
 

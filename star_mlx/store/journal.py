@@ -20,6 +20,7 @@ import msgspec
 from star_mlx.errors import RunError
 from star_mlx.store import names
 from star_mlx.store.files import flush, json_line
+from star_mlx.store.metrics import Served
 from star_mlx.store.rows import Damaged, decode
 
 _SUM = b',"sum":"'
@@ -49,6 +50,7 @@ class Chunk(msgspec.Struct, frozen=True):
     bytes: int
     seconds: float = 0.0
     sha256: str = ""
+    served: Served | None = None  # the work of servers for it
 
 
 class TrainedEntry(msgspec.Struct, frozen=True):

@@ -64,6 +64,35 @@ class Generated(msgspec.Struct, frozen=True):
     tokens_per_second: float
 
 
+class Served(msgspec.Struct, frozen=True):
+    """The work of servers: requests answered, failed attempts that were made ``again``, and the
+    tokens of the prompts and completions as the servers count them."""
+
+    requests: int = 0
+    again: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, more: Served) -> Served:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(more), strict=True)
+        return Served(*(a + b for a, b in pairs))
+
+    def __sub__(self, before: Served) -> Served:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(before), strict=True)
+        return Served(*(a - b for a, b in pairs))
+
+    def __bool__(self) -> bool:
+        return self.requests > 0
+
+    def words(self) -> str:
+        """The figures, in a phrase."""
+        failed = f", besides {self.again:,} failed attempts" if self.again else ""
+        return (
+            f"{self.requests:,} completions by servers{failed}: {self.prompt_tokens:,} tokens of "
+            f"prompts and {self.completion_tokens:,} of completions"
+        )
+
+
 class ValidSteps(msgspec.Struct, frozen=True):
     """``n`` kept rationales whose steps can be checked, and the number right in every step."""
 
@@ -107,6 +136,7 @@ class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
     dev: Measured | None = None  # ``eval`` in the file
     zero_shot: Measured | None = None  # iteration 0 only: the base without examples
     generate: Generated | None = None
+    served: Served | None = None  # by servers, measurements included; None if they did nothing
     seconds: dict[Phase, float] | None = None
     peak_memory_bytes: int | None = None
     best: int | None = None  # the iteration with the best dev accuracy so far

@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from star_mlx.errors import RunError
@@ -28,7 +29,7 @@ from star_mlx.store import names, reading, results, rows
 from star_mlx.store.files import flush, flush_folder, json_line, replace, training_folder
 from star_mlx.store.journal import Journal
 from star_mlx.store.lock import locked
-from star_mlx.store.metrics import Metrics
+from star_mlx.store.metrics import Metrics, Served
 from star_mlx.store.metrics import line as metrics_line
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
@@ -70,9 +71,16 @@ class Store:
         return reading.decoded(file, entry, data, Attempt), entry.seconds
 
     def save_chunk(
-        self, iteration: int, kind: str, index: int, made: Sequence[Attempt], seconds: float
+        self,
+        iteration: int,
+        kind: str,
+        index: int,
+        made: Sequence[Attempt],
+        seconds: float,
+        served: Served | None = None,
     ) -> None:
-        """Append a chunk's attempts, then journal it, which makes it finished."""
+        """Append a chunk's attempts, then journal it, which makes it finished. ``served`` is the
+        work of servers for it."""
         data = rows.attempts(made)
         file = names.attempts(self.path, iteration, kind)
         end = self._end(iteration, file.name)
@@ -92,6 +100,7 @@ class Store:
             "bytes": len(data),
             "seconds": round(seconds, 3),
             "sha256": reading.sha256(data),
+            **({"served": msgspec.to_builtins(served)} if served else {}),
         }
         self.journal("chunk", **entry)
 
@@ -116,6 +125,12 @@ class Store:
     def count(self, iteration: int, kind: str) -> int:
         """The number of attempts in the finished chunks of a pass."""
         return sum(chunk.rows for chunk in self._journal.of_pass(iteration, kind))
+
+    def served(self, iteration: int | None = None) -> Served:
+        """The work of servers for the finished chunks of an iteration, or of all."""
+        numbers = self._journal.chunks if iteration is None else [iteration]
+        chunks = (c for n in numbers for c in self._journal.chunks.get(n, {}).values())
+        return sum((chunk.served for chunk in chunks if chunk.served), Served())
 
     def _end(self, iteration: int, name: str) -> int:
         """Where the journalled rows of a file of attempts end."""
