@@ -39,7 +39,7 @@ def keys(type):
     [
         ("attempts.jsonl, eval.jsonl", {f.name for f in fields(Attempt)} | {"tokens"}),
         ("examples.jsonl", {f.name for f in fields(Example)}),
-        ("train.jsonl", {f.name for f in fields(Step)}),
+        ("train.jsonl", {f.name for f in fields(Step)} - {"seconds"}),
         ("metrics.jsonl", keys(metrics.Metrics)),
     ],
 )
