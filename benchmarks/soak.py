@@ -83,7 +83,6 @@ def main() -> None:
     def hear(event: Event) -> None:
         if isinstance(event, IterationFinished) and event.metrics.iteration:
             seen.append(look(run, event.metrics.iteration))
-            print(seen[-1], file=sys.stderr)
 
     sx.train(
         "arithmetic", out=run, on_event=hear, iterations=given.iterations, problems=200, dev=100,
