@@ -242,6 +242,33 @@ def test_adapters_that_do_not_fit_are_refused(engine: Any, tmp_path: Path) -> No
     assert engine._switch.use(None) is None
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("{", "Input data was truncated"),
+        ('{"x": ' + "[" * 100_000, "is no config of an adapter"),
+        ('{"lora_parameters": {"rank": "4", "scale": 2}}', r"Expected `int`, got `str` .*rank`"),
+        ('{"lora_parameters": {"rank": 0, "scale": 2}}', r"Expected `int` >= 1 .*rank`"),
+        ('{"lora_parameters": {"rank": 99999999, "scale": 2}}', "Expected `int` <= 65536"),
+        ('{"lora_parameters": {"rank": 4, "scale": NaN}}', "invalid character"),
+        ('{"lora_parameters": {"rank": 4, "scale": 2, "keys": "q"}}', "Expected `array | null`"),
+        ('{"lora_parameters": {"rank": 4}}', "missing required field `scale`"),
+        ('{"lora_parameters": null}', "lacks lora_parameters with a rank and a scale"),
+        ('{"num_layers": {"a": 1}}', r"Expected `int`, got `object` - at `\$.num_layers`"),
+        ('{"fine_tune_type": "\x1b[31m"}', "invalid"),
+    ],
+)
+def test_a_damaged_config_of_an_adapter_is_one_line(
+    engine: Any, tmp_path: Path, config: str, said: str
+) -> None:
+    (tmp_path / "adapters.safetensors").touch()
+    (tmp_path / "adapter_config.json").write_text(config)
+    with pytest.raises(ModelError, match=said) as caught:
+        engine._switch.use(tmp_path)
+    assert str(tmp_path / "adapter_config.json") in str(caught.value)
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
 def test_a_training_that_diverges_ends_at_that_step(engine: Any, tmp_path: Path) -> None:
     steps: list[Step] = []
     wild = LORA.model_copy(update=dict(learning_rate=1e30, warmup=0, grad_clip=0.0))

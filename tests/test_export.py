@@ -335,9 +335,9 @@ def test_peft_refuses_an_adapted_embedding(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"fine_tune_type": "full"}, "no adapter but 'full' weights"),
+        ({"fine_tune_type": "full"}, "no adapter but whole weights"),
         ({"fine_tune_type": "lora"}, "lacks lora_parameters"),
-        ([], "not a JSON object"),
+        ([], "is no config of an adapter: Expected `object`, got `array`"),
     ],
 )
 def test_a_config_that_says_otherwise_is_refused(

@@ -19,13 +19,16 @@ from mlx_lm.tuner.lora import LoRAEmbedding, LoRALinear, LoRASwitchLinear
 from mlx_lm.tuner.trainer import grad_checkpoint
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 
+from star_mlx.engine import adapter_config
 from star_mlx.engine.packed import Packed
 from star_mlx.errors import ModelError, RunError
+from star_mlx.formatting import clipped
 from star_mlx.settings import Train
 from star_mlx.store import names
 from star_mlx.store.files import flush_folder
 
 WEIGHTS, CONFIG = names.WEIGHTS, names.ADAPTER_CONFIG
+MOST_SHOWN = 500  # characters of another library's error
 Layers = Sequence[tuple[str, nn.Module]]
 Whole = Callable[[Layers], Iterator[tuple[str, nn.Module]]]
 
@@ -92,11 +95,12 @@ def identity(folder: Path | None) -> Hashable:
 
 
 def _load(model: nn.Module, folder: Path) -> None:
+    adapter_config.read(folder)
     try:
         load_adapters(model, str(folder))
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         remove(model)
-        text = " ".join(str(error).split())
+        text = clipped(" ".join(str(error).split()), MOST_SHOWN)
         raise ModelError(f"the adapter in {folder} does not fit this base: {text}") from error
     model.eval()
     mx.eval(model.parameters())

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from star_mlx.engine import adapter_config
 from star_mlx.errors import ModelError
 from star_mlx.store import names
 
@@ -67,13 +68,10 @@ def read(folder: Path) -> Adapter:
         ModelError: a file is missing or damaged; or the adapter changes what no other format
             supports: an embedding or a head, the experts of a mixture (MoE), whole weights.
     """
-    config = _config(folder)
-    kind = config.get("fine_tune_type", "lora")
-    if kind not in ("lora", "dora"):
-        raise ModelError(f"{folder} holds no adapter but {kind!r} weights: export LoRA or DoRA")
-    settings = config.get("lora_parameters")
-    if not isinstance(settings, dict) or not {"rank", "scale"} <= settings.keys():
-        raise ModelError(f"{folder / CONFIG} lacks lora_parameters with a rank and a scale")
+    config = adapter_config.read(folder)
+    settings = config.lora_parameters
+    if config.fine_tune_type == "full" or settings is None:
+        raise ModelError(f"{folder} holds no adapter but whole weights: export LoRA or DoRA")
     parts: dict[str, dict[str, Array]] = {}
     for name, array in arrays(folder / WEIGHTS).items():
         if not np.isfinite(array).all():
@@ -83,7 +81,7 @@ def read(folder: Path) -> Adapter:
             )
         module, _, leaf = name.rpartition(".")
         parts.setdefault(module, {})[leaf] = array
-    rank, dora = int(settings["rank"]), kind == "dora"
+    rank, dora = settings.rank, config.fine_tune_type == "dora"
     modules = [_module(folder, name, found, rank, dora) for name, found in parts.items()]
     if not modules:
         raise ModelError(f"{folder / WEIGHTS} is empty: the adapter changes nothing")
@@ -91,8 +89,8 @@ def read(folder: Path) -> Adapter:
     return Adapter(
         tuple(modules),
         rank,
-        float(settings["scale"]),
-        float(settings.get("dropout", 0.0)),
+        settings.scale,
+        settings.dropout,
         tuple(sorted({m.layer for m in modules})),
         tuple(sorted({m.part for m in modules})),
         dora,
@@ -132,18 +130,6 @@ def tensors(folder: Path) -> set[str]:
         with open(path, "rb") as file:  # 8 bytes of length, then so much JSON
             names |= json.loads(file.read(int.from_bytes(file.read(8), "little"))).keys()
     return names - {"__metadata__"}
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{folder} holds no adapter: {CONFIG}: {error.strerror}") from None
-    except ValueError as error:
-        raise ModelError(f"{folder / CONFIG} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{folder / CONFIG} is not a JSON object")
-    return config
 
 
 def arrays(path: Path) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
 from star_mlx.engine.shape import read_config
 from star_mlx.errors import ModelError
+from star_mlx.formatting import clipped
 
 PART = 1 << 24  # weights
 
@@ -188,4 +189,4 @@ def _explain(folder: Path, error: Exception) -> str:
         text += " mlx-lm has no such architecture; choose another base"
     if "trust_remote_code" in text:
         text = "it carries code of its own; pass --trust-remote-code if you trust it"
-    return f"{folder} cannot be loaded: {text}"
+    return f"{folder} cannot be loaded: {clipped(text, 500)}"
