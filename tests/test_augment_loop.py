@@ -328,6 +328,7 @@ def test_attempts_of_a_run_give_the_training_set_again(recipe, tmp_path, few_sho
         export_data.export(settings, [elsewhere], tmp_path / "no.jsonl", iteration=1)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_questions_or_rewritings_is_found_and_made_again(recipe, tmp_path):
     for name in ("questions.jsonl", "rephrase-questions.jsonl", "sv-statements.jsonl"):
         folder = tmp_path / name

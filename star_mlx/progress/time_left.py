@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from star_mlx.augment.kinds import KINDS, REWRITTEN
 from star_mlx.events import Progress
 from star_mlx.progress.state import RunState
 from star_mlx.star import amount
@@ -13,7 +14,6 @@ from star_mlx.types import Phase
 
 PHASES: tuple[Phase, ...] = ("augment", "generate", "rationalize", "train", "evaluate")
 TRAINED: tuple[Phase, ...] = ("train", "evaluate")  # of a baseline that generates nothing
-WRITTEN = ("rephrase", "sv")  # the kinds of new questions that the model writes
 ALIKE: tuple[tuple[Phase, Phase], ...] = (  # assumed to cost the same if nothing better is known
     ("generate", "evaluate"),
     ("rationalize", "generate"),
@@ -111,7 +111,7 @@ def _units(line: Metrics, recipe: Mapping[str, Any]) -> dict[Phase, float]:
     """Attempts and optimizer steps of a finished iteration."""
     problems = line.problems or 0
     tried = recipe.get("star", {}).get("p_rationalization", 1.0)
-    written = [made for kind, made in (line.augmented or {}).items() if kind in WRITTEN]
+    written = [made for kind, made in (line.augmented or {}).items() if kind in REWRITTEN]
     return {
         "augment": sum(made.tried for made in written),
         "generate": problems * _samples(recipe),
@@ -167,7 +167,7 @@ def _work(state: RunState, phase: Phase, n: int) -> float | None:
         return _steps(state, n)
     problems = _problems(state)
     if phase == "augment":
-        written = sum(share for kind, share in _shares(state).items() if kind in WRITTEN)
+        written = sum(share for kind, share in _shares(state).items() if kind in REWRITTEN)
         own = problems and problems / (1 + sum(_shares(state).values()))  # without the new ones
         return 0 if not written else None if own is None else own * written
     if phase == "generate":
@@ -200,7 +200,7 @@ def _problems(state: RunState) -> float | None:
 def _shares(state: RunState) -> dict[str, float]:
     """The new questions of each kind for each problem; an older recipe has none."""
     shares = state.recipe.get("augment") or {}
-    return {kind: shares.get(kind, 0) for kind in (*WRITTEN, "fobar")}
+    return {kind: shares.get(kind, 0) for kind in KINDS}
 
 
 def _rationalized(state: RunState) -> float | None:

@@ -9,11 +9,12 @@ from typing import Literal
 from rich.cells import cell_len
 from rich.text import Text
 
+from star_mlx.augment.kinds import REWRITTEN
 from star_mlx.events import Progress
 from star_mlx.formatting import interval, percent
 from star_mlx.measure.accuracy import wilson
 from star_mlx.progress.state import RunState
-from star_mlx.progress.time_left import WRITTEN, asks_bare
+from star_mlx.progress.time_left import asks_bare
 from star_mlx.tui.colours import BOLD, GOOD, REST
 from star_mlx.tui.lines import Lines
 from star_mlx.types import Phase
@@ -131,7 +132,7 @@ def _of_base(state: RunState) -> list[Stage]:
 def _new_questions(state: RunState) -> list[Stage]:
     """The rewritings of the problems, if there are any: of the kind written last."""
     shares = state.recipe.get("augment") or {}
-    if not any(shares.get(kind) for kind in WRITTEN):
+    if not any(shares.get(kind) for kind in REWRITTEN):
         return []
     begun = [*state.past, *([state.at] if state.at else [])]
     at = next((at for at in reversed(begun) if at.phase == "augment"), None)
