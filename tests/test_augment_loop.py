@@ -384,7 +384,10 @@ def test_the_screen_has_a_stage_while_questions_are_written(whole):
         ("augment.ansaug=1", "ansaug is more answers to the questions as they are: give generate."),
         ("augment.fobra=1", "did you mean"),
         ("augment.fobar=-1", "augment.fobar"),
-        ("augment.rephrase=2", "needs several rewritings of a question, which at temperature 0"),
+        (
+            "augment.rephrase=2",
+            "=2: augment.rephrase=2 needs several rewritings of a question, which at temperature 0",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_line(recipe, override, words):
