@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Sampled,
     )
     from star_mlx.settings import (
+        Augment,
         Endpoints,
         Evaluate,
         Generate,
@@ -80,6 +81,7 @@ __all__ = [
     "Answer",
     "Asked",
     "Attempt",
+    "Augment",
     "Completion",
     "Decoding",
     "Done",
@@ -152,7 +154,8 @@ _MODULES = (  # the module of each name, as above
     ),
     (
         "settings",
-        "Endpoints Evaluate Generate ModelSpec PromptsSpec Recipe Schedule Star TaskSpec Train",
+        "Augment Endpoints Evaluate Generate ModelSpec PromptsSpec Recipe Schedule Star TaskSpec "
+        "Train",
     ),
     ("store.metrics", "Measured Metrics"),
     ("tasks.simple", "SimpleTask"),

@@ -14,6 +14,7 @@ from typing import Any
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format, surrogate, private, separators
 
 DOING = {
+    "augment": "writing",
     "generate": "generating",
     "rationalize": "generating with hint",
     "train": "training",

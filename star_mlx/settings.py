@@ -436,6 +436,55 @@ class RowsSpec(_Group):
         return types
 
 
+class Augment(_Group):
+    """The new questions that an iteration asks besides its problems, at most so many of each kind
+    for each problem."""
+
+    rephrase: float = Field(
+        0.0,
+        ge=0,
+        description="questions in other words, written by the model: at most this many for each "
+        "problem of an iteration, so 0.5 is one for every second problem",
+    )
+    sv: float = Field(
+        0.0,
+        ge=0,
+        description="statements of a question and its answer, written by the model, that ask for a "
+        "number in them: at most this many for each problem",
+    )
+    fobar: float = Field(
+        0.0,
+        ge=0,
+        description="questions backwards, by rule, that ask for a number of the question: at most "
+        "this many for each problem",
+    )
+    decontaminate: bool = Field(
+        True,
+        description="leave out new questions that are a test problem, or share 13 words in a row "
+        "with one",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_ansaug(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "ansaug" in values:
+            raise ValueError(
+                "ansaug is more answers to the questions as they are: give generate.samples=N "
+                "instead"
+            )
+        return values
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The kinds that are asked, with how many for each problem."""
+        kinds = {"rephrase": self.rephrase, "sv": self.sv, "fobar": self.fobar}
+        return {kind: share for kind, share in kinds.items() if share}
+
+    def most(self, problems: int) -> dict[str, int]:
+        """The most questions of each kind beside so many problems."""
+        return {kind: int(share * problems + 1e-9) for kind, share in self.shares.items()}
+
+
 class Evaluate(_Group):
     """How an iteration is measured."""
 
@@ -541,6 +590,7 @@ class Recipe(_Group):
     endpoints: Endpoints = Field(default_factory=lambda: Endpoints())
     train: Train = Field(default_factory=lambda: Train())
     rows: RowsSpec = Field(default_factory=lambda: RowsSpec())
+    augment: Augment = Field(default_factory=lambda: Augment())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
 
     @field_validator("max_memory", mode="before")
@@ -553,3 +603,18 @@ class Recipe(_Group):
             f"{value!r} is no limit: give a number of GiB above 0, none for no limit, or null for "
             "0.7 of the device's memory"
         )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Recipe:
+        if self.augment.rephrase > 1 and self.generate.temperature == 0:
+            raise ValueError(
+                f"augment.rephrase={self.augment.rephrase:g} needs several rewritings of a "
+                "question, which at temperature 0 are all the same: give 1 or less, or a "
+                "temperature, such as generate.temperature=0.7"
+            )
+        if self.augment.shares and self.baseline:
+            raise ValueError(
+                f"augment adds questions to the loop, and the baseline {self.baseline} has none: "
+                "leave augment out"
+            )
+        return self

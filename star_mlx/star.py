@@ -18,9 +18,9 @@ Departures from the paper:
   fine-tunes all weights. Nothing is merged between iterations.
 - Line 4 runs only on the problems that line 3 failed: line 6 uses no others.
 - An attempt that the length limit cut off is not kept even if an answer can be read in it.
-- D may grow as dev accuracy rises (the paper's longer sums) and be sampled per iteration. Settings
-  give the probabilities of rationalizing a failure and of showing a hint, and how many earlier
-  iterations' examples are carried over. ``teacher`` may choose an earlier model, or end the loop.
+- D may grow as dev accuracy rises (the paper's longer sums) and be sampled and ``augment``-ed per
+  iteration. Settings give the probabilities of rationalizing a failure and of showing a hint, and
+  how many iterations' examples are carried over. ``teacher`` may roll back, or end the loop.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ def star(
     seed: int,
     completed: Sequence[Done] = (),
     teacher: Callable[[Sequence[Done]], Done | None] = lambda history: history[-1],
+    augment: Callable[[Sequence[Problem], Done, int], Sequence[Problem]] = lambda x, M_prev, n: x,
 ) -> Iterator[Iteration]:
     """Yield M_1, M_2, ... one finished ``Iteration`` at a time; save nothing.
 
     ``completed`` are the iterations already done, in order; the loop continues after them as if it
     had never stopped. ``D`` is the problems to draw from, or a function that returns them from the
     evaluations so far. ``teacher`` gets the finished iterations, the base first, and returns the
-    one whose adapter generates next, or None to end. Iteration n draws from generators seeded with
-    ``(seed, n)`` alone.
+    one whose adapter generates next, or None to end. ``augment`` may add problems to those that
+    iteration n draws. Iteration n draws from generators seeded with ``(seed, n)`` alone.
 
     >>> import star_mlx as sx
     >>> for it in sx.star(model, problems, sx.Star(iterations=2), seed=0):
@@ -65,7 +66,7 @@ def star(
             return
         adapter, few_shot = M_prev.adapter, in_front(settings, n, M_prev.number)
         problems = D([d.evaluation for d in history if d.number]) if callable(D) else D
-        x = sample(problems, settings, seed, n)
+        x = augment(sample(problems, settings, seed, n), M_prev, n)
         direct = M.attempt(x, adapter, iteration=n, hinted=False, few_shot=few_shot)  # 3
         failed = failures(x, direct, settings, seed, n)
         hinted = M.attempt(failed, adapter, iteration=n, hinted=True, few_shot=few_shot)  # 4

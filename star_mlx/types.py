@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "dev", "test"]
 Finish = Literal["stop", "length"]
 Source = Literal["direct", "rationalized", "given"]
-Phase = Literal["generate", "rationalize", "train", "evaluate"]
+Phase = Literal["augment", "generate", "rationalize", "train", "evaluate"]
 
 
 # --------------------------------------------------------------------------- the paper's nouns

@@ -25,9 +25,9 @@ from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.errors import ModelError, NothingKept, RunError
 from star_mlx.events import Notice, PhaseStarted
 from star_mlx.prompts import load
+from star_mlx.recipe.backward import backward_prompts
 from star_mlx.recipe.loading import load as load_recipe
 from star_mlx.recipe.shipped import prompts_dir
-from star_mlx.run.augmenting import backward_prompts
 from star_mlx.steps import augmented
 from star_mlx.steps.augmented import Augmentation as Plan
 from star_mlx.types import Attempt, Problem, Question
@@ -415,7 +415,7 @@ def test_questions_with_choices_are_not_asked_backwards():
     refused: list[str] = []
     assert list(kinds.masked(asked, False, refused.append)) == []
     assert refused == ["the question has choices"] == [kinds.can_be_stated(asked, False)]
-    reworded = kinds.rephrased(asked, 2, "Which of them is 3?")
+    reworded = kinds.rephrased(asked, "2", "Which of them is 3?")
     assert reworded.problem.question.choices == asked.question.choices
     assert (reworded.problem.id, reworded.problem.answer) == ("p/rephrase-2", "A")
 

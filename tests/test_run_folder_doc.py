@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from star_mlx.store import journal, metrics
+from star_mlx.store import journal, metrics, rows
 from star_mlx.types import Attempt, Example, Step
 
 TEXT = (Path(__file__).parent.parent / "docs/run-folder.md").read_text(encoding="utf-8")
@@ -38,6 +38,7 @@ def keys(type):
     ("heading", "wanted"),
     [
         ("attempts.jsonl, eval.jsonl", {f.name for f in fields(Attempt)} | {"tokens"}),
+        ("questions.jsonl", keys(rows.AddedQuestion)),
         ("examples.jsonl", {f.name for f in fields(Example)}),
         ("train.jsonl", {f.name for f in fields(Step)} - {"seconds"}),
         ("metrics.jsonl", keys(metrics.Metrics)),
@@ -51,6 +52,7 @@ def test_every_key_of_a_row_is_explained_and_no_other(heading, wanted):
     ("key", "types"),
     [
         ("train", [metrics.Training]),
+        ("augmented", [metrics.AddedKind]),
         ("eval", [metrics.Measured]),
         ("generate", [metrics.Generated]),
         ("served", [metrics.Served]),

@@ -102,6 +102,25 @@ def test_line_3_every_problem_is_attempted_by_the_model_of_the_iteration_before(
         assert sorted(a.id for a in iteration.direct) == sorted(p.id for p in D)
 
 
+def test_problems_that_augment_adds_are_attempted_rationalized_and_trained_on():
+    new = [Problem(name, Question(f"q{name}"), f"a{name}") for name in ("21", "22")]
+    asked = []
+
+    def augment(x, M_prev, n):
+        asked.append(([p.id for p in x], M_prev.adapter, n))
+        return [*x, *new]
+
+    first, second = star(Scripted(), D, Star(iterations=2, problems=4), seed=0, augment=augment)
+    assert [(len(ids), adapter, n) for ids, adapter, n in asked] == [
+        (4, None, 1),
+        (4, Path("M1"), 2),
+    ]
+    for iteration, (ids, _, _) in zip((first, second), asked, strict=True):
+        assert [p.id for p in iteration.problems] == [*ids, "21", "22"]
+        assert {"21", "22"} <= {a.id for a in iteration.hinted}
+        assert "22" in {e.id for e in iteration.examples}
+
+
 def test_line_4_only_failures_are_rationalized_by_the_same_model():
     iterations, model = run()
     assert {a.id for a in iterations[0].hinted} == set("3456789")

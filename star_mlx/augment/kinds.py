@@ -51,7 +51,7 @@ def same(problem: Problem) -> NewQuestion:
     return NewQuestion("ansaug", problem, problem)
 
 
-def rephrased(problem: Problem, number: int, text: str) -> NewQuestion:
+def rephrased(problem: Problem, number: str, text: str) -> NewQuestion:
     """A question in other words, of the rewriting with this number; its choices stay."""
     asked = Question(text, problem.question.choices)
     name = f"{problem.id}/rephrase-{number}"
@@ -71,7 +71,7 @@ def masked(problem: Problem, latex: bool, refused: Refused) -> Iterator[NewQuest
 
 
 def masked_statement(
-    problem: Problem, number: int, statement: str, latex: bool, refused: Refused
+    problem: Problem, number: str, statement: str, latex: bool, refused: Refused
 ) -> Iterator[NewQuestion]:
     """Self-verification: a question for every number of a faultless statement that can be
     masked."""

@@ -11,6 +11,7 @@ from star_mlx.errors import StarError, TaskError
 from star_mlx.formatting import program
 from star_mlx.recipe import opening, provenance
 from star_mlx.store.reading import RunRecord
+from star_mlx.store.rows import AddedQuestion
 from star_mlx.types import Problem, Question, Task
 
 LOOKED_AT = 200  # dev problems among which one to ask is chosen
@@ -19,7 +20,8 @@ SHORT = 80  # characters of a question that is short
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The known problems of a run: its task, and the train and dev problems by id.
+    """The known problems of a run: its task, and the train and dev problems by id. The questions
+    that its iterations added are among the train problems; ``kinds`` has the kind of each.
 
     If they cannot be loaded, because the data is gone or has changed, ``task`` is None, there are
     no problems, and ``why_not`` says why.
@@ -29,6 +31,7 @@ class Known:
     train: Mapping[str, Problem] = field(default_factory=dict)
     dev: Mapping[str, Problem] = field(default_factory=dict)
     why_not: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_run(record: RunRecord) -> Known:
@@ -41,7 +44,18 @@ def of_run(record: RunRecord) -> Known:
     if data_hash(record) not in (None, found):
         return Known(why_not="the data has changed since the run was made")
     train, dev = ({p.id: p for p in task.problems(split)} for split in ("train", "dev"))
-    return Known(task, train, dev)
+    added = added_questions(record)
+    train |= {id: one.problem for id, one in added.items()}
+    return Known(task, train, dev, kinds={id: one.kind for id, one in added.items()})
+
+
+def added_questions(record: RunRecord) -> dict[str, AddedQuestion]:
+    """The questions that the finished iterations of a run added to its problems, by id.
+
+    Raises:
+        RunError: a file of them is damaged.
+    """
+    return {one.id: one for line in record.metrics for one in record.questions(line.iteration)}
 
 
 def data_hash(record: RunRecord) -> str | None:

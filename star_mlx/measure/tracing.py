@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 
+from star_mlx.augment.kinds import BACKWARD, REWRITTEN
 from star_mlx.errors import RunError, StarError
 from star_mlx.measure import run_problems
 from star_mlx.measure.run_problems import Known
 from star_mlx.measure.trace import Trace
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening
+from star_mlx.recipe.backward import backward_prompts
 from star_mlx.settings import Recipe
 from star_mlx.star import in_front
 from star_mlx.store import ledger, names, which
@@ -146,7 +148,7 @@ def _traced(record: RunRecord, found: Ledger, id: str, number: int, known: Known
         asked_hinted=asked.hinted,
         direct=direct,
         hinted=hinted,
-        fate=_fate(record, direct, hinted, rows),
+        fate=_fate(record, direct, hinted, rows, written=known.kinds.get(id) in REWRITTEN),
         rows=rows,
         left_out=bool(trained and id in trained.too_long),
         later=None if later is None else (later, _attempts(record, later, id, hinted=False)),
@@ -178,7 +180,9 @@ class _Asked:
         self.shots = 0
         try:
             recipe = opening.resume_recipe(record.path)
-            _, prompts = opening.open_task(recipe)
+            task, prompts = opening.open_task(recipe)
+            if known.kinds.get(id) in BACKWARD:
+                prompts = backward_prompts(task, prompts)
         except StarError:
             return
         self._fill(recipe, prompts, number, teacher)
@@ -198,8 +202,10 @@ def _fate(
     direct: tuple[AttemptText, ...],
     hinted: tuple[AttemptText, ...],
     rows: tuple[Example, ...],
+    written: bool = False,
 ) -> str:
-    """Whether an attempt was kept to train on, and why."""
+    """Whether an attempt was kept to train on, and why; ``written`` is a question of the model's
+    own."""
     star = record.recipe.get("star") or {}
     for made, how in ((direct, "right without hint"), (hinted, "right with hint")):
         if any(row.correct and row.finish == "stop" and not row.rejected for row in made):
@@ -215,6 +221,8 @@ def _fate(
         return f"Not kept: right, but rejected for a {right[0].rejected}"
     if hinted:
         return "Not kept: wrong with hint too"
+    if written:
+        return "Not kept: wrong, and a question that the model wrote is not asked with hint"
     if not star.get("rationalize", True):
         return "Not kept: wrong, and this run does not ask again with hint (star.rationalize=false)"
     if star.get("rationalize_until") is not None:

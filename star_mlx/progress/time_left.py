@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from star_mlx.augment.kinds import KINDS, REWRITTEN
 from star_mlx.events import Progress
 from star_mlx.progress.state import RunState
 from star_mlx.star import amount
-from star_mlx.store.metrics import Metrics
+from star_mlx.store.metrics import AddedKind, Metrics
 from star_mlx.types import Phase
 
-PHASES: tuple[Phase, ...] = ("generate", "rationalize", "train", "evaluate")
+PHASES: tuple[Phase, ...] = ("augment", "generate", "rationalize", "train", "evaluate")
+TRAINED: tuple[Phase, ...] = ("train", "evaluate")  # of a baseline that generates nothing
 ALIKE: tuple[tuple[Phase, Phase], ...] = (  # assumed to cost the same if nothing better is known
     ("generate", "evaluate"),
     ("rationalize", "generate"),
     ("evaluate", "generate"),
+    ("augment", "generate"),
 )
 
 
@@ -108,12 +111,19 @@ def _units(line: Metrics, recipe: Mapping[str, Any]) -> dict[Phase, float]:
     """Attempts and optimizer steps of a finished iteration."""
     problems = line.problems or 0
     tried = recipe.get("star", {}).get("p_rationalization", 1.0)
+    written = [made for kind, made in (line.augmented or {}).items() if kind in REWRITTEN]
     return {
+        "augment": sum(made.tried for made in written),
         "generate": problems * _samples(recipe),
-        "rationalize": (problems - (line.solved or 0)) * tried,
+        "rationalize": (problems - (line.solved or 0) - _presumed(written)) * tried,
         "train": line.steps or 0,
         "evaluate": sum(found.n for found in (line.dev, line.zero_shot) if found),
     }
+
+
+def _presumed(written: Iterable[AddedKind]) -> int:
+    """The questions of the model's own that were not solved: they are not rationalized."""
+    return sum(made.asked - made.solved for made in written)
 
 
 def _samples(recipe: Mapping[str, Any]) -> int:
@@ -132,7 +142,7 @@ def _to_come(state: RunState, last: int) -> Iterator[tuple[Phase, float | None]]
             yield "evaluate", _held_out(state)
     if baseline in ("zero-shot", "few-shot"):
         return
-    phases = PHASES if baseline in (None, "rft") else PHASES[2:]
+    phases = PHASES if baseline in (None, "rft") else TRAINED
     if at is not None and number > 0:
         for phase in PHASES[PHASES.index(at.phase) + 1 :]:
             yield phase, _work(state, phase, number)
@@ -156,6 +166,10 @@ def _work(state: RunState, phase: Phase, n: int) -> float | None:
     if phase == "train":
         return _steps(state, n)
     problems = _problems(state)
+    if phase == "augment":
+        written = sum(share for kind, share in _shares(state).items() if kind in REWRITTEN)
+        own = problems and problems / (1 + sum(_shares(state).values()))  # without the new ones
+        return 0 if not written else None if own is None else own * written
     if phase == "generate":
         return None if problems is None else problems * _samples(state.recipe)
     if not star["rationalize"] or star.get("direct"):
@@ -177,8 +191,16 @@ def _problems(state: RunState) -> float | None:
     if begun := _now(state, "generate"):
         return begun.total / _samples(state.recipe)
     last = _last(state)
-    known: int | None = last.problems if last else state.recipe["star"]["problems"]
-    return known
+    if last:
+        return last.problems
+    known: int | None = state.recipe["star"]["problems"]
+    return known and known * (1 + sum(_shares(state).values()))
+
+
+def _shares(state: RunState) -> dict[str, float]:
+    """The new questions of each kind for each problem; an older recipe has none."""
+    shares = state.recipe.get("augment") or {}
+    return {kind: shares.get(kind, 0) for kind in KINDS}
 
 
 def _rationalized(state: RunState) -> float | None:

@@ -274,7 +274,8 @@ def explained(
     if first["type"] == "extra_forbidden":
         return RecipeError(f"{place}: unknown key {path}: {_nearest(key, root, others)}")
     if first["type"] == "value_error":
-        return RecipeError(f"{place}: {path}: {first['ctx']['error']}")
+        group = f"{path}: " if path else ""  # none: it is about two groups
+        return RecipeError(f"{place}: {group}{first['ctx']['error']}")
     if demand == "is missing":
         return RecipeError(f"{place}: {path} {demand}")
     if first["type"] == "model_type":

@@ -15,6 +15,7 @@ from star_mlx.store.metrics import Generated, Metrics, Training
 from star_mlx.types import Phase
 
 PHASES: tuple[tuple[Phase, str, str], ...] = (
+    ("augment", drawing.GREY, "..."),
     ("generate", drawing.BLUE, ""),
     ("rationalize", drawing.ORANGE, "///"),
     ("train", drawing.GREEN, "\\" * 3),
@@ -22,6 +23,7 @@ PHASES: tuple[tuple[Phase, str, str], ...] = (
 )
 
 NAMED: Mapping[Phase, str] = {
+    "augment": "new questions",
     "generate": "generate",
     "rationalize": "with hint",
     "train": "train",
@@ -42,12 +44,14 @@ def work(runs: Sequence[ReportedRun], *, wide: bool = True) -> Chart | None:
             drawing.iterations(axes)
             drawing.legend_under(axes)
     rows = []
+    lines = [line for run in drawn for line in run.metrics]
+    phases = [p for p, _, _ in PHASES if p != "augment" or any(line.took(p) for line in lines)]
     for run in drawn:
         for line in run.metrics:
-            seconds = [decimal(line.took(phase), 1) for phase, _, _ in PHASES]
+            seconds = [decimal(line.took(phase), 1) for phase in phases]
             tokens = [text for part in (line.generate, line.train) for text in _tokens(part)]
             rows.append((label(run.label), str(line.iteration), *seconds, *tokens))
-    heads = ("run", "iteration", *(f"{NAMED[phase]}, s" for phase, _, _ in PHASES))
+    heads = ("run", "iteration", *(f"{NAMED[phase]}, s" for phase in phases))
     heads += ("tokens generated", "generated a second", "tokens trained", "trained a second")
     return Chart(
         name="work",

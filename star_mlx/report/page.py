@@ -62,6 +62,7 @@ class RunOnPage:
     results: list[tuple[str, list[str]]]
     lacking: list[str]
     summary: Table
+    augmented: Table | None
     recipe: str
 
 
@@ -165,6 +166,7 @@ def _run(group: Group) -> RunOnPage:
         results=words.results(run),
         lacking=words.lacking(run, group.known),
         summary=words.summary(run),
+        augmented=words.augmented(run),
         recipe=_yaml(recipe),
     )
 

@@ -116,6 +116,20 @@ def summary(run: ReportedRun) -> Table:
     return Table(f"Iterations of {label(run.label)}", heads, tuple(rows))
 
 
+def augmented(run: ReportedRun) -> Table | None:
+    """The new questions of each iteration by kind; None if the run asked none."""
+    rows = []
+    for line in run.iterations:
+        for kind, made in (line.augmented or {}).items():
+            counts = tuple(map(whole, (made.tried, made.asked, made.solved, made.kept)))
+            most = max(made.not_asked, key=lambda why: made.not_asked[why], default="")
+            why = f"{label(most)} ({whole(made.not_asked[most])})" if most else ""
+            rows.append((str(line.iteration), label(kind), *counts, why))
+    heads = ("iteration", "kind", "tried", "asked", "solved", "kept", "most often not asked")
+    caption = f"New questions of {label(run.label)}, by kind"
+    return Table(caption, heads, tuple(rows)) if rows else None
+
+
 def recipe_differences(runs: Sequence[ReportedRun]) -> Table | None:
     """The differences between the recipes of the runs."""
     found = differences([run.record for run in runs])

@@ -13,7 +13,7 @@ from star_mlx.engine.resolve import Found
 from star_mlx.events import Emit
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening, provenance
-from star_mlx.run import room
+from star_mlx.run import augmented_learner, room
 from star_mlx.settings import Recipe
 from star_mlx.store import reading, writing
 from star_mlx.types import Problem, Task
@@ -54,6 +54,7 @@ def gather(recipe: Recipe) -> AtHand:
     problems = dev = None
     if _local(task):
         problems = prompt_set.unseen(task.training(()))
+        augmented_learner.check(recipe, task, prompt_set)
         dev = task.problems("dev")[: recipe.evaluate.dev]
     spec = recipe.model
     count: tokens.Counter = by_characters

@@ -6,25 +6,23 @@ judged by the task. The pure parts are in ``augment``.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from star_mlx import prompts as prompt_files
 from star_mlx.augment import kinds, rewriting
 from star_mlx.augment.kinds import NewQuestion
 from star_mlx.augment.rewriting import Rewriting
 from star_mlx.augment.sieve import Sieve
 from star_mlx.augment.yields import CUT_OFF, Yield
-from star_mlx.errors import PromptError, RunError
+from star_mlx.errors import RunError
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
 from star_mlx.recipe.shipped import prompts_dir
 from star_mlx.run.learner import Learner
 from star_mlx.run.passes import Pass
 from star_mlx.star import in_front
-from star_mlx.types import Attempt, Problem, Task
+from star_mlx.types import Attempt, Phase, Problem, Task
 
 _REWRITING = {"rephrase": "questions", "sv": "statements"}
 
@@ -39,6 +37,9 @@ class Augmenting:
         backward: the prompts of questions that ask for x.
         samples: rewritings of a question.
         iteration, adapter: the iteration that the work belongs to, and its generating model.
+        phase: what rewriting counts as.
+        prefix: of the numbers of rewritings, which are part of the ids of new questions.
+        restart: what to do if the work that is there is on other problems.
     """
 
     learner: Learner
@@ -47,6 +48,9 @@ class Augmenting:
     samples: int = 1
     iteration: int = 1
     adapter: Path | None = None
+    phase: Phase = "generate"
+    prefix: str = ""
+    restart: str = "give --force to start again"
 
     def questions(
         self, kind: str, problems: Sequence[Problem], sieve: Sieve, counts: Yield
@@ -116,7 +120,8 @@ class Augmenting:
         counts.tried += len(made)
         found: list[NewQuestion] = []
         for i, attempt in enumerate(made):
-            problem, number = problems[i // self.samples], i % self.samples + 1
+            problem = problems[i // self.samples]
+            number = f"{self.prefix}{i % self.samples + 1}"
             text = attempt.answer or ""
             if _refused(_fault(task, attempt), counts):
                 continue
@@ -139,37 +144,15 @@ class Augmenting:
         how = asking.generating(learner.recipe, prompts, few_shot=few_shot)
         made = learner.walk(
             problems,
-            Pass(self.iteration, kind, "generate", self.adapter, how, samples=samples, note=note),
+            Pass(self.iteration, kind, self.phase, self.adapter, how, samples=samples, note=note),
         )
         if [a.id for a in made] != [p.id for p in problems for _ in range(samples)]:
             raise RunError(
                 f"the work that was left unfinished is on other {note} than those of now, so the "
-                "test problems that they are compared with have changed: give --force to start "
-                "again"
+                f"test problems that they are compared with have changed: {self.restart}"
             )
-        counts.spent(made, learner.spent(self.iteration, "generate"))
+        counts.spent(made, learner.spent(self.iteration, self.phase))
         return made
-
-
-def backward_prompts(task: Task, prompts: Prompts) -> Prompts:
-    """The prompts of questions for x: worked examples of our own, where the task's prompts have
-    examples.
-
-    Raises:
-        RunError: the task does not read a number from an answer.
-    """
-    if prompts.zero_shot:
-        return prompts
-    latex = kinds.is_latex(task)
-    path = prompts_dir() / "augment" / f"backward{'-latex' * latex}.yaml"
-    try:
-        shots = prompt_files.load(path, task).examples
-    except PromptError:
-        raise RunError(
-            f"the task {task.name} reads no numbers as answers, so it has no questions for x: "
-            "leave sv and fobar out of --kinds"
-        ) from None
-    return dataclasses.replace(prompts, examples=shots)
 
 
 def _fault(task: Rewriting, attempt: Attempt) -> str:

@@ -42,6 +42,7 @@ def recipe(
     if not base.star.few_shot_train:
         star["drop_few_shot_from"] = 1  # asked as it was trained
     values["evaluate"] |= {"zero_shot": False}
+    values["augment"] = {}
     if kind == "rft":
         star |= {"rationalize": False, "rationalize_until": None}
         made = base.generate

@@ -49,7 +49,7 @@ def at_start(recipe: Recipe, problems: int, iterations: Sequence[int]) -> str | 
     """The warning of the first of these iterations that is too short even if every problem is
     kept; it says how many there are. None if all are long enough."""
     most = problems if recipe.star.problems is None else min(problems, recipe.star.problems)
-    most *= recipe.generate.samples
+    most = (most + sum(recipe.augment.most(most).values())) * recipe.generate.samples
     found = {}
     for n in iterations:
         long = amount(recipe.star.schedule, n)

@@ -56,10 +56,13 @@ class Learner:
         self._shown: set[str] = set()  # problems of which an attempt without hint was shown
         self._failed: dict[str, Attempt] = {}  # the failures of this iteration's generation
         self._begun = False  # whether a chunk was generated
+        # problem id -> its prompts, of the problems that are asked with others than ``prompts``
+        self.prompts_of: dict[str, Prompts] = {}
 
-    def on(self, task: Task, prompts: Prompts) -> Learner:
-        """The same model and folder for another task."""
-        return Learner(self.recipe, task, prompts, self.engine, self._folder, self._emit)
+    def on(self, task: Task, prompts: Prompts, emit: Emit | None = None) -> Learner:
+        """The same model and folder for another task, and if it is given another receiver."""
+        emit = emit or self._emit
+        return Learner(self.recipe, task, prompts, self.engine, self._folder, emit)
 
     def spent(self, iteration: int, phase: Phase) -> float:
         """The seconds of all passes of a phase, those of earlier sessions included."""
@@ -93,8 +96,9 @@ class Learner:
     def example(
         self, problem: Problem, attempt: Attempt, *, iteration: int, show_hint: bool
     ) -> Example:
+        prompts = self.prompts_of.get(problem.id, self.prompts)
         return example(
-            self.recipe, self.prompts, problem, attempt, iteration=iteration, show_hint=show_hint
+            self.recipe, prompts, problem, attempt, iteration=iteration, show_hint=show_hint
         )
 
     def given(self, problem: Problem, *, iteration: int) -> Example:
@@ -273,9 +277,13 @@ class Learner:
         return replace(attempt, token_ids=tuple(map(self._ids.setdefault, ids, ids)))
 
     def _generate(self, problems: Sequence[Problem], how: Pass, at: At) -> list[Attempt]:
-        seeds = self._seeds(problems, how)
-        made = passes.attempts(
-            self.engine, how.adapter, how.asking, problems, seeds=seeds, progress=at
+        made = passes.attempts_of_groups(
+            self.engine,
+            how.adapter,
+            passes.groups(problems, how.asking, self.prompts_of),
+            problems,
+            seeds=self._seeds(problems, how),
+            progress=at,
         )
         if how.phase == "evaluate":
             return made

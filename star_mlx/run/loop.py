@@ -18,8 +18,18 @@ from star_mlx.measure import accuracy, findings, power, verdict
 from star_mlx.progress import live_json
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking, opening, provenance
-from star_mlx.run import baseline, elsewhere, few_steps, guard, passes, room, unlike
+from star_mlx.run import (
+    augmented_learner,
+    baseline,
+    elsewhere,
+    few_steps,
+    guard,
+    passes,
+    room,
+    unlike,
+)
 from star_mlx.run import evaluate as measure
+from star_mlx.run.augmented_learner import AugmentedLearner
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
 from star_mlx.star import star
@@ -59,6 +69,8 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     begun = exists and bool(reading.read(run).metrics)
     taken_over = None if begun else _taken_over(recipe)
     task.problems("train")  # reports errors in the data before a model is loaded
+    augmented_learner.check(recipe, task, prompt_set)
+    held_out = augmented_learner.held_out(recipe, task)
     engine = engine or engines.open_base(recipe)
     if exists:
         recipe = opening.as_begun(recipe, reading.read(run))
@@ -106,8 +118,11 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             metrics = learner.iteration_zero()
             folder.finish(metrics)
             emit(IterationFinished(metrics))
-        work = baseline.run if recipe.baseline else _loop
-        reason = work(recipe, task, prompt_set, learner, folder, emit)
+        if recipe.baseline:
+            reason = baseline.run(recipe, task, prompt_set, learner, folder, emit)
+        else:
+            augmented = AugmentedLearner(learner, task, held_out, folder, emit)
+            reason = _loop(recipe, task, prompt_set, augmented, folder, emit)
         if recipe.evaluate.test and not folder.record().test_reads():
             _test(task, learner, folder, emit)
         folder.journal("finished", reason=reason)
@@ -151,7 +166,7 @@ def _loop(
     recipe: Recipe,
     task: Task,
     prompt_set: Prompts,
-    learner: Learner,
+    learner: AugmentedLearner,
     folder: writing.Store,
     emit: Emit,
 ) -> str:
@@ -165,6 +180,7 @@ def _loop(
         seed=recipe.seed,
         completed=history,
         teacher=choose,
+        augment=learner.augment,
     )
     for iteration in iterations:
         done = Done(iteration.number, iteration.trained.adapter, (), iteration.evaluation)

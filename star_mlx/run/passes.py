@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from star_mlx.answers import thinking
 from star_mlx.events import Emit, Progress
+from star_mlx.prompts import Prompts
 from star_mlx.recipe.asking import Asking
 from star_mlx.settings import Star
 from star_mlx.tasks import why_undecided
@@ -105,6 +106,50 @@ def attempts(
         judge(task, problem, made, hinted=asking.hinted, prompt=prefix + prompt)
         for problem, prompt, made in triples
     ]
+
+
+def groups(
+    problems: Sequence[Problem], asking: Asking, prompts_of: Mapping[str, Prompts]
+) -> list[tuple[Asking, list[int]]]:
+    """How problems are asked, with the places of those that are asked so: as ``asking`` says, but
+    with prompts of their own if they have any (by id in ``prompts_of``)."""
+    found: dict[int, tuple[Asking, list[int]]] = {}
+    for place, problem in enumerate(problems):
+        prompts = prompts_of.get(problem.id, asking.prompts)
+        group = found.setdefault(id(prompts), (replace(asking, prompts=prompts), []))
+        group[1].append(place)
+    return list(found.values())
+
+
+def attempts_of_groups(
+    engine: Engine,
+    adapter: Path | None,
+    groups: Sequence[tuple[Asking, Sequence[int]]],
+    problems: Sequence[Problem],
+    *,
+    seeds: Sequence[int],
+    progress: Callable[[int, int], None],
+) -> list[Attempt]:
+    """``attempts`` at problems of which each group is asked in its own way."""
+    made: dict[int, Attempt] = {}
+    for asking, places in groups:
+        before, tokens = len(made), sum(len(one.token_ids) for one in made.values())
+        found = attempts(
+            engine,
+            adapter,
+            asking,
+            [problems[place] for place in places],
+            seeds=[seeds[place] for place in places],
+            progress=functools.partial(_further, progress, before, tokens),
+        )
+        made.update(zip(places, found, strict=True))
+    return [made[place] for place in range(len(problems))]
+
+
+def _further(
+    progress: Callable[[int, int], None], before: int, spent: int, done: int, tokens: int
+) -> None:
+    progress(before + done, spent + tokens)
 
 
 def _bounded(

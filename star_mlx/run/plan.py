@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from star_mlx.augment.kinds import REWRITTEN
 from star_mlx.engine import estimate, rate
 from star_mlx.engine.estimate import Sizes
 from star_mlx.recipe import asking
@@ -178,9 +179,12 @@ def _planned(
     times = 1 + min(star.carry_over, n - star.start_iteration)
     samples = at.recipe.generate.samples
     each = min(samples, star.most_per_problem or samples)
-    kept = (-(-problems // FEWEST) * times, problems * each * times)
+    added = at.recipe.augment.most(problems)
+    asked = problems + sum(added.values())  # if every new question can be asked
+    kept = (-(-problems // FEWEST) * times, asked * each * times)
     steps = (long.steps_for(kept[0], train.batch_size), long.steps_for(kept[1], train.batch_size))
-    tries = attempts(at, problems, n)
+    written = sum(most for kind, most in added.items() if kind in REWRITTEN)
+    tries = attempts(at, asked, n, presumed=written)
     length = seen.completion or at.recipe.generate.max_tokens
     if timing is not None and timing.completion_tokens:
         length = timing.completion_tokens
@@ -191,6 +195,7 @@ def _planned(
     ]
     return replace(
         known,
+        problems=asked,
         rows=kept,
         steps_taken=steps,
         peak_rate=(rate.peak(train, steps[0]), rate.peak(train, steps[1])),
@@ -206,10 +211,11 @@ def _row(at: AtHand, prompt: int, seen: Lengths, completion: int) -> int:
     return prompt + completion + 1 + (seen.few_shot if at.recipe.star.few_shot_train else 0)
 
 
-def attempts(at: AtHand, problems: int, n: int) -> Range:
-    """Completions of iteration n: if no problem is tried again with its hint, and if all are."""
-    star, direct = at.recipe.star, problems * at.recipe.generate.samples
-    again = problems if star.rationalizes(n) and not at.prompts.direct else 0
+def attempts(at: AtHand, problems: int, n: int, *, presumed: int = 0) -> Range:
+    """Completions of iteration n: if no problem is tried again with its hint, and if all are, but
+    for the ``presumed`` ones among them that the model writes itself, in a completion each."""
+    star, direct = at.recipe.star, problems * at.recipe.generate.samples + presumed
+    again = problems - presumed if star.rationalizes(n) and not at.prompts.direct else 0
     return direct, direct + round(again * star.p_rationalization)
 
 

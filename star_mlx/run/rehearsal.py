@@ -19,7 +19,7 @@ from star_mlx.run.checks import Remark, checks
 from star_mlx.run.plan import plan
 from star_mlx.run.script import Script
 from star_mlx.run.tryout import Tryout, tryout
-from star_mlx.settings import Endpoints, Recipe
+from star_mlx.settings import Augment, Endpoints, Recipe
 from star_mlx.store import names, reading
 from star_mlx.store.metrics import Metrics, as_json
 from star_mlx.types import Attempt
@@ -116,6 +116,7 @@ def short(recipe: Recipe) -> Recipe:
         "generate": recipe.generate.model_copy(update={"chunk": PROBLEMS // 2}),
         "train": recipe.train.model_copy(update={"max_length": 1 << 40}),
         "evaluate": recipe.evaluate.model_copy(update={"dev": DEV, "test": False}),
+        "augment": Augment(),  # the script answers only the problems of the task
     }
     here = {"baseline": None, "max_memory": None, "endpoints": Endpoints()}
     return recipe.model_copy(update={**groups, **here})

@@ -35,6 +35,7 @@ from star_mlx.steps.step_files import Summary, quiet
 from star_mlx.steps.training import train
 from star_mlx.store import rows, writing
 from star_mlx.store.results import Result
+from star_mlx.store.rows import AddedQuestion
 from star_mlx.store.which import BASES
 from star_mlx.types import Attempt, Engine, Problem, Task
 
@@ -180,13 +181,20 @@ def drawn(task: Task, prompts: Prompts, recipe: Recipe, iteration: int) -> list[
     return sample(prompts.unseen(task.training([])), recipe.star, recipe.seed, iteration)
 
 
-def named(task: Task, attempts: Sequence[Attempt], path: Path) -> list[Problem]:
-    """The attempted problems, in the order of the attempts.
+def named(
+    task: Task,
+    attempts: Sequence[Attempt],
+    path: Path,
+    added: Mapping[str, AddedQuestion] = {},
+) -> list[Problem]:
+    """The attempted problems, in the order of the attempts; ``added`` are those that a run added to
+    the problems of its task.
 
     Raises:
         TaskError: the task does not have one of them.
     """
     known = {problem.id: problem for problem in task.problems("train")}
+    known |= {id: one.problem for id, one in added.items()}
     ids = dict.fromkeys(attempt.id for attempt in attempts)
     if unknown := [name for name in ids if name not in known]:
         raise TaskError(

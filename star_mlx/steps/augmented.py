@@ -18,7 +18,8 @@ from star_mlx.augment.sieve import Sieve
 from star_mlx.augment.yields import Yield
 from star_mlx.errors import NothingKept, RecipeError, RunError
 from star_mlx.events import Emit, Notice
-from star_mlx.run.augmenting import Augmenting, backward_prompts
+from star_mlx.recipe.backward import backward_prompts
+from star_mlx.run.augmenting import Augmenting
 from star_mlx.run.learner import Learner
 from star_mlx.settings import Recipe
 from star_mlx.steps import Summary, masked_questions, step_files

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from star_mlx import engine as engines
+from star_mlx.augment.kinds import BACKWARD
 from star_mlx.errors import NothingKept, RunError
 from star_mlx.events import Emit
+from star_mlx.measure import run_problems
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import opening
+from star_mlx.recipe.backward import backward_prompts
 from star_mlx.run import learner
 from star_mlx.settings import Recipe
 from star_mlx.star import kept, union
 from star_mlx.steps import Summary, drawn, foreign_rows, named, step_files, warn_of
 from star_mlx.store import reading, which
-from star_mlx.types import Engine, Example, Problem, Task
+from star_mlx.store.rows import AddedQuestion
+from star_mlx.types import Attempt, Engine, Example, Problem, Task
 
 RowFormat = Literal["examples", "prompt-completion", "query-response", "messages"]
 FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
@@ -41,7 +44,8 @@ def export(
 
     Args:
         recipe: the settings that the attempts were made with.
-        attempts: files of attempts, direct and hinted.
+        attempts: files of attempts, direct and hinted. With those of a run, the new questions of
+            the same iteration are read from the file beside them.
         out: the JSONL file of examples; written atomically.
         iteration: n of Algorithm 1.
         carry: the examples of the ``star.carry_over`` iterations before, the oldest first.
@@ -64,17 +68,25 @@ def export(
         )
     made = sorted(step_files.attempts(attempts), key=lambda attempt: attempt.hinted)
     task, prompt_set = opening.open_task(recipe)
-    problems = named(task, made, attempts[0])
-    warn_of(problems, drawn(task, prompt_set, recipe, iteration), iteration, emit)
+    added = {one.id: one for path in attempts for one in step_files.questions_beside(path)}
+    problems = named(task, made, attempts[0], added)
+    asked = [problem for problem in problems if problem.id not in added]
+    warn_of(asked, drawn(task, prompt_set, recipe, iteration), iteration, emit)
     prompts = prompt_set
     if recipe.prompts.chat:  # only the chat template of the model is used
         prompts = opening.in_template(recipe, prompt_set, engine or engines.open_base(recipe))
-    example = functools.partial(learner.example, recipe, prompts)
+    prompts_of = _own_prompts(task, prompts, added)
+
+    def example(problem: Problem, attempt: Attempt, **more: Any) -> Example:
+        own_prompts = prompts_of.get(problem.id, prompts)
+        return learner.example(recipe, own_prompts, problem, attempt, **more)
+
     own = kept(example, problems, made, recipe.star, recipe.seed, iteration)
     if not own:
         raise NothingKept(f"none of the {len(made)} attempts may be trained on: none ended right")
     examples = union(tuple(e for path in carry for e in _latest(path)), own)
-    step_files.write(out, shaped(examples, format, task, prompts, recipe.star.few_shot_train))
+    rows = shaped(examples, format, task, prompts, recipe.star.few_shot_train, added)
+    step_files.write(out, rows)
     return {"command": "export-data", "iteration": iteration, **_counts(examples), "out": str(out)}
 
 
@@ -98,7 +110,8 @@ def export_run(
     else:
         task, prompt_set = opening.open_task(recipe)
         prompts = opening.in_turns(recipe, prompt_set)
-        rows = shaped(examples, format, task, prompts, recipe.star.few_shot_train)
+        added = run_problems.added_questions(record)
+        rows = shaped(examples, format, task, prompts, recipe.star.few_shot_train, added)
     step_files.write(out, rows)
     return {"command": "export-data", "iteration": number, **_counts(examples), "out": str(out)}
 
@@ -132,9 +145,15 @@ def _counts(examples: Sequence[Example]) -> Summary:
 
 
 def shaped(
-    examples: Sequence[Example], format: RowFormat, task: Task, prompts: Prompts, few_shot: bool
+    examples: Sequence[Example],
+    format: RowFormat,
+    task: Task,
+    prompts: Prompts,
+    few_shot: bool,
+    added: Mapping[str, AddedQuestion] = {},
 ) -> list[dict[str, Any]]:
-    """Convert examples to rows of a format.
+    """Convert examples to rows of a format; ``added`` are the questions that a run added to the
+    problems of its task.
 
     ``query-response`` has the question alone, and ``messages`` the turns for a chat template.
 
@@ -144,6 +163,7 @@ def shaped(
     if format in ("examples", "prompt-completion"):
         return [_row(example, format) for example in examples]
     known = {problem.id: problem for problem in task.problems("train")}
+    known |= {id: one.problem for id, one in added.items()}
     if unknown := [e.id for e in examples if e.id not in known]:
         raise RunError(f"the task {task.name} has no training problem {unknown[0]!r} any more")
     if format == "query-response":
@@ -151,7 +171,16 @@ def shaped(
             {"id": e.id, "query": known[e.id].question.as_text(), "response": e.completion}
             for e in examples
         ]
-    return [_messages(e, known[e.id], prompts, few_shot) for e in examples]
+    own = _own_prompts(task, prompts, added)
+    return [_messages(e, known[e.id], own.get(e.id, prompts), few_shot) for e in examples]
+
+
+def _own_prompts(
+    task: Task, prompts: Prompts, added: Mapping[str, AddedQuestion]
+) -> dict[str, Prompts]:
+    """The prompts of the questions for x among those that a run added, by id."""
+    backward = [id for id, one in added.items() if one.kind in BACKWARD]
+    return dict.fromkeys(backward, backward_prompts(task, prompts)) if backward else {}
 
 
 def _row(example: Example, format: RowFormat) -> dict[str, Any]:

@@ -45,6 +45,19 @@ def attempts(paths: Sequence[Path]) -> list[Attempt]:
     return found
 
 
+def questions_beside(attempts: Path) -> list[rows.AddedQuestion]:
+    """The questions that an iteration of a run added to its problems, from the file beside that of
+    its attempts; none if there is no such file, or if the attempts are not in a run folder.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    if attempts.resolve().parent.parent.name != names.ITERATIONS:
+        return []
+    found = rows.read(attempts.with_name(names.QUESTIONS), rows.AddedQuestion)
+    return [question for block in found for question in block]
+
+
 @contextmanager
 def unfinished(out: Path, values: Mapping[str, Any], force: bool) -> Iterator[writing.Store]:
     """The run folder ``OUT.unfinished`` of a step, from which it continues if it is interrupted.

@@ -22,7 +22,8 @@ from star_mlx.store.journal import Chunk, Journal
 from star_mlx.store.lock import locked
 from star_mlx.types import Attempt
 
-LOOP = ("direct", "hinted", "dev")  # the passes of an iteration of the loop
+# The passes of an iteration of the loop, with those in which a model writes new questions.
+LOOP = ("rephrase-questions", "sv-statements", "direct", "hinted", "dev")
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,18 @@ class ValidSteps(msgspec.Struct, frozen=True):
     valid: int
 
 
+class AddedKind(msgspec.Struct, frozen=True):
+    """The yield of a kind of new questions: what was ``tried`` (rewritings of the model, or numbers
+    to mask), why that gave no question, the questions asked, those solved directly, and those that
+    were trained on."""
+
+    tried: int
+    asked: int
+    solved: int
+    kept: int
+    not_asked: dict[str, int] = {}
+
+
 class Compared(msgspec.Struct, frozen=True):
     """The paired comparison of an iteration with an earlier one on dev; ``p`` is that of the exact
     two-sided McNemar test."""
@@ -121,6 +133,7 @@ class Metrics(msgspec.Struct, frozen=True, rename={"dev": "eval"}):
     teacher: int | None = None  # the iteration whose model generated
     problems: int | None = None
     solved: int | None = None  # directly, by any of their attempts
+    augmented: dict[str, AddedKind] | None = None  # the new ones among the problems, by kind
     rationalized: int | None = None  # failures kept after rationalization
     examples: int | None = None  # of the training set, including those carried over
     parse_failures: int | None = None  # attempts without a readable answer

@@ -19,6 +19,7 @@ REPORT = "report"
 DAMAGED = "damaged"  # files that `star-mlx check --repair` took out of the run
 
 ATTEMPTS = "attempts.jsonl"
+QUESTIONS = "questions.jsonl"
 EXAMPLES = "examples.jsonl"
 STEPS = "train.jsonl"
 DEV = "eval.jsonl"

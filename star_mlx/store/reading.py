@@ -21,6 +21,7 @@ from star_mlx.store.journal import Chunk, Journal
 from star_mlx.store.metrics import Metrics
 from star_mlx.store.results import Result
 from star_mlx.store.results import decoded as decoded_result
+from star_mlx.store.rows import AddedQuestion
 from star_mlx.store.which import most_accurate
 from star_mlx.types import Example, Step
 
@@ -97,6 +98,14 @@ class RunRecord:
             RunError: the file is damaged.
         """
         return self._whole(number, names.EXAMPLES, Example)
+
+    def questions(self, number: int) -> Iterator[AddedQuestion]:
+        """The questions that an iteration added to its problems; empty if there are none.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        return self._whole(number, names.QUESTIONS, AddedQuestion)
 
     def steps(self, number: int) -> Iterator[Step]:
         """The optimizer steps of an iteration.

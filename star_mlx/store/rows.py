@@ -1,7 +1,8 @@
 """The types of the rows in a run's files, with the only writer and reader of each.
 
 A row of attempts is a ``types.Attempt`` and a row of a training set a ``types.Example``; a line of
-train.jsonl is a ``types.Step``. Every reader checks the type of a row.
+train.jsonl is a ``types.Step``, and one of questions.jsonl an ``AddedQuestion``. Every reader
+checks the type of a row.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from star_mlx.errors import RunError
 from star_mlx.store.files import json_line
-from star_mlx.types import Attempt, Example, Step
+from star_mlx.types import Attempt, Example, Problem, Question, Step
 
 T = TypeVar("T")
 BLOCK = 1 << 18  # bytes of rows to read at once
@@ -49,6 +50,24 @@ class AttemptText(msgspec.Struct, frozen=True, gc=False):
     finish: str
     rejected: str = ""
     undecided: str = ""
+
+
+class AddedQuestion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A question that an iteration asked besides the problems of its task: its kind (see
+    ``augment.kinds``), and the problem it was made of."""
+
+    id: str
+    kind: str
+    original: str
+    question: str
+    answer: str
+    choices: tuple[tuple[str, str], ...] = ()
+    group: str = ""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem to solve."""
+        return Problem(self.id, Question(self.question, self.choices), self.answer, self.group)
 
 
 class Damaged(ValueError):
@@ -154,6 +173,11 @@ def attempts(rows: Iterable[Attempt]) -> bytes:
 def examples(rows: Iterable[Example]) -> Iterator[bytes]:
     """Examples of a training set, one per line."""
     return (json_line(_fields(row)) for row in rows)
+
+
+def questions(rows: Iterable[AddedQuestion]) -> Iterator[bytes]:
+    """Questions that an iteration added, one per line."""
+    return (json_line(msgspec.to_builtins(row)) for row in rows)
 
 
 def steps(rows: Iterable[Step]) -> Iterator[bytes]:

@@ -36,7 +36,7 @@ from star_mlx.store.results import Result
 from star_mlx.types import Attempt, Example, Step, Trained
 
 _LEFT_OF_A_START = {names.LOCK, names.RECIPE + names.PARTIAL}
-_OF_TRAINING = (names.EXAMPLES, names.STEPS)
+_OF_TRAINING = (names.QUESTIONS, names.EXAMPLES, names.STEPS)
 
 
 class Store:
@@ -138,6 +138,10 @@ class Store:
         return max((chunk.offset + chunk.bytes for chunk in chunks), default=0)
 
     # ----------------------------------------------------------------------- training
+
+    def save_questions(self, iteration: int, questions: Sequence[rows.AddedQuestion]) -> None:
+        """Write the questions that an iteration adds to its problems, atomically."""
+        self._save_rows(iteration, names.QUESTIONS, rows.questions(questions))
 
     def save_examples(self, iteration: int, examples: Sequence[Example]) -> None:
         """Write the training set, atomically."""

@@ -21,6 +21,7 @@ ROTATE = 5.0  # seconds for which a sample is shown if no new one comes
 SIDES = 96  # minimum width for both attempts side by side
 ANSWER = 24  # maximum characters of an answer in the verdict
 WHERE: dict[Phase, str] = {
+    "augment": "written",
     "generate": "generated",
     "rationalize": "with hint",
     "evaluate": "measured on dev",

@@ -9,6 +9,7 @@ from typing import Literal
 from rich.cells import cell_len
 from rich.text import Text
 
+from star_mlx.augment.kinds import REWRITTEN
 from star_mlx.events import Progress
 from star_mlx.formatting import interval, percent
 from star_mlx.measure.accuracy import wilson
@@ -55,7 +56,8 @@ def stages(state: RunState) -> list[Stage]:
     if at is not None and number <= last:  # the test split, once the loop is over
         return [Stage("measure on test", "now", _measured(at))]
     trained_alone = baseline not in (None, "rft")
-    found = [] if trained_alone else [_generate(state), _keep(state), *_with_hint(state)]
+    found = [*_new_questions(state), _generate(state), _keep(state), *_with_hint(state)]
+    found = [] if trained_alone else found
     found.append(_train(state))
     if state.recipe.get("star", {}).get("evaluate", True):
         at = _at(state, "evaluate")
@@ -127,6 +129,18 @@ def _of_base(state: RunState) -> list[Stage]:
     return found
 
 
+def _new_questions(state: RunState) -> list[Stage]:
+    """The rewritings of the problems, if there are any: of the kind written last."""
+    shares = state.recipe.get("augment") or {}
+    if not any(shares.get(kind) for kind in REWRITTEN):
+        return []
+    begun = [*state.past, *([state.at] if state.at else [])]
+    at = next((at for at in reversed(begun) if at.phase == "augment"), None)
+    when = _when(state, "augment")
+    done = () if at is None else (f"{at.done}/{at.total}" if when == "now" else f"{at.kept}",)
+    return [Stage("new questions", when, done)]
+
+
 def _generate(state: RunState) -> Stage:
     at, when = _at(state, "generate"), _when(state, "generate")
     if at is None:
@@ -187,7 +201,7 @@ def _at(state: RunState, phase: Phase) -> Progress | None:
     return next((at for at in begun if at.phase == phase), None)
 
 
-ORDER: tuple[Phase, ...] = ("generate", "rationalize", "train", "evaluate")
+ORDER: tuple[Phase, ...] = ("augment", "generate", "rationalize", "train", "evaluate")
 
 
 def _when(state: RunState, phase: Phase) -> When:

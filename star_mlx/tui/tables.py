@@ -53,13 +53,16 @@ FEW = ("kept", "dev", "change")
 
 
 def summary(metrics: Sequence[Metrics], width: int) -> RenderableType:
-    """The iteration table, a second one by class, and the comparisons in words."""
+    """The iteration table, others by class and by kind of new questions, and the comparisons in
+    words."""
     said = [Text(line) for line in remarks(metrics)]
     if said:
         said.insert(0, Text())
     parts: list[RenderableType] = [iteration_table(metrics, width)]
     if classes_of(metrics):
         parts += [Text(), class_table(metrics, width)]
+    if any(line.augmented for line in metrics):
+        parts += [Text(), Text("new questions, kept of asked"), added_table(metrics)]
     return Group(*parts, *said)
 
 
@@ -128,6 +131,21 @@ def class_table(metrics: Sequence[Metrics], width: int) -> Table:
     if fits(across, width):
         return across
     return _classes_down(lines, names, width, title)
+
+
+def added_table(metrics: Sequence[Metrics]) -> Table:
+    """The new questions of each kind: how many were asked, and how many trained on."""
+    lines = [line for line in metrics if line.augmented]
+    names = dict.fromkeys(name for line in lines for name in line.augmented or {})
+    table = _table()
+    table.add_column("iter", justify="right", style="bold")
+    for name in names:
+        table.add_column(Text(harmless(name)), justify="right")
+    for line in lines:
+        found = [(line.augmented or {}).get(name) for name in names]
+        cells = [f"{one.kept} of {one.asked}" if one else "" for one in found]
+        table.add_row(str(line.iteration), *cells)
+    return table
 
 
 def classes_are(lines: Sequence[Metrics]) -> str:
