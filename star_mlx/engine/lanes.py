@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 
@@ -27,6 +27,24 @@ class Stopped(Exception):
     """Another lane failed, or the work was cancelled."""
 
 
+class DeviceLanes(NamedTuple):
+    """As far as a device decides how work is divided: whether it is a CPU, and its lanes."""
+
+    cpu: bool
+    width: int = 1
+
+    @classmethod
+    def here(cls) -> DeviceLanes:
+        """This device."""
+        return cls(True, blas.processors()) if on_cpu() else cls(False)
+
+
+def lanes(rows: int, hidden: int, most: int) -> int:
+    """The number of lanes for decoding ``rows`` rows, of ``most``; a narrow model gains nothing by
+    more than one."""
+    return 1 if hidden < NARROW else max(1, min(most, rows // ROWS))
+
+
 class Lanes:
     """The threads among which a model's work is divided.
 
@@ -35,16 +53,15 @@ class Lanes:
     """
 
     def __init__(self, hidden_size: int) -> None:
-        self._cpu = on_cpu()
-        self.width = blas.processors() if self._cpu else 1
-        self._narrow = hidden_size < NARROW
+        self._cpu, self.width = DeviceLanes.here()
+        self._hidden, self._narrow = hidden_size, hidden_size < NARROW
         self._pool: ThreadPoolExecutor | None = None
         self._here = threading.local()
         self._use(1)
 
     def count(self, rows: int) -> int:
         """The number of lanes for decoding ``rows`` rows; a narrow model gains nothing by more."""
-        return 1 if self._narrow else max(1, min(self.width, rows // ROWS))
+        return lanes(rows, self._hidden, self.width)
 
     def run(
         self, jobs: Sequence[Callable[[Callable[[Any], None]], None]], hear: Callable[[Any], None]

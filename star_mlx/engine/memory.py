@@ -16,9 +16,9 @@ FEWEST = 64  # tokens of a pass of reading
 CPU_MOST, GPU_MOST = 512, 2048  # and at most; an interruption waits for a pass
 
 
-def most() -> int:
+def most(cpu: bool | None = None) -> int:
     """The tokens of a pass of reading, if there is room for them: a GPU takes more at once."""
-    return CPU_MOST if on_cpu() else GPU_MOST
+    return CPU_MOST if (on_cpu() if cpu is None else cpu) else GPU_MOST
 
 
 class Memory:
@@ -27,19 +27,28 @@ class Memory:
     Args:
         bound: the bound, weights included; None for none.
         held: the bytes that are in use before the work.
+        reads: the tokens of a pass of reading, if there is room for them; None: as this device.
     """
 
     def __init__(
-        self, bound: Bound | None, shape: Shape, held: Callable[[], int] = mx.get_active_memory
+        self,
+        bound: Bound | None,
+        shape: Shape,
+        held: Callable[[], int] = mx.get_active_memory,
+        reads: int | None = None,
     ) -> None:
-        self._bound, self._shape, self._held = bound, shape, held
+        self._bound, self._shape, self._held, self._reads = bound, shape, held, reads
+
+    @property
+    def _most(self) -> int:
+        return most() if self._reads is None else self._reads
 
     def reading(self, prefix: int) -> int:
         """The tokens to read in a pass, of a prefix of ``prefix`` tokens."""
         if self._bound is None:
-            return most()
+            return self._most
         fit = self._free() // 2 // self._shape.reading_bytes(prefix)
-        return _pass(min(most(), max(FEWEST, fit)))
+        return _pass(min(self._most, max(FEWEST, fit)))
 
     def decoding(
         self,
@@ -63,7 +72,7 @@ class Memory:
             ModelError: not even one row fits.
         """
         if self._bound is None:
-            return rows, lanes, most()
+            return rows, lanes, self._most
         free, row = self._free(), self._shape.row_bytes(tokens)
         if not copied:
             free = max(0, free - self._shape.widened_bytes(prefix))
@@ -74,9 +83,9 @@ class Memory:
             fit = (free - working) // row
             if fit >= lanes:
                 rows = min(rows, fit)
-                if most() > CPU_MOST:  # larger passes take no row's place
+                if self._most > CPU_MOST:  # larger passes take no row's place
                     left = (free - rows * row) // (lanes * read)
-                    reading = max(reading, _pass(min(most(), left)))
+                    reading = max(reading, _pass(min(self._most, left)))
                 return rows, lanes, reading
             if lanes == 1:
                 raise self._refusal("decode one row", row + working)

@@ -11,7 +11,7 @@ from typing import Any
 
 from star_mlx.engine.batches import CPU_BUDGET, GPU_BUDGET
 from star_mlx.engine.device import GIB, Bound, bound, compiles, on_cpu
-from star_mlx.engine.lanes import Lanes
+from star_mlx.engine.lanes import DeviceLanes, lanes
 from star_mlx.engine.memory import Memory, most
 from star_mlx.engine.resolve import Found
 from star_mlx.engine.shape import Shape, read_config
@@ -90,9 +90,15 @@ def estimate(
         held += 4 * shape.vocabulary * shape.hidden  # the head is packed beside the embedding
     limit, copies = bound(recipe.max_memory), None
     if not on_cpu():
-        copies = shape.itemsize * shape.linear_parameters
-        copies *= Memory(limit, shape).folds(held, copies)
+        copies = folded_copies(shape, held, limit)
     return work(recipe, shape, held, limit, prefix=prefix, prompt=prompt, row=row, copies=copies)
+
+
+def folded_copies(shape: Shape, held: int, limit: Bound | None) -> int:
+    """Bytes of the copies of weights that adapters are folded into on a GPU; 0 if they do not fit
+    beside the ``held`` bytes of the model."""
+    copies = shape.itemsize * shape.linear_parameters
+    return copies * Memory(limit, shape).folds(held, copies)
 
 
 def work(
@@ -105,43 +111,43 @@ def work(
     prompt: int,
     row: int | None = None,
     copies: int | None = None,
+    place: DeviceLanes | None = None,
 ) -> Needs:
     """As ``estimate``, for a model of this shape whose weights take ``held`` bytes.
 
     Args:
         copies: bytes of the copies of weights that adapters are folded into, 0 if they are not;
             None on a CPU, where there may be any if there is room.
+        place: the device that computes; None for this one.
     """
-    lanes = Lanes(shape.hidden)
-    generate, train = recipe.generate, recipe.train
+    place = place or DeviceLanes.here()
+    generate, train, width = recipe.generate, recipe.train, place.width
     rows = min(generate.at_once, generate.per_chunk * generate.samples)
     tokens = prompt + generate.max_tokens
-    count = lanes.count(rows)
+    count = lanes(rows, shape.hidden, width)
     decoding = (
         shape.prefix_bytes(prefix)
         + shape.widened_bytes(prefix)
         + rows * shape.row_bytes(tokens)
-        + count * max(most(), prompt) * shape.reading_bytes(prefix + prompt)
+        + count * max(most(place.cpu), prompt) * shape.reading_bytes(prefix + prompt)
         + (4 * shape.parameters if copies is None else copies)
     )
     length = train.max_length if row is None else min(row, train.max_length)
-    batch = math.ceil(train.batch_size * length / lanes.width)
-    budget = max(length, min(CPU_BUDGET if on_cpu() else GPU_BUDGET, batch))
-    training = shape.adapter_bytes(train) + budget * lanes.width * shape.training_bytes(
-        length, train
-    )
+    batch = math.ceil(train.batch_size * length / width)
+    budget = max(length, min(CPU_BUDGET if place.cpu else GPU_BUDGET, batch))
+    training = shape.adapter_bytes(train) + budget * width * shape.training_bytes(length, train)
     read = held + shape.prefix_bytes(prefix)
-    memory = Memory(limit, shape, lambda: read)
-    folded = Memory(limit, shape, lambda: read + (copies or 0))
+    memory = Memory(limit, shape, lambda: read, most(place.cpu))
+    folded = Memory(limit, shape, lambda: read + (copies or 0), most(place.cpu))
     try:
         fit, _, _ = folded.decoding(rows, count, prefix=prefix, longest=prompt, tokens=tokens)
     except ModelError:
         fit = 0
     try:
-        passed = memory.training(budget, length, lanes.width, train)
+        passed = memory.training(budget, length, width, train)
     except ModelError:
         passed = 0
-    at_once = (budget * lanes.width, passed * lanes.width)
+    at_once = (budget * width, passed * width)
     return Needs(
         held, decoding, training, limit, (rows, fit), at_once, length, train.checkpoint,
         folded=copies != 0, row=tokens,

@@ -41,22 +41,22 @@ class AtHand:
     templated: bool
 
 
-def gather(recipe: Recipe) -> AtHand:
+def gather(recipe: Recipe, *, bare: bool = False) -> AtHand:
     """Open the task, its data and the tokenizer of a recipe, as far as they are on this machine.
 
-    The recipe then has numbers for ``auto``.
+    The recipe then has numbers for ``auto``. With ``bare`` its model is not looked for.
 
     Raises:
         StarError: what is there cannot be used.
     """
-    found = resolve.at_hand(recipe.model.path, recipe.model.revision)
+    spec = recipe.model
+    found = None if bare else resolve.at_hand(spec.path, spec.revision)
     task, prompt_set = opening.open_task(recipe)
     problems = dev = None
     if _local(task):
         problems = prompt_set.unseen(task.training(()))
         augmented_learner.check(recipe, task, prompt_set)
         dev = task.problems("dev")[: recipe.evaluate.dev]
-    spec = recipe.model
     count: tokens.Counter = by_characters
     templated = not recipe.prompts.chat
     if found is not None:

@@ -107,7 +107,9 @@ def plan(at: AtHand, *, finished: Sequence[int] = (), timing: Timing | None = No
     seen = lengths(at)
     sizes = None
     if at.model is not None:
-        row = min(at.recipe.train.max_length, _row(at, seen.longest, seen, seen.completion or 0))
+        row = min(
+            at.recipe.train.max_length, row_tokens(at, seen.longest, seen, seen.completion or 0)
+        )
         sizes = estimate.sizes(
             at.model, at.recipe, prefix=seen.few_shot, longest=seen.longest, row=row
         )
@@ -168,8 +170,7 @@ def _planned(
 ) -> Planned:
     star, train = at.recipe.star, at.recipe.train
     long = amount(star.schedule, n)
-    asked = star.problems if at.problems is None else len(at.problems)
-    problems = asked if star.problems is None or asked is None else min(asked, star.problems)
+    problems = drawn_problems(at)
     known = Planned(n, long.steps, long.epochs, problems)
     if long.steps is not None:
         peak = rate.peak(train, long.steps)
@@ -179,16 +180,14 @@ def _planned(
     times = 1 + min(star.carry_over, n - star.start_iteration)
     samples = at.recipe.generate.samples
     each = min(samples, star.most_per_problem or samples)
-    added = at.recipe.augment.most(problems)
-    asked = problems + sum(added.values())  # if every new question can be asked
+    asked, written = questions(at, problems)
     kept = (-(-problems // FEWEST) * times, asked * each * times)
     steps = (long.steps_for(kept[0], train.batch_size), long.steps_for(kept[1], train.batch_size))
-    written = sum(most for kind, most in added.items() if kind in REWRITTEN)
     tries = attempts(at, asked, n, presumed=written)
     length = seen.completion or at.recipe.generate.max_tokens
     if timing is not None and timing.completion_tokens:
         length = timing.completion_tokens
-    row = _row(at, seen.prompt, seen, length)
+    row = row_tokens(at, seen.prompt, seen, length)
     batches = [
         round(long.epochs * k) if long.epochs else s * min(train.batch_size, k)
         for k, s in zip(kept, steps, strict=True)
@@ -206,9 +205,26 @@ def _planned(
     )
 
 
-def _row(at: AtHand, prompt: int, seen: Lengths, completion: int) -> int:
+def row_tokens(at: AtHand, prompt: int, seen: Lengths, completion: int) -> int:
     """Tokens of a training row, with its end token."""
     return prompt + completion + 1 + (seen.few_shot if at.recipe.star.few_shot_train else 0)
+
+
+def drawn_problems(at: AtHand) -> int | None:
+    """Problems of an iteration: all of the data, or as many as are drawn of them; None if that is
+    not known."""
+    wanted = at.recipe.star.problems
+    if at.problems is None:
+        return wanted
+    return len(at.problems) if wanted is None else min(len(at.problems), wanted)
+
+
+def questions(at: AtHand, problems: int) -> Range:
+    """Problems with their new questions, if every one can be asked, and those among them that the
+    model writes itself."""
+    added = at.recipe.augment.most(problems)
+    written = sum(most for kind, most in added.items() if kind in REWRITTEN)
+    return problems + sum(added.values()), written
 
 
 def attempts(at: AtHand, problems: int, n: int, *, presumed: int = 0) -> Range:
@@ -235,11 +251,9 @@ def _seconds(at: AtHand, timing: Timing, tries: Range, steps: Range) -> tuple[fl
     return found[0], found[1]
 
 
-def _disk(
-    at: AtHand, seen: Lengths, length: int, sizes: Sizes | None, tries: Range, kept: Range
-) -> Range:
-    """Bytes on disk, by the size of a row as it is written."""
-    id = (sizes.vocabulary if sizes else 50_000) // 2
+def row_bytes(at: AtHand, seen: Lengths, length: int, vocabulary: int | None) -> Range:
+    """Bytes of an attempt and of an example of ``length`` tokens, as they are written."""
+    id = (vocabulary or 50_000) // 2
     ids = tuple(random.Random(0).choices(range(1, 2 * id), k=length))
     shown = list(drawn(at))[:1]
     name = shown[0].id if shown else "train-1000"
@@ -247,6 +261,13 @@ def _disk(
     prompt = "x" * round(4 * seen.prompt)
     attempt = len(rows.attempts([Attempt(name, False, text, "72", True, "stop", ids)]))
     example = Example(name, prompt, text, "direct", ids, 1)
-    row = len(b"".join(rows.examples([example])))
+    return attempt, len(b"".join(rows.examples([example])))
+
+
+def _disk(
+    at: AtHand, seen: Lengths, length: int, sizes: Sizes | None, tries: Range, kept: Range
+) -> Range:
+    """Bytes on disk, by the size of a row as it is written."""
+    attempt, row = row_bytes(at, seen, length, sizes.vocabulary if sizes else None)
     fixed = (sizes.adapter if sizes else 0) + attempt * _dev(at)
     return fixed + attempt * tries[0] + row * kept[0], fixed + attempt * tries[1] + row * kept[1]
