@@ -110,13 +110,6 @@ def test_another_task_or_model_drops_the_options_of_the_first(write):
     assert load(path, model="other").model == settings.ModelSpec(path="other")
 
 
-def test_how_to_compute_is_kept_for_another_model(write):
-    path = write("task: a\nmodel: {path: m, trust_remote_code: true, products: bfloat16}\n")
-    assert load(path, model="n").model == settings.ModelSpec(path="n", products="bfloat16")
-    again = write(f"extends: {Path(path).name}\nmodel: {{path: n, products: float32}}\n", "b.yaml")
-    assert load(again).model == settings.ModelSpec(path="n")
-
-
 def test_a_recipe_extends_another(write):
     write("extends: arithmetic\nseed: 5\nstar: {iterations: 7}\n", "base.yaml")
     recipe = load(write("extends: base.yaml\nstar: {problems: 11}\n"))

@@ -26,7 +26,7 @@ FLOORS = (
     ("gguf", "init_task", "endpoints"),
     ("measure", "progress"),
     ("run",),
-    ("steps", "tui", "trackers"),
+    ("steps", "tui", "trackers", "scaling"),
     ("report", "export"),
     ("share",),
     ("api",),

@@ -30,6 +30,7 @@ from star_mlx.cli.import_gguf import import_gguf
 from star_mlx.cli.init_task import init_task
 from star_mlx.cli.ledger import ledger
 from star_mlx.cli.loop import loop
+from star_mlx.cli.plan import plan
 from star_mlx.cli.pull import pull
 from star_mlx.cli.push import push
 from star_mlx.cli.rationalize import rationalize
@@ -91,7 +92,7 @@ def cli(context: click.Context) -> None:
         context.with_resource(own.offered(*names.replace(",", " ").split()))
 
 
-cli.add_group("Start", loop, init_task, tasks, settings, doctor)
+cli.add_group("Start", loop, plan, init_task, tasks, settings, doctor)
 cli.add_group("Look", show, runs, watch, trace, try_, ledger, report, check)
 cli.add_group("Compare", evaluate, baseline, compare, grade)
 cli.add_group("Share", export, push, pull, import_gguf)

@@ -84,6 +84,9 @@ LOOP = (
 )  # fmt: skip
 
 
+PLAN = (PROBLEMS, EPOCHS, BATCH_SIZE, RANK, SAMPLES, MAX_TOKENS, DEV)
+
+
 class SettingOption(click.Option):
     """The option of a ``Short``, with the words of its setting."""
 

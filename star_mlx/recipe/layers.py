@@ -188,9 +188,6 @@ def _full(name: str, root: type[BaseModel]) -> Key:
 # --------------------------------------------------------------------------- merging
 
 
-_OF_NO_MODEL = "products"  # how a model's group says to compute, whatever the model
-
-
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     """Merge all layers, later ones over earlier ones, without short forms."""
     values: dict[str, Any] = {}
@@ -198,7 +195,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
         new = _long(layer.values)
         for group, name in (("task", "name"), ("model", "path")):
             if _renames(new.get(group), values.get(group), name):
-                values[group] = {k: v for k, v in values[group].items() if k == _OF_NO_MODEL}
+                values[group] = {}
         values = _over(values, new)
     return values
 
