@@ -471,7 +471,7 @@ def test_the_adapter_that_is_asked_is_the_pulled_one(star, hub, run, place):
     shutil.rmtree(out, ignore_errors=True)
     star("pull", NAME, "--out", out)
     (out / "adapter_config.json").write_text("{}")
-    assert "does not fit this base" in star("try", out, "1 + 1").line
+    assert "lacks lora_parameters" in star("try", out, "1 + 1").line
 
 
 def test_pull_takes_a_revision_and_the_default_folder(star, hub, run, place):
