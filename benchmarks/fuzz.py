@@ -293,7 +293,7 @@ def work(out: Path, name: str, first: int, times: int, said: Connection) -> None
     os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of the user's own
     kind = kinds(out)[name]
     folder = folder_of(kind, out)
-    kind.valid and (folder / kind.name).write_bytes(kind.valid)
+    (folder / kind.name).write_bytes(kind.valid)
     with contextlib.suppress(StarError):
         kind.read(folder / kind.name)  # loads what is loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -320,7 +320,7 @@ def fuzz(out: Path, name: str, times: int) -> tuple[Counter[str], list[str], flo
         process.start()
         there.close()
         try:
-            here.poll(120) and here.recv()  # it has begun
+            here.recv()  # it has begun
             while following < times and here.poll(SECONDS):
                 number, result, why, took = here.recv()
                 following, longest = number + 1, max(longest, took)

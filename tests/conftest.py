@@ -33,7 +33,7 @@ LONGEST = (
     *("gguf_real", "push", "export_gguf", "report", "kill", "readme", "gguf_tokens", "export"),
     *("benchmarks", "answers", "gguf_families", "metal"),
     *("export_peft", "push_xet", "dry_run", "models", "engine_form", "engine_shared"),
-    *("hub", "engine_generate", "gguf_smollm2", "report_page"),
+    *("endpoints_mlx", "hub", "engine_generate", "gguf_smollm2", "report_page"),
     *(
         "by_hand",
         "trackers",
