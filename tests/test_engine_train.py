@@ -256,6 +256,7 @@ def test_adapters_that_do_not_fit_are_refused(engine: Any, tmp_path: Path) -> No
         ('{"lora_parameters": null}', "lacks lora_parameters with a rank and a scale"),
         ('{"num_layers": {"a": 1}}', r"Expected `int`, got `object` - at `\$.num_layers`"),
         ('{"fine_tune_type": "\x1b[31m"}', "invalid"),
+        (f'{{"fine_tune_type": "{"x" * 100_000}"}}', "characters ..."),
     ],
 )
 def test_a_damaged_config_of_an_adapter_is_one_line(
@@ -267,6 +268,7 @@ def test_a_damaged_config_of_an_adapter_is_one_line(
         engine._switch.use(tmp_path)
     assert str(tmp_path / "adapter_config.json") in str(caught.value)
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 def test_a_training_that_diverges_ends_at_that_step(engine: Any, tmp_path: Path) -> None:

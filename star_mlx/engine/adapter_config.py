@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from star_mlx.errors import ModelError
+from star_mlx.formatting import clipped
 from star_mlx.store import names
 
 MOST = 1 << 16  # of a rank, or of layers: more is damage
@@ -47,7 +48,7 @@ def read(folder: Path) -> AdapterConfig:
             f"{folder} holds no adapter: {path.name}: {error.strerror or error}"
         ) from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise ModelError(f"{path} is no config of an adapter: {error}") from None
+        raise ModelError(f"{path} is no config of an adapter: {clipped(str(error), 300)}") from None
     if config.fine_tune_type != "full" and config.lora_parameters is None:
         raise ModelError(f"{path} lacks lora_parameters with a rank and a scale")
     return config
