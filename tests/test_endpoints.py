@@ -258,7 +258,7 @@ def test_what_does_not_pass_ends_in_one_line(server, name, says):
     text = str(error.value)
     assert says in text and "\n" not in text
     assert text.startswith(f"the server cannot be asked. {server.url}: ")
-    assert text.endswith("Finished work is kept: see to this and give the same command again")
+    assert text.endswith("Finished work is kept: fix this and give the same command again")
 
 
 @pytest.mark.parametrize(

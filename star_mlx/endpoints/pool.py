@@ -27,7 +27,7 @@ from star_mlx.settings import Endpoints
 TRIES = 8  # of a request, if others succeed meanwhile
 FIRST_WAIT, MOST_WAIT = 0.5, 30.0  # seconds before a request is asked again
 FIRST_PATIENCE = 5.0  # seconds for which a server is waited for before the work begins
-KEPT = "finished work is kept: see to this and give the same command again"
+KEPT = "finished work is kept: fix this and give the same command again"
 
 
 class Pool:
