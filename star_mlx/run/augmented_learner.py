@@ -131,16 +131,20 @@ class AugmentedLearner:
         """
         if hinted:
             problems = [problem for problem in problems if not self._rewritten(problem)]
-        made = list(self._folder.verdicts(iteration, "hinted" if hinted else "direct"))
-        if self._yields and made != [problem.id for problem in problems[: len(made)]]:
+        if self._yields:
+            self._refuse_others(problems, iteration, "hinted" if hinted else "direct")
+        return self._learner.attempt(
+            problems, adapter, iteration=iteration, hinted=hinted, few_shot=few_shot
+        )
+
+    def _refuse_others(self, problems: Sequence[Problem], iteration: int, kind: str) -> None:
+        made = list(self._folder.verdicts(iteration, kind))
+        if made != [problem.id for problem in problems[: len(made)]]:
             raise RunError(
                 f"{self._folder.path}: iteration {iteration} was begun with other new questions "
                 "than those of now, so the test problems that they are compared with have changed: "
                 f"{_RESTORE}"
             )
-        return self._learner.attempt(
-            problems, adapter, iteration=iteration, hinted=hinted, few_shot=few_shot
-        )
 
     def _rewritten(self, problem: Problem) -> bool:
         added = self._added.get(problem.id)
