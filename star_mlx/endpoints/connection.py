@@ -165,15 +165,14 @@ class Connection:
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
         async with self._client(url).stream(method, url, content=data, headers=headers) as answer:
-            parts: list[bytes] = []
+            found = bytearray()
             async for part in answer.aiter_bytes():
-                parts.append(part)
-                if sum(map(len, parts)) > LARGEST:
+                found += part
+                if len(found) > LARGEST:
                     raise Fault("again", f"its answer is longer than {LARGEST >> 20} MB")
-            found = b"".join(parts)
             server.software = answer.headers.get("server", "")
-            reply.check(answer.status_code, answer.headers, found, self._key)
-            return found
+            reply.check(answer.status_code, answer.headers, bytes(found), self._key)
+            return bytes(found)
 
     def _client(self, url: str) -> Any:
         """The client for addresses on this machine without TLS, for which no proxy is meant, or for

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +39,8 @@ def identity(rows: Sequence[TrainingRow], settings: Train, steps: int, seed: int
     own = settings.model_dump(mode="json", exclude={"save_every"})
     digest = hashlib.sha256(json.dumps([own, steps, seed], sort_keys=True).encode())
     for row in rows:
-        digest.update(json.dumps([row.id, list(row.tokens), row.start]).encode())
+        digest.update(json.dumps([row.id, len(row.tokens), row.start]).encode())
+        digest.update(array("i", row.tokens).tobytes())
     return digest.hexdigest()
 
 
