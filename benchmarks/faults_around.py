@@ -92,6 +92,12 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, "", errors)
 
 
+def begun(process: subprocess.Popen[str], file: Path) -> None:
+    """Wait until a loop has made a file, or has ended."""
+    while not file.exists() and process.poll() is None:
+        time.sleep(0.05)
+
+
 def fresh(out: Path) -> Path:
     run = out / "disturbed"
     shutil.rmtree(run, ignore_errors=True)
@@ -188,8 +194,9 @@ def places(
     out: Path, library: Path, ideal: Path, draw: random.Random, seconds: float
 ) -> Iterator[Row]:
     """The folder goes, or is somewhere else, or has no locks, or is wanted by two."""
-    for name, number in {"no locks (ENOSYS)": errno.ENOSYS, "(ENOLCK)": errno.ENOLCK}.items():
-        row = Row(f"a drive with {name}" if "no" in name else f"... {name}")
+    locks = {"a drive without locks (ENOSYS)": errno.ENOSYS, "... (ENOLCK)": errno.ENOLCK}
+    for name, number in locks.items():
+        row = Row(name)
         run = fresh(out)
         row.add(run, ideal, ended(run_with(library, run, {"FAULTY_LOCK": number})))
         yield row
@@ -206,8 +213,7 @@ def places(
         row = Row(f"the folder is {name} while the loop runs")
         run = fresh(out)
         process = run_with(library, run, {})
-        while not (run / "iterations" / "001").exists():
-            time.sleep(0.05)
+        begun(process, run / "iterations" / "001")
         if away:
             shutil.rmtree(moved, ignore_errors=True)
             away(run, moved)
@@ -218,8 +224,7 @@ def places(
     row = Row("two loops on one folder: the second")
     run = fresh(out)
     first = run_with(library, run, {})
-    while not (run / "journal.jsonl").exists():
-        time.sleep(0.05)
+    begun(first, run / "journal.jsonl")
     second = ended(run_with(library, run, {}))
     if ended(first).returncode:
         row.wrong.append("two loops on one folder: the first ended too")
