@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -311,6 +313,16 @@ def test_a_request_that_alone_is_not_answered_ends_the_work(server):
         asked(opened(server.url, at_once=2), 200)
 
 
+def test_an_answer_to_an_earlier_request_does_not_show_that_a_server_is_up(server):
+    def late(handler: Any, body: Any) -> None:
+        time.sleep(0.3)
+        servers.answer(handler, 200, server.completion(body))
+
+    server.faults, server.always = [late], servers.status(503, "going down")
+    with pytest.raises(EndpointError, match=r"the server cannot be asked.*going down"):
+        asked(opened(server.url, at_once=2, give_up_after=1.0), 2)
+
+
 def test_a_slow_answer_is_given_up_and_asked_for_again(server):
     def slow(handler: Any, body: Any) -> None:
         time.sleep(60)
@@ -440,6 +452,20 @@ def test_stopping_stops_the_requests(server):
         asked(opened(server.url, at_once=2), 50, progress=stop)
     assert len(server.bodies) < 10
     assert not any(thread.name == "endpoints" for thread in threading.enumerate())
+
+
+def test_stopping_stops_requests_that_do_not_hear_of_it(server, monkeypatch):
+    """``asyncio.wait_for`` may drop a cancellation, before Python 3.12."""
+
+    async def deaf(sent: Any, seconds: float) -> Any:
+        task = asyncio.ensure_future(sent)
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(task)
+        return task.result()
+
+    monkeypatch.setattr(asyncio, "wait_for", deaf)
+    test_stopping_stops_the_requests(server)
 
 
 # --------------------------------------------------------------------------- models and keys

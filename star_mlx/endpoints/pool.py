@@ -184,6 +184,7 @@ class Pool:
             try:
                 await work.finished
             finally:
+                work.over = True  # a worker may not hear that it is cancelled, see ``_answer``
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
@@ -201,9 +202,13 @@ class Pool:
             work.news.put(f"{server.url} answers again, and is asked again")
 
     async def _answer(self, connection: Connection, server: Server, work: Work) -> None:
-        """Take requests, one at a time, and have this server answer them."""
+        """Take requests, one at a time, and have this server answer them.
+
+        ``asyncio.wait_for`` of Python 3.11 and before drops a cancellation that comes together with
+        the result it waits for, so whether the work is over is looked at as well.
+        """
         failures = 0
-        while True:
+        while not work.over:
             await asyncio.sleep(max(0.0, server.rests_until - time.monotonic()))
             job = await work.waiting.get()
             if server.aside:
@@ -211,6 +216,7 @@ class Pool:
                 return
             try:
                 more = await work.prepared(connection, server)
+                sent = time.monotonic()
                 answer = await connection.complete(server, {**job.body, **more})
             except Fault as fault:
                 wait = self._wait(failures) if fault.wait is None else fault.wait
@@ -219,7 +225,7 @@ class Pool:
                 await asyncio.sleep(wait)
             else:
                 failures, server.failing_since = 0, 0.0
-                work.answered(job.index, answer)
+                work.answered(job.index, answer, sent)
 
     def _failed(self, server: Server, job: Job, fault: Fault, work: Work) -> None:
         """Decide what becomes of a request that failed, and of the server."""

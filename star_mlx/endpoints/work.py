@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,14 +34,19 @@ async def as_it_is(connection: Connection, server: Server) -> Mapping[str, Any]:
 
 
 class Work:
-    """Requests that are to be answered; ``last`` is when one was, ``finished`` when all are."""
+    """Requests that are to be answered.
+
+    ``finished`` is done when all are; ``over`` says that no more are to be sent. ``last`` is when
+    the last of those that were answered was sent: an answer to a request from before a failure does
+    not show that the server still answers others.
+    """
 
     def __init__(self, jobs: Sequence[Job], prepare: Prepare, news: queue.SimpleQueue[Any]) -> None:
         self.news, self._prepare = news, prepare
         self.waiting: asyncio.Queue[Job] = asyncio.Queue()
         for job in jobs:
             self.waiting.put_nowait(job)
-        self.left, self.last = len(jobs), 0.0
+        self.left, self.last, self.over = len(jobs), 0.0, False
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.servers: list[Server] = []
         self._ready: dict[Server, Mapping[str, Any]] = {}
@@ -63,9 +67,9 @@ class Work:
         self._ready.pop(server, None)
         return lost
 
-    def answered(self, index: int, answer: Reply) -> None:
+    def answered(self, index: int, answer: Reply, sent: float) -> None:
         self.news.put((index, answer))
-        self.left, self.last = self.left - 1, time.monotonic()
+        self.left, self.last = self.left - 1, max(self.last, sent)
         if not self.left and not self.finished.done():
             self.finished.set_result(None)
 
