@@ -60,14 +60,11 @@ def attend(
         added = cache.columns.added(mask, h // g)
         return attention_gpu.attend(queries, keys, values, *cache.prefix, scale=scale, added=added)
     q = (queries * scale).reshape(b, g, h // g, length, d)
-    if mask is not None:
-        mask = mask[:, :, None]  # (B, 1, 1, L, S), as the scores below
-    rows = q.reshape(b, g, -1, d)
+    own = _own(q.reshape(b, g, -1, d), keys, values, mask, length)
     if cache.prefix is None:
-        weighted, _, total = _part(rows, keys, values, mask, length)
+        weighted, _, total = own
         return _heads((weighted / total).astype(values.dtype), queries.shape, values.shape[-1])
     every = q.transpose(1, 0, 2, 3, 4).reshape(g, -1, d)  # all rows' queries, by group
-    own = _part(rows, keys, values, mask, length)
     weighted, top, total = (_by_row(a, b) for a in _shared(every, *cache.prefix))
     return _heads(_merge(own, (weighted, top, total)), queries.shape, values.shape[-1])
 
@@ -130,6 +127,17 @@ def dense(
 def _heads(a: mx.array, queries: tuple[int, ...], width: int) -> mx.array:
     b, h, length, _ = queries
     return a.reshape(b, h, length, width)
+
+
+def _own(q: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None, length: int) -> Part:
+    """Attention of scaled queries (B, G, M, D) to the rows' own tokens."""
+    if length == 1 and fused.wanted(keys.size) and keys.dtype == values.dtype == mx.float32:
+        seen = None if mask is None else mask.reshape(-1, keys.shape[2])
+        if (part := fused.attend(q, keys, values, seen)) is not None:
+            return part
+    if mask is not None:
+        mask = mask[:, :, None]  # (B, 1, 1, L, S), as the scores
+    return _part(q, keys, values, mask, length)
 
 
 def _part(

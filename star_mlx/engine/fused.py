@@ -59,3 +59,39 @@ def swiglu(gate: mx.array, x: mx.array) -> mx.array:
         return gate * mx.sigmoid(gate) * x
     onednn.call("star_swiglu", g, y, g.size)
     return gate
+
+
+def attend(
+    queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None
+) -> tuple[mx.array, mx.array, mx.array] | None:
+    """Attention of one new token a row to the row's own: the values weighted by exp(score -
+    largest), the largest score, and the sum of the weights; None if the arrays' layout is another.
+
+    Shapes: scaled queries (B, G, M, D), keys and values (B, G, S, D), mask (B, S) of booleans.
+    """
+    made = [queries, keys, values] if mask is None else [queries, keys, values, mask]
+    mx.eval(made)
+    q, k, v, *seen = (np.array(a, copy=False) for a in made)
+    rows, groups, m, d = q.shape
+    row_by_row = all(a.strides[2:] == (4 * d, 4) for a in (k, v))
+    if d % 16 or not row_by_row or not all(a.flags.c_contiguous for a in (q, *seen)):
+        return None
+    further = [a.strides[axis] // 4 for a in (k, v) for axis in (0, 1)]
+    sizes = np.array([rows, groups, m, k.shape[2], d, *further], np.int64)
+    out = np.empty(q.shape, np.float32)
+    top = np.empty((*q.shape[:-1], 1), np.float32)
+    total = np.empty_like(top)
+    onednn.call("star_attend", q, k, v, seen[0] if seen else None, sizes, out, top, total)
+    return mx.array(out), mx.array(top), mx.array(total)
+
+
+def draw(logits: mx.array, uniform: mx.array) -> mx.array:
+    """A token (B,) for each row of float32 logits (B, V) by a uniform random number (B, 1); see
+    ``sampling.Draws.draw``."""
+    logits = mx.contiguous(logits)
+    mx.eval(logits, uniform)
+    rows, n = logits.shape
+    tokens, sums = np.empty(rows, np.uint32), np.empty(n // 1024 + 1, np.float32)
+    x, u = np.array(logits, copy=False), np.array(uniform, copy=False)
+    onednn.call("star_draw", x, rows, n, u, sums, tokens)
+    return mx.array(tokens)

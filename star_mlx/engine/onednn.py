@@ -83,11 +83,14 @@ def counts() -> tuple[int, int]:
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Call a function of the forwarding library with arrays of numpy, in order, and integers."""
+    """Call a function of the forwarding library with arrays of numpy (None for NULL), in order,
+    and integers."""
     assert _shim is not None
     _shim[name](
         *(
-            ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(a.ctypes.data)
+            ctypes.c_long(a)
+            if isinstance(a, int)
+            else ctypes.c_void_p(None if a is None else a.ctypes.data)
             for a in arguments
         )
     )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 
+from star_mlx.engine import fused
+from star_mlx.engine.device import on_cpu
 from star_mlx.types import Decoding
 
 
@@ -43,6 +45,8 @@ class Draws:
         keys = mx.vmap(mx.random.split)(self._keys[place])
         self._keys[place] = keys[:, 0]
         u = mx.vmap(lambda key: mx.random.uniform(shape=(1,), key=key))(keys[:, 1])
+        if on_cpu() and fused.wanted(logits.size):
+            return fused.draw(logits, u)
         p = mx.softmax(logits, axis=-1)
         passed = mx.cumsum(p, axis=-1)
         reached = (passed - p <= u * passed[:, -1:]) & (p > 0)
