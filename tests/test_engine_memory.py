@@ -184,6 +184,30 @@ def test_the_peak_of_training_is_near_its_estimate_and_below(
             assert (0.8 if lora.keys is None else 0.4) <= found <= 1.0, (sizes, rows, long, how)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_logits_computed_some_at_a_time_take_as_much_as_is_estimated(
+    checkpoint: bool,
+    opened: Callable[[str, Sizes], tuple[Any, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from star_mlx.engine import batches
+    from star_mlx.engine.needs import shape_of
+    from star_mlx.engine.shape import read_config
+
+    engine, base = opened("float32", WORDY)
+    shape = shape_of(base, read_config(base))
+    lora = LORA.model_copy(update={**PLAIN, "checkpoint": checkpoint, "batch_size": 1})
+    peaks = []
+    for logits in (1 << 30, 1 << 17):
+        monkeypatch.setattr(batches, "CPU_LOGITS", logits)
+        estimate = 257 * shape.training_bytes(257, lora) + shape.adapter_bytes(lora)
+        peaks.append(_peak(engine, lora, 1, 257, tmp_path))
+        assert 0.75 <= peaks[-1] / estimate <= 1.0
+    assert peaks[1] < (0.4 if checkpoint else 0.7) * peaks[0]
+
+
 def _peak(engine: Any, lora: Train, rows: int, long: int, out: Path) -> int:
     """Bytes that a step takes beyond what was in use before."""
     import mlx.core as mx

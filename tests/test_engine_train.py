@@ -206,6 +206,46 @@ def test_every_architecture_without_a_short_cut_gives_the_same_loss(engine: Any)
     assert quick == pytest.approx(slow, rel=1e-5)
 
 
+@pytest.mark.parametrize("adapted", [False, True])
+def test_many_logits_are_computed_some_at_a_time_unless_the_head_is_trained(
+    engine: Any, adapted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlx.core as mx
+    import mlx.nn as nn
+    from mlx.utils import tree_flatten
+
+    from star_mlx.engine import adapter, batches, vector
+    from star_mlx.engine.loss import loss_sum, padded
+
+    model, form = engine._base.model, engine._base.form
+    arrays = padded(batches.rows(examples(engine), engine._text, 64)[0])
+    times: list[int] = []
+    quick = vector.head_cross_entropy
+
+    def counted(*given: Any) -> mx.array:
+        times.append(given[-1])
+        return quick(*given)
+
+    monkeypatch.setattr(vector, "head_cross_entropy", counted)
+    with adapter.fresh(model, LORA, 5):
+        for _, layer in adapter.layers(model):
+            layer["lora_b"] = mx.random.normal(layer["lora_b"].shape, key=mx.random.key(1))
+        if adapted:
+            model.model.embed_tokens.unfreeze()
+        found = []
+        for logits in (1 << 30, 3 * len(model.model.embed_tokens.weight)):
+            monkeypatch.setattr(batches, "CPU_LOGITS", logits)
+            loss, gradient = nn.value_and_grad(model, loss_sum)(model, form, *arrays)
+            found.append((loss.item(), dict(tree_flatten(gradient))))
+        model.model.embed_tokens.freeze()
+    assert times == ([] if adapted or not vector.wanted() else [3])
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for name, g in found[0][1].items():
+        assert mx.allclose(g, found[1][1][name], rtol=1e-4, atol=1e-4 * mx.abs(g).max().item()), (
+            name
+        )
+
+
 def test_rows_too_long_are_named_and_nothing_left_is_said(engine: Any, tmp_path: Path) -> None:
     rows = examples(engine)
     limit = len(engine._text.prompt(rows[3].prompt)) + len(rows[3].token_ids) + 1

@@ -197,6 +197,32 @@ def test_cross_entropy_and_its_gradient(spread: float) -> None:
     np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6 * (1 + spread))
 
 
+@pytest.mark.parametrize("cap", [None, 3.0])
+@pytest.mark.parametrize("places", [1, 7, 40, 100])
+def test_cross_entropy_with_the_head_some_places_at_a_time(places: int, cap: float | None) -> None:
+    import mlx.core as mx
+
+    from star_mlx.engine.vector import cross_entropy, head_cross_entropy
+
+    hidden, matrix = mx.array(normal(40, 16)), mx.array(normal(257, 16))
+    targets = mx.array(np.random.default_rng(3).integers(0, 257, 40))
+    factors = mx.array(normal(40))
+
+    def head(hidden: mx.array) -> mx.array:
+        logits = hidden @ matrix.T
+        return mx.tanh(logits / cap) * cap if cap else logits
+
+    def together(hidden: mx.array) -> mx.array:
+        return mx.sum(cross_entropy(head(hidden), targets) * factors)
+
+    def apart(hidden: mx.array) -> mx.array:
+        return mx.sum(head_cross_entropy(head, hidden, targets, places) * factors)
+
+    (one, slope), (other, found) = (mx.value_and_grad(f)(hidden) for f in (together, apart))
+    np.testing.assert_allclose(other.item(), one.item(), rtol=1e-5)
+    np.testing.assert_allclose(found, slope, rtol=1e-4, atol=1e-5)
+
+
 def test_cross_entropy_of_extremes() -> None:
     import mlx.core as mx
 

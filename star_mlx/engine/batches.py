@@ -11,6 +11,7 @@ from star_mlx.engine.text import Text
 from star_mlx.types import Example
 
 CPU_BUDGET, GPU_BUDGET = 512, 8192  # padded tokens of one forward and backward pass
+CPU_LOGITS = 1 << 23  # computed at a time in training on a CPU, if the head is not trained
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ same results with them, and for no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,21 @@ class Form:
         if not self.head:
             every = model(tokens, cache=cache)
             return mx.take(every.reshape(-1, every.shape[-1]), where, axis=0)
+        return _head(_text(model), self.hidden(model, tokens, where, cache))
+
+    def hidden(
+        self, model: nn.Module, tokens: mx.array, where: mx.array, cache: Cache | None = None
+    ) -> mx.array:
+        """What the head makes logits of at these places, (N, D), of a model that has one."""
+        hidden = _text(model).model(tokens, cache=cache)
+        return mx.take(hidden.reshape(-1, hidden.shape[-1]), where, axis=0)
+
+    def frozen_head(self, model: nn.Module) -> tuple[Callable[[mx.array], mx.array], int] | None:
+        """The head and its number of logits, if nothing of it is trained."""
         text = _text(model)
-        hidden = text.model(tokens, cache=cache)
-        return _head(text, mx.take(hidden.reshape(-1, hidden.shape[-1]), where, axis=0))
+        if not self.head or _matrix(text).trainable_parameters():
+            return None
+        return functools.partial(_head, text), len(_matrix(text).weight)
 
 
 def form(model: nn.Module) -> Form:
@@ -63,11 +76,15 @@ def _text(model: nn.Module) -> Any:
 
 def _head(text: Any, hidden: mx.array) -> mx.array:
     """Logits of hidden states, with the soft cap of gemma models (arXiv 2408.00118)."""
-    head: Any = text.lm_head if "lm_head" in text else text.model.embed_tokens.as_linear
-    logits: mx.array = head(hidden)
+    matrix = _matrix(text)
+    logits: mx.array = matrix(hidden) if "lm_head" in text else matrix.as_linear(hidden)
     name = "final_logit_softcapping"
     cap = getattr(text, name, None) or getattr(getattr(text, "args", None), name, None)
     return mx.tanh(logits / cap) * cap if cap else logits
+
+
+def _matrix(text: Any) -> Any:
+    return text.lm_head if "lm_head" in text else text.model.embed_tokens
 
 
 def _has_head(model: nn.Module) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 
-from star_mlx.engine import vector
+from star_mlx.engine import batches, vector
 from star_mlx.engine.batches import TrainingRow
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
@@ -70,6 +70,12 @@ def loss_sum(
     weights: mx.array | None = None,
 ) -> mx.array:
     """Summed negative log-likelihood (nats) of the supervised tokens, a scalar; see ``Padded``."""
+    if vector.wanted() and weights is None and (found := form.frozen_head(model)):
+        head, vocabulary = found
+        if len(targets) * vocabulary > batches.CPU_LOGITS:
+            hidden = form.hidden(model, inputs, where)
+            places = max(1, batches.CPU_LOGITS // vocabulary)
+            return mx.sum(vector.head_cross_entropy(head, hidden, targets, places))
     logits = form.logits(model, inputs, where).astype(mx.float32)
     if vector.wanted():
         losses = vector.cross_entropy(logits, targets)

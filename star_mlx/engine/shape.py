@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_mlx.engine import peaks
+from star_mlx.engine import batches, peaks
 from star_mlx.settings import Train
 
 ADAPTER_ITEM = 4  # bytes of a number of an adapter: float32
+AT_ONCE = 1.1  # logits computed at a time take so many times the memory of a pass with no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ class Shape:
         """Bytes per token of a training pass, at its peak, in rows of ``length`` tokens of which
         the share ``supervised`` counts in the loss, at most."""
         read = self._inputs(settings)
+        logits = supervised * self.vocabulary
+        if not self.compiled and self.itemsize == 4:  # some at a time, see ``loss_sum``
+            logits = min(logits, AT_ONCE * batches.CPU_LOGITS / length)
         sizes = {
             "hidden": self.hidden,
             "inner": self.inner,
@@ -99,7 +103,7 @@ class Shape:
             "scores": self.heads * length,
             "read": read,
             "dropped": read if settings.dropout else 0,
-            "logits": supervised * self.vocabulary,
+            "logits": logits,
         }
         found = peaks.of(half=self.itemsize < 4, compiled=self.compiled)
         layers = self._adapted(settings)

@@ -106,3 +106,44 @@ def _normalizer(logits: mx.array) -> mx.array:
 @_normalizer.vjp  # type: ignore[attr-defined]
 def _normalizer_vjp(primal: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
     return cotangent[:, None] * exp2((primal - output[:, None]) * LOG2_E)
+
+
+def head_cross_entropy(
+    head: Function, hidden: mx.array, targets: mx.array, places: int
+) -> mx.array:
+    """``cross_entropy`` under the logits ``head(hidden)`` of hidden states (N, D), (N,); the head
+    itself gets no gradient.
+
+    The gradient for the hidden states is computed with the logits, so many places at a time. So no
+    array is (N, V), and the exponentials are computed once (as in Liger Kernel, Hsu et al. 2024,
+    arXiv 2410.10989).
+    """
+
+    def some(hidden: mx.array, targets: mx.array) -> tuple[mx.array, mx.array]:
+        logits = head(hidden).astype(mx.float32)
+        top = mx.max(logits, axis=-1, keepdims=True)
+        p = exp2((logits - top) * LOG2_E)
+        total = mx.sum(p, axis=-1, keepdims=True)
+        chosen = mx.take_along_axis(logits, targets[:, None], axis=-1)
+        slope = (p / total).at[mx.arange(len(targets)), targets].subtract(1.0)
+        _, (gradient,) = mx.vjp(head, [hidden], [slope.astype(hidden.dtype)])
+        return (top + mx.log(total) - chosen)[:, 0], gradient
+
+    def together(hidden: mx.array) -> tuple[mx.array, mx.array]:
+        made: list[tuple[mx.array, mx.array]] = []
+        for at in range(0, len(targets), places):
+            here = hidden[at : at + places]
+            if made:  # one after the other, so that the logits of one are in memory
+                here = mx.depends([here], list(made[-1]))[0]
+            made.append(some(here, targets[at : at + places]))
+        loss, gradient = (mx.concatenate(list(parts)) for parts in zip(*made, strict=True))
+        return loss, gradient
+
+    losses: Any = mx.custom_function(together)
+
+    @losses.vjp
+    def _(_: mx.array, cotangents: list[mx.array], outputs: list[mx.array]) -> mx.array:
+        return cotangents[0][:, None] * outputs[1]
+
+    loss: mx.array = losses(hidden)[0]
+    return loss
