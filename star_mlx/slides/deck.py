@@ -102,9 +102,8 @@ def _finished(state: RunState, line: Metrics, scores: list[Score]) -> Iterator[S
         problems, solved = line.problems or 0, line.solved or 0
         yield _generated(number, problems, solved, line.took("generate"), star)
         if _with_hint(star):
-            yield _hinted(
-                number, problems - solved, line.rationalized or 0, line.took("rationalize")
-            )
+            kept, seconds = line.rationalized or 0, line.took("rationalize")
+            yield _hinted(star, number, problems - solved, kept, seconds)
         yield _trained(number, line.steps or 0, line.took("train"))
         if star.get("evaluate", True):
             yield _predict(number, scores)
@@ -128,7 +127,7 @@ def _begun(state: RunState) -> Iterator[Slide]:
             return
         again = phases.get("rationalize")
         kept, seconds = (again.kept or 0, again.seconds) if again else (0, None)
-        yield _hinted(number, first.total - first.right, kept, seconds)
+        yield _hinted(star, number, first.total - first.right, kept, seconds)
     if steps := phases.get("train"):
         yield _trained(number, steps.total, steps.seconds)
         if star.get("evaluate", True):
@@ -166,17 +165,23 @@ def _generated(
     )
 
 
-def _hinted(number: int, failed: int, kept: int, seconds: float | None) -> Slide:
+def _hinted(
+    star: Mapping[str, Any], number: int, failed: int, kept: int, seconds: float | None
+) -> Slide:
     title = f"{_name(number)}: the failures again, with a hint"
-    if seconds is None:
-        return Slide(title, (Said("No failure was tried again.", "strong"),))
+    if not failed:
+        return Slide(title, (Said("There is no failure: every answer is right.", "strong"),))
+    last = star.get("rationalize_until")
+    if last is not None and number > last:
+        words = f"After iteration {last} this run tries no failure again."
+        return Slide(title, (Said(words, "strong"),))
     parts = (
         Said(f"{kept} of {failed} failures are right now", "strong"),
         Said(""),
         Said("The hint is the right answer. The model has to find a way to it."),
         Said("The hint is taken out again before training."),
     )
-    return Slide(title, parts, phase=PhasePlayed(number, "rationalize", failed, seconds))
+    return Slide(title, parts, phase=PhasePlayed(number, "rationalize", failed, seconds or 0.0))
 
 
 def _trained(number: int, steps: int, seconds: float | None) -> Slide:

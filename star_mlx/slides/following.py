@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 from star_mlx.errors import RunError
+from star_mlx.events import RunFinished
 from star_mlx.measure import verdict
 from star_mlx.progress import watch
 from star_mlx.slides import way as ways
@@ -17,7 +19,8 @@ from star_mlx.store import reading
 
 
 class FollowedSlides:
-    """The slides of a run folder, read again whenever ``read`` is called.
+    """The slides of a run folder, read again whenever ``read`` is called. A run that no process
+    drives counts as finished.
 
     Which problem's way is shown is chosen once, when the first iteration is finished.
 
@@ -41,6 +44,8 @@ class FollowedSlides:
         self._verdict: tuple[str, ...] = ()
         self._known = 0  # finished iterations when the way was read
         self.state = self._files.state()
+        if self._files.standing(datetime.now(timezone.utc))[0] == "stopped":
+            self.state.apply(RunFinished(str(run), "stopped", 0.0))  # what there is, is all
         self._follow(problem, None)  # an error is raised before anything is drawn
         self.slides: Sequence[Slide] = self._slides()
 

@@ -113,7 +113,7 @@ class Arithmetic:
         ``tasks.wrong_line``."""
         if problem.rationale is None or "<scratch>" not in completion:
             return None
-        made = completion.split("\n")
+        made = completion.rstrip().split("\n")
         before = next(n for n, line in enumerate(made) if line.strip())
         right = self.worked(problem.rationale, problem.answer).split("\n")
         for n, line in enumerate(made[before:]):

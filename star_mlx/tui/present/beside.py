@@ -31,6 +31,7 @@ class PresentedScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._state = RunState()
+        self._started: RunStarted | None = None
         self._view: subprocess.Popen[bytes] | None = None
         self._terminal: Any = None  # its modes before the view
         self._plain = PlainScreen(sys.stdout)
@@ -41,7 +42,9 @@ class PresentedScreen:
     def __call__(self, event: Event) -> None:
         self._state.apply(event)
         if isinstance(event, RunStarted):
-            self._begin(event)
+            self._started = event
+        elif self._started is not None and self._view is None:  # its live.json is written by now
+            self._begin(self._started)
         elif self._view is not None and self._view.poll() is not None:
             self._plain.show(self._state)
 
@@ -58,7 +61,9 @@ class PresentedScreen:
 
         self._terminal = termios.tcgetattr(sys.stdin.fileno())
         command = [sys.executable, "-m", "star_mlx", "present", os.path.abspath(event.run)]
-        self._view = subprocess.Popen(command, env=_environment(event))
+        self._view = subprocess.Popen(
+            command, stdin=sys.stdin, stdout=sys.stdout, env=_environment(event)
+        )
 
     def _end(self, view: subprocess.Popen[bytes], error: BaseException | None) -> None:
         """Wait for the class, or end the view if the run failed; the terminal is as before."""

@@ -117,7 +117,7 @@ def _one_by_one(terminal: int) -> Iterator[int]:
 
     before = termios.tcgetattr(terminal)
     try:
-        tty.setcbreak(terminal, termios.TCSANOW)
+        tty.setcbreak(terminal, termios.TCSAFLUSH)
         during = termios.tcgetattr(terminal)
         during[6][termios.VSUSP] = os.fpathconf(terminal, "PC_VDISABLE")
         termios.tcsetattr(terminal, termios.TCSANOW, during)
