@@ -57,6 +57,7 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "dev_setting",
         "endpoint_setting",
         "measure",
+        "present",
         "allow_sleep",
         "plain",
         "as_json",

@@ -140,7 +140,7 @@ def _end(scores: Sequence[Score], verdict: Sequence[str]) -> Iterator[Slide]:
         every = Scores(_shown(scores, MOST), average=True)
         yield Slide("The whole run", (every,))
     if verdict:
-        first, *others = verdict[:2]
+        first, *others = verdict[:2]  # after them comes its cost
         more = [part for text in others for part in (Said(""), Said(text))]
         yield Slide("Did it help?", (Said(first, "strong"), *more))
 

@@ -73,5 +73,6 @@ class FollowedSlides:
     def _slides(self) -> list[Slide]:
         if self.state.finished and not self._verdict:
             with suppress(RunError):
-                self._verdict = verdict.of_run(reading.read(self._run)).lines
+                record, run = reading.read(self._run), str(self._run)
+                self._verdict = verdict.of_run(record, run=run).sentences
         return deck(self.state, self._way, self._verdict)

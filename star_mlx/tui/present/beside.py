@@ -60,7 +60,7 @@ class PresentedScreen:
         import termios
 
         self._terminal = termios.tcgetattr(sys.stdin.fileno())
-        command = [sys.executable, "-m", "star_mlx", "present", os.path.abspath(event.run)]
+        command = [sys.executable, "-m", "star_mlx", "present", "--", event.run]
         self._view = subprocess.Popen(
             command, stdin=sys.stdin, stdout=sys.stdout, env=_environment(event)
         )
