@@ -41,16 +41,20 @@ DEV = Measured("dev", 200, 159, 0.795, (0.73, 0.84))
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A finished run, and the slides at each of its phases."""
-    run, state, seen = tmp_path_factory.mktemp("present") / "run", RunState(), []
+    """A finished run, and its slides at each of its phases: by its events, and by its files."""
+    run, state, seen, read = tmp_path_factory.mktemp("present") / "run", RunState(), [], []
+    followed = []
 
     def emit(event):
         state.apply(event)
         if isinstance(event, PhaseStarted | IterationFinished | RunFinished):
             seen.append(deck(state))
+            followed.extend([] if followed else [FollowedSlides(run)])
+            followed[0].read()
+            read.append(followed[0].slides)
 
     loop.run(recipe(*ALL), run, emit, engine=ScriptedEngine(learner))
-    return run, seen
+    return run, seen, read
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +114,14 @@ def test_a_lesson_goes_phase_by_phase_and_asks_before_each_result(slides):
 
 
 def test_while_a_run_goes_on_its_slides_only_grow(made):
-    _, seen = made
-    plain = [[(slide.title, slide.parts, slide.asks) for slide in one] for one in seen]
-    for old, new in pairwise(plain):
-        assert new[: len(old)] == old
-    titles = [[title for title, _, _ in one][-1] for one in plain]
+    _, seen, read = made
+    for decks in (seen, read):
+        plain = [[(slide.title, slide.parts, slide.asks) for slide in one] for one in decks]
+        for old, new in pairwise(plain):
+            assert new[: len(old)] == old
+    plain = [[slide.title for slide in one] for one in seen]
+    titles = [one[-1] for one in plain]
+    assert any(slide.title.startswith("One problem") for slide in read[-2])
     assert "Iteration 1: it tries without help" in titles, "known before the iteration is finished"
 
 

@@ -43,14 +43,14 @@ def present(run: Path, replay: bool, speed: float | None, problem: str | None) -
     from star_mlx.slides.following import FollowedSlides
     from star_mlx.tui.present.presenter import Presenter, speed_of
 
-    source = FollowedSlides(run, problem)
-    if source.state.finished is None:
-        with suppress(OSError, AttributeError):
-            os.nice(5)  # the run that goes on has precedence
-    console = tui.themed(Console(highlight=False))
-    if replay:
-        speed = speed or speed_of(source.slides)
     try:
+        source = FollowedSlides(run, problem)
+        if source.state.finished is None:
+            with suppress(OSError, AttributeError):
+                os.nice(5)  # the run that goes on has precedence
+        console = tui.themed(Console(highlight=False))
+        if replay:
+            speed = speed or speed_of(source.slides)
         terminal.show(source, console, Presenter(source, speed or 0.0))
     except KeyboardInterrupt:
         return

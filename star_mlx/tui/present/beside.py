@@ -46,6 +46,7 @@ class PresentedScreen:
         elif self._started is not None and self._view is None:  # its live.json is written by now
             self._begin(self._started)
         elif self._view is not None and self._view.poll() is not None:
+            self._restore(self._view)
             self._plain.show(self._state)
 
     def __exit__(
@@ -66,9 +67,7 @@ class PresentedScreen:
         )
 
     def _end(self, view: subprocess.Popen[bytes], error: BaseException | None) -> None:
-        """Wait for the class, or end the view if the run failed; the terminal is as before."""
-        import termios
-
+        """Wait for the class, or end the view if the run failed."""
         try:
             if error is None:
                 view.wait()
@@ -78,10 +77,17 @@ class PresentedScreen:
             pass
         finally:
             _terminated(view)
-            if view.returncode:  # it may have been killed before it restored the terminal
-                termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
-                self._console.set_alt_screen(False)
-                self._console.show_cursor()
+            self._restore(view)
+
+    def _restore(self, view: subprocess.Popen[bytes]) -> None:
+        """Restore the terminal after a view that may have been killed before it did."""
+        import termios
+
+        if view.returncode and self._terminal is not None:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
+            self._console.set_alt_screen(False)
+            self._console.show_cursor()
+            self._terminal = None
 
 
 def _terminated(view: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -130,19 +130,26 @@ class _Pen:
             yield Text(f"The class's guesses were {mean} off on average.", style="bold")
 
     def _quoted(self, part: Quoted, room: int) -> list[Text]:
-        """A text with a line at its left; if it is too long, the lines around the marked one."""
-        edge = "| " if self._ascii else "│ "
-        sign = ("x " if self._ascii else "✗ ") if part.tone == "bad" else "> "
-        rows, at = list[Text](), 0
-        for n, line in enumerate(harmless(part.text.strip("\n")).split("\n")):
-            marked = part.marked is not None and n == part.marked - _blank(part.text)
-            said = f"   <- {part.remark}" if marked and part.remark else ""
-            at = len(rows) if marked else at
-            style = STYLES[part.tone] if marked else ""
-            for row in _wrapped(line + said, INNER - 4, style):
-                front = (sign, style) if marked else ("  ", "")
-                rows.append(Text.assemble((edge, REST), front, row))
-        return _window(rows, at, room)
+        """A text; if it is too long, the lines around the marked one."""
+        rows, at = _quoted_rows(part, self._ascii)
+        return _window([*rows], at, room)
+
+
+@lru_cache(maxsize=8)  # a slide is drawn ten times a second, and a text may be long
+def _quoted_rows(part: Quoted, ascii_only: bool) -> tuple[tuple[Text, ...], int]:
+    """The rows of a text, with a line at their left, and the place of the marked one."""
+    edge = "| " if ascii_only else "│ "
+    sign = ("x " if ascii_only else "✗ ") if part.tone == "bad" else "> "
+    rows, at = list[Text](), 0
+    for n, line in enumerate(harmless(part.text.strip("\n")).split("\n"), _blank(part.text)):
+        marked = n == part.marked
+        said = f"   <- {part.remark}" if marked and part.remark else ""
+        at = len(rows) if marked else at
+        style = STYLES[part.tone] if marked else ""
+        for row in _wrapped(line + said, INNER - 4, style):
+            front = (sign, style) if marked else ("  ", "")
+            rows.append(Text.assemble((edge, REST), front, row))
+    return tuple(rows), at
 
 
 def _window(rows: list[Text], at: int, room: int) -> list[Text]:
