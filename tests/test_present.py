@@ -26,6 +26,7 @@ from star_mlx.run import loop
 from star_mlx.slides.deck import deck, now, waiting
 from star_mlx.slides.following import FollowedSlides
 from star_mlx.slides.slide import Meter, PhasePlayed, Quoted, Said, Score, Scores, Slide
+from star_mlx.slides.way import hint_line
 from star_mlx.store.metrics import Measured
 from star_mlx.tui.present import terminal as terminals
 from star_mlx.tui.present.beside import PresentedScreen
@@ -161,6 +162,12 @@ def test_a_task_that_checks_steps_marks_the_line_of_the_first_wrong_one():
             return "2 + 2 = 5" not in completion if "=" in completion else None
 
     assert tasks.wrong_line(Steps(), None, "so\n1 + 1 = 2\n2 + 2 = 5\n1 + 1 = 2") == 2
+
+
+def test_the_line_with_the_hint():
+    chat = "system\nHalf of 6?\n"
+    assert hint_line(chat, f"{chat}\n(Think.)\n(The answer is 3.)\n", "3") == 4
+    assert hint_line("A? (3)", "A? (3 CORRECT)", "b") == 0 and hint_line("A?", "A?", "b") is None
 
 
 def test_what_the_model_does_now_is_said_while_the_view_is_ahead():

@@ -75,9 +75,7 @@ class Way:
 
     def _with_hint(self) -> tuple[Said | Quoted, ...]:
         asked = self.trace.asked_hinted or ""
-        plain = (self.trace.asked or "").split("\n")
-        lines = asked.split("\n")
-        hint = next((n for n, line in enumerate(lines) if line not in plain), None)
+        hint = hint_line(self.trace.asked or "", asked, self.trace.gold or "")
         return (
             Said("The model gets the right answer, and has to write how to come to it."),
             Said(""),
@@ -114,6 +112,18 @@ class Way:
     def _later(self, iteration: int, made: tuple[AttemptText, ...]) -> Iterator[Slide]:
         for row in made[:1]:
             yield self._answer(f"Iteration {iteration}: the same problem, without a hint", row)
+
+
+def hint_line(plain: str, hinted: str, gold: str) -> int | None:
+    """The line of a prompt that has the hint: one that the prompt without it lacks, with the right
+    answer in it if there is such a line.
+
+    >>> hint_line("Half of 6?", "Half of 6?\\n\\n(The answer is 3.)", "3")
+    2
+    """
+    before, lines = plain.split("\n"), hinted.split("\n")
+    new = [n for n, line in enumerate(lines) if line.strip() and line not in before]
+    return next((n for n in new if gold in lines[n]), new[0] if new else None)
 
 
 def of_run(record: RunRecord, id: str | None = None, iteration: str | None = None) -> Way:

@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from star_mlx.formatting import harmless, percent
+from star_mlx.formatting import clipped, harmless, percent
 from star_mlx.slides.slide import Meter, Quoted, Said, Score, Scores, Slide, SlidePart
 from star_mlx.tui.colours import BAD, BOLD, GOOD, MORE, REST
 from star_mlx.tui.lines import bar
@@ -19,6 +19,7 @@ from star_mlx.tui.present.digits import HEIGHT, large
 WIDTH, LINES = 80, 24  # columns and lines of a slide
 INNER = 76  # columns of its text
 ROOM = 19  # lines between its title and the line of keys
+LONGEST = 2000  # characters of a line of a text
 STYLES = {"": "", "strong": "bold", "good": GOOD + BOLD, "bad": BAD + BOLD}
 
 Guesses = Mapping[int, float]  # the class's guesses in per cent, by iteration
@@ -146,7 +147,7 @@ def _quoted_rows(part: Quoted, ascii_only: bool) -> tuple[tuple[Text, ...], int]
         said = f"   <- {part.remark}" if marked and part.remark else ""
         at = len(rows) if marked else at
         style = STYLES[part.tone] if marked else ""
-        for row in _wrapped(line + said, INNER - 4, style):
+        for row in _wrapped(clipped(line, LONGEST) + said, INNER - 4, style):
             front = (sign, style) if marked else ("  ", "")
             rows.append(Text.assemble((edge, REST), front, row))
     return tuple(rows), at
