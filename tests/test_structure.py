@@ -25,7 +25,7 @@ FLOORS = (
     ("engine",),
     ("gguf", "init_task", "endpoints"),
     ("measure", "progress"),
-    ("run",),
+    ("run", "slides"),
     ("steps", "tui", "trackers", "scaling"),
     ("report", "export"),
     ("share",),

@@ -31,6 +31,7 @@ from star_mlx.cli.init_task import init_task
 from star_mlx.cli.ledger import ledger
 from star_mlx.cli.loop import loop
 from star_mlx.cli.plan import plan
+from star_mlx.cli.present import present
 from star_mlx.cli.pull import pull
 from star_mlx.cli.push import push
 from star_mlx.cli.rationalize import rationalize
@@ -93,7 +94,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_group("Start", loop, plan, init_task, tasks, settings, doctor)
-cli.add_group("Look", show, runs, watch, trace, try_, ledger, report, check)
+cli.add_group("Look", show, runs, watch, present, trace, try_, ledger, report, check)
 cli.add_group("Compare", evaluate, baseline, compare, grade)
 cli.add_group("Share", export, push, pull, import_gguf)
 cli.add_group("One step at a time", generate, rationalize, export_data, train, augment)

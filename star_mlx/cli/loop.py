@@ -19,6 +19,8 @@ from star_mlx.store import names
 
 if TYPE_CHECKING:
     from star_mlx.settings import Recipe
+    from star_mlx.tui import JsonScreen, LiveScreen, PlainScreen
+    from star_mlx.tui.present.beside import PresentedScreen
 
 
 def _trackers(
@@ -55,6 +57,7 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "dev_setting",
         "endpoint_setting",
         "measure",
+        "present",
         "allow_sleep",
         "plain",
         "as_json",
@@ -74,6 +77,7 @@ def track_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--measure", is_flag=True, help="With --dry-run: try the model to tell the time.")
 @click.option("--smoke", is_flag=True, help="Rehearse the recipe in seconds; keep nothing.")
+@click.option("--present", is_flag=True, help="Show the run to a class, slide by slide.")
 @click.option("--allow-sleep", is_flag=True, help="On macOS, let the machine sleep during the run.")
 @click.option("--plain", is_flag=True, help="Print plain lines, even on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
@@ -85,6 +89,7 @@ def loop(
     dry_run: bool,
     measure: bool,
     smoke: bool,
+    present: bool,
     allow_sleep: bool,
     plain: bool,
     as_json: bool,
@@ -97,6 +102,7 @@ def loop(
         raise click.UsageError("--measure needs --dry-run")
     if smoke and dry_run:
         raise click.UsageError("--smoke and --dry-run exclude each other: give one")
+    _check_present(present, dry_run=dry_run, smoke=smoke, plain=plain, as_json=as_json)
     try:
         settled = given.load(run)
         if dry_run:
@@ -108,9 +114,23 @@ def loop(
 
             rehearse(settled, run, as_json=as_json)
         else:
-            run_on_screen(settled, run, plain, as_json, track, allow_sleep=allow_sleep)
+            run_on_screen(
+                settled, run, plain, as_json, track, allow_sleep=allow_sleep, present=present
+            )
     except KeyboardInterrupt:
         _stopped(run)
+
+
+def _check_present(present: bool, **others: bool) -> None:
+    """Refuse --present beside an option that excludes it, or without a terminal."""
+    for name, given in others.items():
+        if present and given:
+            option = name.removeprefix("as_").replace("_", "-")
+            raise click.UsageError(f"--present and --{option} exclude each other: give one")
+    if present:
+        from star_mlx.tui.present import terminal
+
+        terminal.refuse_without_terminal()
 
 
 def run_on_screen(
@@ -121,10 +141,11 @@ def run_on_screen(
     track: Sequence[str],
     *,
     allow_sleep: bool = False,
+    present: bool = False,
 ) -> None:
     """Run a recipe in a run folder, a new one by default; its events go to the screen and to the
-    trackers. A Mac is kept awake unless it may sleep."""
-    from star_mlx import api, tui
+    trackers. A Mac is kept awake unless it may sleep. With ``present`` the screen is slides."""
+    from star_mlx import api
     from star_mlx.cli import config
     from star_mlx.recipe import opening
     from star_mlx.run.awake import awake
@@ -132,10 +153,24 @@ def run_on_screen(
     task, _ = opening.open_task(recipe)  # reports its errors before anything is loaded
     folder = run or api.new_folder(task, config.read().runs)
     try:
-        with awake(not allow_sleep), tui.screen(json=as_json, plain=plain) as screen:
+        with awake(not allow_sleep), _screen(plain, as_json, present) as screen:
             api.train(recipe, out=folder, on_event=screen, track=track)
     except KeyboardInterrupt:
         _stopped(folder)
+
+
+def _screen(
+    plain: bool, as_json: bool, present: bool
+) -> LiveScreen | PlainScreen | JsonScreen | PresentedScreen:
+    from star_mlx import tui
+
+    if not present:
+        return tui.screen(json=as_json, plain=plain)
+    from rich.console import Console
+
+    from star_mlx.tui.present.beside import PresentedScreen
+
+    return PresentedScreen(tui.themed(Console()))
 
 
 def _stopped(run: Path | None) -> None:

@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from star_mlx.errors import TaskError
 from star_mlx.formatting import refused
 from star_mlx.tasks import own
-from star_mlx.types import Task
+from star_mlx.types import Problem, Task
 
 TASKS: dict[str, tuple[str, str]] = {
     "arithmetic": (
@@ -107,6 +107,25 @@ def why_undecided(task: Task, answer: str, gold: str) -> str:
     """
     undecided = getattr(task, "undecided", None)
     return undecided(answer, gold) if undecided else ""
+
+
+def wrong_line(task: Task, problem: Problem, completion: str) -> int | None:
+    """The first line of a completion with a wrong step, counted from 0; None if none is known.
+
+    It is the line up to which ``valid_steps`` first calls the completion wrong. A task that
+    compares rationales as a whole has a method ``wrong_line(problem, completion)`` instead.
+    """
+    found = getattr(task, "wrong_line", None)
+    if found is not None:
+        line: int | None = found(problem, completion)
+        return line
+    if task.valid_steps(problem, "") is False:
+        return None  # it compares wholes: no beginning would be right
+    lines = completion.split("\n")
+    ends = range(1, len(lines) + 1)
+    return next(
+        (n - 1 for n in ends if task.valid_steps(problem, "\n".join(lines[:n])) is False), None
+    )
 
 
 def notes(task: Task) -> Sequence[str]:

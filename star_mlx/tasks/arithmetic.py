@@ -108,6 +108,19 @@ class Arithmetic:
             return None
         return completion.rsplit("\n", 1)[0].strip() == problem.rationale
 
+    def wrong_line(self, problem: Problem, completion: str) -> int | None:
+        """The first line that differs from the worked scratchpad and its answer; see
+        ``tasks.wrong_line``."""
+        if problem.rationale is None or "<scratch>" not in completion:
+            return None
+        made = completion.rstrip().split("\n")
+        before = next(n for n, line in enumerate(made) if line.strip())
+        right = self.worked(problem.rationale, problem.answer).split("\n")
+        for n, line in enumerate(made[before:]):
+            if n == len(right) or line.split() != right[n].split():
+                return before + n
+        return None
+
     def cites_hint(self, problem: Problem, completion: str) -> bool:
         return "Target" in completion
 

@@ -83,17 +83,7 @@ class LiveScreen:
     ) -> None:
         if self._live is not None:
             self._live.stop()
-        for notice in self._state.notices:
-            style = BAD + BOLD if notice.level == "warning" else ""
-            self._console.print(Text(f"{notice.level}: {harmless(notice.text)}", style=style))
-        if self._state.metrics:
-            self._console.print(summary(self._state.metrics, self._console.width))
-        if done := self._state.finished:
-            words = f"\nfinished in {duration(done.seconds)}: {done.reason}\n"
-            said = [harmless(words), *judged(self._state), "", farewell(self._state)]
-            self._console.print(Text("\n".join(said)), soft_wrap=True)
-        elif self._state.idle:
-            self._console.print(Text(f"\n{harmless(self._state.idle)}"), soft_wrap=True)
+        leave(self._state, self._console)
 
     def _draw(self, live: Live, now: float) -> None:
         began = time.perf_counter()
@@ -104,6 +94,21 @@ class LiveScreen:
         live.update(picture, refresh=True)
         cost = time.perf_counter() - began
         self._next = now + max(REFRESH, cost / self._share)
+
+
+def leave(state: RunState, console: Console) -> None:
+    """Print what is to stay on the terminal: notices, the table, and how the run ended."""
+    for notice in state.notices:
+        style = BAD + BOLD if notice.level == "warning" else ""
+        console.print(Text(f"{notice.level}: {harmless(notice.text)}", style=style))
+    if state.metrics:
+        console.print(summary(state.metrics, console.width))
+    if done := state.finished:
+        words = f"\nfinished in {duration(done.seconds)}: {done.reason}\n"
+        said = [harmless(words), *judged(state), "", farewell(state)]
+        console.print(Text("\n".join(said)), soft_wrap=True)
+    elif state.idle:
+        console.print(Text(f"\n{harmless(state.idle)}"), soft_wrap=True)
 
 
 Body = Callable[[Sequence[Metrics], int, int], Drawn]
