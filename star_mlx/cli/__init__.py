@@ -39,6 +39,7 @@ from star_mlx.cli.report import report
 from star_mlx.cli.runs import runs
 from star_mlx.cli.settings import settings
 from star_mlx.cli.show import show
+from star_mlx.cli.summary import summary
 from star_mlx.cli.tasks import tasks
 from star_mlx.cli.trace import trace
 from star_mlx.cli.train import train
@@ -95,7 +96,7 @@ def cli(context: click.Context) -> None:
 
 cli.add_group("Start", loop, plan, init_task, tasks, settings, doctor)
 cli.add_group("Look", show, runs, watch, present, trace, try_, ledger, report, check)
-cli.add_group("Compare", evaluate, baseline, compare, grade)
+cli.add_group("Compare", evaluate, baseline, compare, summary, grade)
 cli.add_group("Share", export, push, pull, import_gguf)
 cli.add_group("One step at a time", generate, rationalize, export_data, train, augment)
 
