@@ -179,6 +179,8 @@ def test_the_best_is_first_and_only_significant_differences_count():
     said = boards.sentences(board, summaries=True)
     assert said[0].startswith("high is first: 70.0% [63.3–75.9] of 200 dev problems right")
     assert "2 of 3 pairs of runs differ significantly" in said[1] and "for 3 tests" in said[1]
+    tied = leaderboard.board([("a", given[1]), ("b", made("too", signs(140)))])
+    assert boards.sentences(tied, summaries=True)[0].startswith("high, too are first: 70.0%")
     assert said[2] == "Not significantly different from the first: mid."
 
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from star_mlx.errors import RecipeError, RunError
+from star_mlx.formatting import clipped
 from star_mlx.measure import compare, run_problems
 from star_mlx.measure.run_problems import Known
 from star_mlx.recipe import loading, provenance
@@ -104,6 +105,10 @@ def of_run(record: RunRecord, name: str = "", known: Known | None = None) -> Run
         )
     zero_shot = compare.dev_verdicts(record, 0, zero_shot=True)
     ids = list(dict.fromkeys(id for found in (*verdicts.values(), zero_shot) for id in found))
+    if strange := next((id for id in ids if id not in known.dev), None):
+        raise RunError(
+            f"{record.path} cannot be summarized: {clipped(strange)} is no dev problem of its data"
+        )
     base = record.provenance.get("base") or {}
     return RunSummary(
         VERSION,
@@ -111,17 +116,17 @@ def of_run(record: RunRecord, name: str = "", known: Known | None = None) -> Run
         str(record.recipe.get("task", {}).get("name"))[:LONGEST],
         str(base.get("name", ""))[:LONGEST],
         settings(record),
-        "".join(_keys(known.dev.get(id) for id in ids)),
+        "".join(_keys(known.dev[id] for id in ids)),
         [MeasuredIteration(number, _signs(ids, found)) for number, found in verdicts.items()],
         _signs(ids, zero_shot) if zero_shot else "",
     )
 
 
-def _keys(problems: Iterable[Problem | None]) -> Iterator[str]:
+def _keys(problems: Iterable[Problem]) -> Iterator[str]:
     """The hash of each problem; one that is asked again has another hash the second time."""
     seen: Counter[str] = Counter()
     for problem in problems:
-        asked = f"{problem.question.as_text()}\0{problem.answer}" if problem else ""
+        asked = f"{problem.question.as_text()}\0{problem.answer}"
         text = f"{asked}\0{seen[asked]}" if seen[asked] else asked
         seen[asked] += 1
         yield hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:KEY]

@@ -87,10 +87,8 @@ def pairs(board: Leaderboard) -> Table:
 
 def sentences(board: Leaderboard, *, summaries: bool) -> list[str]:
     """The board in words; ``summaries``: some runs were handed in as files."""
-    first = board.entries[0]
     lines = [
-        f"{label(first.name)} is first: {share(first.right, first.n)} of {whole(first.n)} dev "
-        f"problems right after iteration {first.iteration}.",
+        _first(board),
         *_differences(board),
         "Each run is shown by the iteration that was best on these same problems, so its accuracy "
         "may be a little too high, and more so the more iterations it had.",
@@ -108,6 +106,24 @@ def sentences(board: Leaderboard, *, summaries: bool) -> list[str]:
             "here to be checked."
         )
     return lines
+
+
+def _first(board: Leaderboard) -> str:
+    """Who is first; runs that are alike share the place."""
+    first = board.entries[0]
+    best = [one for one in board.entries if one.right * first.n == first.right * one.n]
+    is_first = "is" if len(best) == 1 else "are"
+    named = _some([one.name for one in best])
+    return (
+        f"{named} {is_first} first: {share(first.right, first.n)} of {whole(first.n)} dev problems "
+        "right."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(label(name, 40) for name in names[:NAMED])}{rest}"
 
 
 def _differences(board: Leaderboard) -> list[str]:
@@ -129,9 +145,7 @@ def _differences(board: Leaderboard) -> list[str]:
         if pair.first == 0 and pair.second not in beaten
     ]
     if rivals and real:
-        named = ", ".join(label(name, 40) for name in rivals[:NAMED])
-        rest = f" and {len(rivals) - NAMED} more" if len(rivals) > NAMED else ""
-        lines.append(f"Not significantly different from the first: {named}{rest}.")
+        lines.append(f"Not significantly different from the first: {_some(rivals)}.")
     return lines
 
 

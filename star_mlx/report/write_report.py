@@ -140,9 +140,10 @@ def _class(paths: Sequence[Path], when: str) -> tuple[dict[str, bytes], Leaderbo
 
     names = gather.short_names(paths)
     found = [
-        (path.name, summary.read(path))
-        if path.is_file()
-        else (name, summary.of_run(reading.read(path), name))
+        (
+            name,
+            summary.read(path) if path.is_file() else summary.of_run(reading.read(path), name),
+        )
         for path, name in zip(paths, names, strict=True)
     ]
     made = leaderboard.board(found)
