@@ -180,7 +180,7 @@ def test_the_best_is_first_and_only_significant_differences_count():
     assert said[0].startswith("high is first: 70.0% [63.3–75.9] of 200 dev problems right")
     assert "2 of 3 pairs of runs differ significantly" in said[1] and "for 3 tests" in said[1]
     tied = leaderboard.board([("a", given[1]), ("b", made("too", signs(140)))])
-    assert boards.sentences(tied, summaries=True)[0].startswith("high, too are first: 70.0%")
+    assert boards.sentences(tied, summaries=True)[0].startswith("high and too are first: 70.0%")
     assert said[2] == "Not significantly different from the first: mid."
 
 
@@ -213,7 +213,7 @@ def test_settings_are_those_that_differ_and_names_are_told_apart():
     assert [one.name for one in board.entries] == ["Ada (1.json)", "Ada (2.json)"]
     assert board.common == {"train.rank": "8"}
     assert [dict(one.settings) for one in board.entries] == [{"seed": "1"}, {}]
-    assert [row[-1] for row in boards.table(board).rows] == ["seed=1", "the recipe's"]
+    assert [row[-1] for row in boards.table(board).rows] == ["seed=1", "none"]
 
 
 def test_a_gain_over_the_base_is_marked_unless_it_is_significant():

@@ -33,7 +33,7 @@ def _table(board: Leaderboard, *, wide: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from star_mlx.report.board import gain, numbers
+    from star_mlx.report.board import gain, listed, numbers
     from star_mlx.report.parts import label
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -45,26 +45,20 @@ def _table(board: Leaderboard, *, wide: bool) -> Table:
         table.add_column("points above\nits base", justify="right")
     table.add_column("significantly\nbetter than", overflow="fold")
     if wide:
-        table.add_column("settings", overflow="fold")
+        table.add_column("settings that differ", overflow="fold")
     for index, one in enumerate(board.entries):
-        settings = Text(label(_settings(one), 300), "" if wide else "dim")
+        settings = label(listed(one.settings), 300)
         name = Text(label(one.name))
         cells = [Text(_share(one)), Text(str(one.n)), Text(f"{one.iteration}/{one.last}")]
         if wide:
             cells.append(Text(gain(one.gain)))
         cells.append(Text(numbers(board.beaten(index)) or "none"))
         if wide:
-            cells.append(settings)
-        else:
-            name.append_text(Text("\n")).append_text(settings)
+            cells.append(Text(settings or "none"))
+        elif settings:
+            name.append(f"\n{settings}", "dim")
         table.add_row(str(index + 1), name, *cells)
     return table
-
-
-def _settings(one: Entry) -> str:
-    from star_mlx.report.board import listed
-
-    return listed(one.settings) or "the recipe's"
 
 
 def _share(one: Entry) -> str:

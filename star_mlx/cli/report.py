@@ -43,9 +43,8 @@ def report(
     seconds and tokens, and the recipe. An earlier report in the same folder is replaced. The run
     may still be in progress.
 
-    Three or more runs also get a leaderboard, which says which differences are
-    significant.
-    RUN may be a file of `star-mlx summary` too. With such files, or with more than six runs, the
+    Three or more runs also get a leaderboard, which says which differences are significant. RUN may
+    be a file of `star-mlx summary` too. With such files, or with more than six runs, the
     leaderboard is the whole page.
     """
     from datetime import datetime, timezone

@@ -112,7 +112,7 @@ def of_run(record: RunRecord, name: str = "", known: Known | None = None) -> Run
     base = record.provenance.get("base") or {}
     return RunSummary(
         VERSION,
-        (name or record.path.resolve().name)[:LONGEST],
+        _utf8(name or record.path.resolve().name)[:LONGEST],
         str(record.recipe.get("task", {}).get("name"))[:LONGEST],
         str(base.get("name", ""))[:LONGEST],
         settings(record),
@@ -120,6 +120,11 @@ def of_run(record: RunRecord, name: str = "", known: Known | None = None) -> Run
         [MeasuredIteration(number, _signs(ids, found)) for number, found in verdicts.items()],
         _signs(ids, zero_shot) if zero_shot else "",
     )
+
+
+def _utf8(text: str) -> str:
+    """The name of a file, of which some bytes may be no text, as a text."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _keys(problems: Iterable[Problem]) -> Iterator[str]:

@@ -49,11 +49,11 @@ def table(board: Leaderboard) -> Table:
                 f"{one.iteration} of {one.last}",
                 gain(one.gain),
                 numbers(board.beaten(index)) or "none",
-                label(listed(one.settings) or "the recipe's", 300),
+                label(listed(one.settings) or "none", 300),
             )
         )
     heads = ("no.", "run", *(["task"] if tasks else []), "dev accuracy [95%]", "n", "iteration")
-    more = ("points above its base", "significantly better than no.", "settings")
+    more = ("points above its base", "significantly better than no.", "settings that differ")
     tests = sum(one.gain is not None for one in board.entries)
     marked = "; points above the base are significant unless it says otherwise"
     if tests > 1:
@@ -111,7 +111,7 @@ def sentences(board: Leaderboard, *, summaries: bool) -> list[str]:
 def _first(board: Leaderboard) -> str:
     """Who is first; runs that are alike share the place."""
     first = board.entries[0]
-    best = [one for one in board.entries if one.right * first.n == first.right * one.n]
+    best = _best(board)
     is_first = "is" if len(best) == 1 else "are"
     named = _some([one.name for one in best])
     return (
@@ -120,10 +120,18 @@ def _first(board: Leaderboard) -> str:
     )
 
 
+def _best(board: Leaderboard) -> list[Entry]:
+    """The runs with the highest accuracy."""
+    first = board.entries[0]
+    return [one for one in board.entries if one.right * first.n == first.right * one.n]
+
+
 def _some(names: Sequence[str]) -> str:
     """The first names of a list, and how many more there are."""
-    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(label(name, 40) for name in names[:NAMED])}{rest}"
+    shown = [label(name, 40) for name in names[:NAMED]]
+    if len(names) > NAMED:
+        shown.append(f"{len(names) - NAMED} more")
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 
 def _differences(board: Leaderboard) -> list[str]:
@@ -138,11 +146,11 @@ def _differences(board: Leaderboard) -> list[str]:
     differ = "differs" if real == 1 else "differ"
     count = f"{whole(real) if real else 'None'} of {whole(many)} pairs of runs {differ}"
     lines = [f"{count} significantly ({how})."]
-    beaten = set(board.beaten(0))
+    named = {*range(len(_best(board))), *board.beaten(0)}
     rivals = [
         board.entries[pair.second].name
         for pair in board.pairs
-        if pair.first == 0 and pair.second not in beaten
+        if pair.first == 0 and pair.second not in named
     ]
     if rivals and real:
         lines.append(f"Not significantly different from the first: {_some(rivals)}.")
