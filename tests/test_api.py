@@ -479,7 +479,7 @@ def test_a_report_is_a_page_or_a_folder(run, other, monkeypatch):
         reported.append([str(run) for run in runs])
         out.mkdir(parents=True)
         (out / "index.html").write_bytes(MARK + b"page")
-        return [out / "index.html"]
+        return write_report.Report([out / "index.html"])
 
     monkeypatch.setattr(write_report, "write", write)
     Path("page.html").write_bytes(MARK + b"earlier")

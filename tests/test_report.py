@@ -601,7 +601,7 @@ def test_a_run_in_use_can_be_reported_on_and_is_left_as_it_is(runs, tmp_path, un
 
 def test_the_same_run_makes_the_same_report(runs, pages, tmp_path):
     made = tmp_path / "again"
-    files = {f.relative_to(made) for f in report.write([runs / "with"], made, MADE)}
+    files = {f.relative_to(made) for f in report.write([runs / "with"], made, MADE).files}
     assert {f.relative_to(pages / "one") for f in (pages / "one").rglob("*.*")} == files
     for file in files:
         assert (made / file).read_bytes() == (pages / "one" / file).read_bytes(), file

@@ -20,7 +20,7 @@ FLOORS = (
     ("types", "formatting"),
     ("star", "answers", "data", "models"),
     ("tasks", "prompts", "store"),
-    ("events", "augment"),
+    ("events", "augment", "samples"),
     ("recipe",),
     ("engine",),
     ("gguf", "init_task", "endpoints"),

@@ -224,7 +224,7 @@ class Run:
         Args:
             out: a file that ends in ``.html``, or a folder, which gets the charts as files too; by
                 default ``report/`` in the run.
-            beside: other runs to show in the same report.
+            beside: other runs to show in the same report, or summaries of runs.
 
         Raises:
             RunError: matplotlib is not installed, or ``out`` exists and is not a report.
@@ -241,7 +241,7 @@ class Run:
         with self._offered():
             if out.suffix == ".html":
                 return write_report.write_page(runs, out, now)
-            return write_report.write(runs, out, now)[0]
+            return write_report.write(runs, out, now).files[0]
 
     def export(
         self, format: Format, out: str | Path, *, iteration: int | str = "best", **options: Any

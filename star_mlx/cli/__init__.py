@@ -37,8 +37,10 @@ from star_mlx.cli.push import push
 from star_mlx.cli.rationalize import rationalize
 from star_mlx.cli.report import report
 from star_mlx.cli.runs import runs
+from star_mlx.cli.sample_run import sample_run
 from star_mlx.cli.settings import settings
 from star_mlx.cli.show import show
+from star_mlx.cli.summary import summary
 from star_mlx.cli.tasks import tasks
 from star_mlx.cli.trace import trace
 from star_mlx.cli.train import train
@@ -93,9 +95,9 @@ def cli(context: click.Context) -> None:
         context.with_resource(own.offered(*names.replace(",", " ").split()))
 
 
-cli.add_group("Start", loop, plan, init_task, tasks, settings, doctor)
+cli.add_group("Start", loop, plan, sample_run, init_task, tasks, settings, doctor)
 cli.add_group("Look", show, runs, watch, present, trace, try_, ledger, report, check)
-cli.add_group("Compare", evaluate, baseline, compare, grade)
+cli.add_group("Compare", evaluate, baseline, compare, summary, grade)
 cli.add_group("Share", export, push, pull, import_gguf)
 cli.add_group("One step at a time", generate, rationalize, export_data, train, augment)
 

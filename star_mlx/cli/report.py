@@ -23,7 +23,7 @@ from star_mlx.cli import completion
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="The folder to write [default: report/ in the RUN; with several runs, "
-    "report-with-others/ in the first].",
+    "report-with-others/ in the first; leaderboard/ here if that is a summary].",
 )
 @click.option(
     "--samples-bytes",
@@ -42,6 +42,10 @@ def report(
     paired tests, yields, the quality of the rationales, a browser of attempts, training curves,
     seconds and tokens, and the recipe. An earlier report in the same folder is replaced. The run
     may still be in progress.
+
+    Three or more runs also get a leaderboard, which says which differences are significant. RUN may
+    be a file of `star-mlx summary` too. With such files, or with more than six runs, the
+    leaderboard is the whole page.
     """
     from datetime import datetime, timezone
 
@@ -50,9 +54,14 @@ def report(
 
     size = reports.SAMPLES_BYTES if samples_bytes is None else samples_bytes
     folder = out or reports.folder(runs)
-    page, *files = reports.write(runs, folder, datetime.now(timezone.utc), size)
+    made = reports.write(runs, folder, datetime.now(timezone.utc), size)
+    page, *files = made.files
     click.echo(harmless(str(page)))
     click.echo(harmless(f"{len(files)} files of charts in {folder / 'charts'}"))
+    if made.board:
+        from star_mlx.cli.leaderboard import show
+
+        show(made.board, summaries=any(run.is_file() for run in runs))
     if open_it:
         import webbrowser
 

@@ -82,6 +82,21 @@ def paired(old: Mapping[str, bool], new: Mapping[str, bool]) -> Paired:
     return Paired(len(ids), both, better, worse, neither, mcnemar(better, worse))
 
 
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p-values of several tests, corrected for their number (Holm 1979), in the same order.
+
+    If those below ``ALPHA`` are called different, the chance that any of them is not is below
+    ``ALPHA``. The smallest p is multiplied by the number of tests, the next by one less, and so on;
+    none becomes smaller than the one before it, nor larger than 1.
+    """
+    corrected = [1.0] * len(ps)
+    least = 0.0
+    for place, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        least = max(least, min(1.0, ps[index] * (len(ps) - place)))
+        corrected[index] = least
+    return corrected
+
+
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The probability that one of ``k`` samples is right, from ``n`` samples with ``c`` right.
 

@@ -66,7 +66,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
+def placeless(values: Mapping[str, Any]) -> dict[str, Any]:
     """A resolved recipe without the location of its data, whose content is compared by hash, and
     without the settings that depend on the machine."""
     task = dict(values.get("task", {}))
@@ -74,7 +74,7 @@ def _placeless(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "task": {**task, "options": options}, "max_memory": None}
 
 
-def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
+def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe with the defaults of the settings that it does not name, such as newer ones."""
     filled = dict(values)
     for name, spec in Recipe.model_fields.items():
@@ -129,13 +129,13 @@ def refuse_other(record: reading.RunRecord, values: Mapping[str, Any], emit: Emi
     """Refuse to resume a run that was made with another recipe, base, data or prompts."""
     now = dict(values)
     made, make = record.provenance, now.pop("provenance")
-    then, now = _complete(record.recipe), _complete(now)
+    then, now = complete(record.recipe), complete(now)
     if "date" not in (record.recipe.get("prompts") or {}) and "prompts" in then:
         # an earlier version's: the hash of the prompts says whether this is their day
         then["prompts"] = {**then["prompts"], "date": now["prompts"]["date"]}
     if _elsewhere(then) == _elsewhere(now):
         then["endpoints"] = now["endpoints"]  # servers may move, and be asked in another way
-    differ = recipe_differences(_placeless(then), _placeless(now))
+    differ = recipe_differences(placeless(then), placeless(now))
     same = ("data_sha256", "prompts_sha256")
     differ += [f"{key} (the content has changed)" for key in same if made.get(key) != make[key]]
     if made.get("base", {}).get("hash") != make["base"]["hash"]:

@@ -1,6 +1,7 @@
 """The page: one HTML file with everything, and a policy that loads nothing else.
 
-The page is ``templates/page.html.j2``; its values are collected here. Text from a model, from data
+The page is ``templates/page.html.j2``, that of many runs ``class.html.j2``; their values are
+collected here. Text from a model, from data
 or from a file's name is made harmless and escaped, or is in JSON that the page's script shows as
 text.
 """
@@ -18,9 +19,11 @@ from typing import Any
 import yaml
 
 from star_mlx.formatting import describe, harmless
+from star_mlx.measure.leaderboard import Leaderboard
 from star_mlx.measure.trace import TracePart
 from star_mlx.measure.verdict import RunVerdict
 from star_mlx.report import browser, svg, words
+from star_mlx.report.board import BoardOnPage
 from star_mlx.report.browser import Group
 from star_mlx.report.gather import ReportedRun, short_names
 from star_mlx.report.parts import MARK, Chart, Table, cut, label, whole
@@ -88,25 +91,30 @@ class AttemptsOnPage:
     classes: str
 
 
-def page(groups: Sequence[Group], charts: Sequence[ChartOnPage], made: str) -> str:
+def page(
+    groups: Sequence[Group],
+    charts: Sequence[ChartOnPage],
+    made: str,
+    board: BoardOnPage | str | None = None,
+) -> str:
     """The whole page.
 
     Args:
         groups: the runs with their samples.
         charts: the charts with their pictures.
         made: when the report was made, in words.
+        board: the leaderboard of three or more runs, or why there is none.
     """
-    templates = environment(TEMPLATES, {"html": lambda value: escape(harmless(str(value)))})
-    templates.filters |= {"hash": _hash, "whole": whole}
     runs = [group.run for group in groups]
-    return templates.get_template("page.html.j2").render(
-        mark=Safe(MARK.decode()),
-        css=Safe((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+    return rendered(
+        "page.html.j2",
         script=Safe((TEMPLATES / "page.js").read_text(encoding="utf-8")),
         title=" and ".join(label(name) for name in _names(runs)),
         about=_about(runs[0]),
         made=made,
         between=words.between(runs, [group.known for group in groups]),
+        board=board if isinstance(board, BoardOnPage) else None,
+        no_board=board if isinstance(board, str) else "",
         runs=[_run(group) for group in groups],
         tests=words.tests(runs),
         first=[one for one in charts if one.chart.name in FIRST],
@@ -117,6 +125,39 @@ def page(groups: Sequence[Group], charts: Sequence[ChartOnPage], made: str) -> s
         differences=words.recipe_differences(runs),
         provenance=words.provenance(runs),
         samples=Safe(browser.script_json(browser.data(groups))),
+    )
+
+
+def class_page(board: Leaderboard, shown: BoardOnPage, chart: ChartOnPage, made: str) -> str:
+    """The page of many runs, or of runs that were handed in as summaries: a leaderboard.
+
+    Args:
+        board: the leaderboard.
+        shown: the same in words and tables.
+        chart: the accuracies with their intervals.
+        made: when the report was made, in words.
+    """
+    tasks = dict.fromkeys(one.task for one in board.entries)
+    models = dict.fromkeys(one.model for one in board.entries if one.model)
+    number = len(board.entries)
+    return rendered(
+        "class.html.j2",
+        title="1 run" if number == 1 else f"{number} runs",
+        about=[f"task {label(', '.join(tasks), 200)}", *map(label, list(models)[:5])],
+        made=made,
+        board=shown,
+        chart=chart,
+    )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A page from its template, with the style of all pages."""
+    templates = environment(TEMPLATES, {"html": lambda value: escape(harmless(str(value)))})
+    templates.filters |= {"hash": _hash, "whole": whole}
+    return templates.get_template(template).render(
+        mark=Safe(MARK.decode()),
+        css=Safe((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        **values,
     )
 
 
