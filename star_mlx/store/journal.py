@@ -116,6 +116,7 @@ class Journal:
     finished: dict[int, Finished] = field(default_factory=dict)
     results: dict[str, ResultEntry] = field(default_factory=dict)
     created: str = ""  # when
+    reason: str = ""  # why the run finished, if it did and nothing was added or taken out since
     recipe_sha256: str = ""
     exists: bool = False
     verified: bool = False
@@ -149,6 +150,8 @@ class Journal:
         Raises:
             Damaged: it does not have the fields of its event.
         """
+        if event in ("trained", "iteration", "dropped"):
+            self.reason = ""
         if event == "chunk":
             [chunk] = decode(line, Chunk)
             self.chunks.setdefault(chunk.iteration, {})[chunk.kind, chunk.index] = chunk
@@ -158,6 +161,8 @@ class Journal:
         elif event == "iteration":
             [finished] = decode(line, Finished)
             self.finished[finished.iteration] = finished
+        elif event == "finished":
+            self.reason = decode(line, Head)[0].reason
         elif event == "created":
             self.recipe_sha256 = decode(line, Created)[0].recipe_sha256
             self.created = decode(line, Head)[0].time
