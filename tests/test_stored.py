@@ -171,6 +171,15 @@ def test_a_place_outside_is_an_index_error(few):
             found[at]
 
 
+def test_a_problem_is_found_by_its_id(tmp_path, few):
+    task, _ = opened(write(tmp_path / "a.jsonl", map(row, range(N))))
+    train, dev = task.problems("train"), task.problems("dev")
+    found = stored.by_id(train)
+    assert {id: found[id] for id in found} == {p.id: p for p in train} and len(found) == len(train)
+    assert found.get("nobody") is None and found.get(dev[0].id) is None, "it is of dev"
+    assert stored.by_id(dev) == {p.id: p for p in dev}
+
+
 def test_few_shot_examples_are_drawn_in_the_order_of_the_list(tmp_path, few):
     task, _ = opened(write(tmp_path / "a.jsonl", map(row, range(N))))
     order = list(task.problems("train"))

@@ -11,7 +11,7 @@ import marshal
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -171,6 +171,17 @@ class Stored(Sequence[Problem]):
         some = Stored(self._rows, numbers)
         return some if len(some) > IN_MEMORY else list(some)
 
+    def with_id(self, id: str) -> Problem | None:
+        """The problem with an id, or None if there is none."""
+        import numpy as np
+
+        number = self._rows.number_of(id)
+        if number is None:
+            return None
+        at = int(np.searchsorted(self._numbers, number))
+        there = at < len(self) and self._numbers[at] == number
+        return self[at] if there else None
+
     def place_of(self, id: str) -> str | None:
         """The place of the row with an id, or None if there is none."""
         number = self._rows.number_of(id)
@@ -202,6 +213,27 @@ def without(problems: Sequence[Problem], ids: frozenset[str]) -> Sequence[Proble
     if isinstance(problems, Stored):
         return problems.without(ids)
     return [problem for problem in problems if problem.id not in ids]
+
+
+def by_id(problems: Sequence[Problem]) -> Mapping[str, Problem]:
+    """The problems by their ids."""
+    return _ById(problems) if isinstance(problems, Stored) else {p.id: p for p in problems}
+
+
+class _ById(Mapping[str, Problem]):
+    def __init__(self, problems: Stored) -> None:
+        self._problems = problems
+
+    def __getitem__(self, id: str) -> Problem:
+        if (found := self._problems.with_id(id)) is None:
+            raise KeyError(id)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (problem.id for problem in self._problems)
+
+    def __len__(self) -> int:
+        return len(self._problems)
 
 
 def _problem(row: tuple[Any, ...]) -> Problem:
