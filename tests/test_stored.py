@@ -165,7 +165,8 @@ def test_a_place_outside_is_an_index_error(few):
     rows = (data.Row(f"a.jsonl, line {n}", {"q": f"{n}?"}) for n in range(1, 20))
     found = reader.problems(rows, "train")
     assert isinstance(found, stored.Stored) and found[-19] == found[0] == next(iter(found))
-    assert found[18].id == "train-19" and reader.stored[0].place_of("train-19") == "a.jsonl, line 19"
+    assert found[18].id == "train-19"
+    assert reader.stored[0].place_of("train-19") == "a.jsonl, line 19"
     for at in (19, -20):
         with pytest.raises(IndexError):
             found[at]
