@@ -119,6 +119,7 @@ class Journal:
     reason: str = ""  # why the run finished, if it did and nothing was added or taken out since
     recipe_sha256: str = ""
     exists: bool = False
+    repeats: bool = False  # whether an iteration may have finished more than once
     verified: bool = False
 
     def chunk(self, number: int, kind: str, index: int) -> Chunk | None:
@@ -160,6 +161,7 @@ class Journal:
             self.trained[trained.iteration] = trained
         elif event == "iteration":
             [finished] = decode(line, Finished)
+            self.repeats |= finished.iteration in self.finished
             self.finished[finished.iteration] = finished
         elif event == "finished":
             self.reason = decode(line, Head)[0].reason
@@ -181,7 +183,7 @@ class Journal:
         elif dropped.what == "trained":
             self.trained.pop(dropped.iteration, None)
         elif dropped.what == "iteration":
-            self.finished.pop(dropped.iteration, None)
+            self.repeats |= self.finished.pop(dropped.iteration, None) is not None
         elif dropped.what == "result":
             self.results.pop(dropped.file, None)
 
