@@ -181,6 +181,26 @@ def test_a_problem_is_found_by_its_id(tmp_path, few):
     assert stored.by_id(dev) == {p.id: p for p in dev}
 
 
+def test_a_few_problems_of_many_are_read_alone(tmp_path, few, monkeypatch):
+    read = []
+    pread = stored.os.pread
+    monkeypatch.setattr(stored, "_APART", 4)
+    monkeypatch.setattr(stored.os, "pread", lambda *how: read.append(how[1]) or pread(*how))
+    task, _ = opened(write(tmp_path / "a.jsonl", map(row, range(N))), "prompts.k=1")
+    every = task.problems("train")
+    read.clear()
+    list(every)
+    assert len(read) < len(every), "a block of problems at once"
+    whole = sum(read)
+    read.clear()
+    found = every.where(lambda problem: problem in (every[0], every[len(every) - 1]))
+    assert found == [every[0], every[-1]]
+    assert max(read) < whole / 3
+    ends = stored.Stored(every._rows, every._numbers[[0, -1]])
+    read.clear()
+    assert list(ends) == found and sum(read) < whole / 5
+
+
 def test_few_shot_examples_are_drawn_in_the_order_of_the_list(tmp_path, few):
     task, _ = opened(write(tmp_path / "a.jsonl", map(row, range(N))))
     order = list(task.problems("train"))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY = 200_000  # problems; more are stored
 _BLOCK = 1024  # problems to read at once
+_APART = 16  # read one by one if no more than one problem in so many is wanted
 _LASTING = "/var/tmp"  # unlike /tmp, it is nowhere a part of the memory
 
 
@@ -77,9 +78,11 @@ class _Rows:
         self._file, self.offsets, self.hashes, self._places = file, offsets, hashes, places
 
     def read(self, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
-        """The rows of ascending numbers, read in one go."""
-        if not len(numbers):
+        """The rows of ascending numbers: in one go, or one by one if they are far apart."""
+        if not numbers:
             return []
+        if numbers[-1] - numbers[0] >= _APART * len(numbers):
+            return [row for number in numbers for row in self.read([number])]
         start, end = self.offsets[numbers[0]], self.offsets[numbers[-1] + 1]
         data = os.pread(self._file.fileno(), end - start, start)
         at = (self.offsets[n] - start for n in numbers)
