@@ -88,7 +88,7 @@ class Repository(Kind):
     """A repository of the Hub; ``valid`` is not used, and ``name`` is that of its folder."""
 
     def __init__(self, valid: Path) -> None:
-        super().__init__("repo", b"", lambda path: fuzz_pulled.read(path, _tiny))
+        super().__init__(fuzz_pulled.CACHED, b"", lambda path: fuzz_pulled.read(path, _tiny))
         self.folder = valid
 
     def write(self, folder: Path, draw: random.Random) -> None:

@@ -23,6 +23,7 @@ from star_mlx.share import asked, pull
 from star_mlx.store.reading import file_sha256
 from star_mlx.types import Decoding
 
+CACHED = "models--user--name/snapshots/0000"  # where a repository is in the Hub's cache
 MANIFEST = "run/manifest.json"
 SECRET = "a secret of this machine"
 LARGE = 600 << 20  # bytes, of a file with nothing in it
@@ -88,7 +89,7 @@ def _link(repo: Path, draw: random.Random, file_changed: Callable[[Path], None])
     path = draw.choice(_files(repo))
     path.unlink()
     path.symlink_to(
-        draw.choice([repo.parent / "secret.json", "nowhere", path.name, "/dev/zero", repo, "/"])
+        draw.choice([_home(repo) / "secret.json", "nowhere", path.name, "/dev/zero", repo, "/"])
     )
 
 
@@ -145,10 +146,10 @@ def read(repo: Path, engine: Any) -> None:
         Outside: see the exception.
         StarError: it is refused.
     """
-    place = repo.parent / "place"
+    place = _home(repo) / "place"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    (repo.parent / "secret.json").write_text(json.dumps(SECRET), "utf-8")
+    (_home(repo) / "secret.json").write_text(json.dumps(SECRET), "utf-8")
     before = _beside(repo)
     out = place / "out"
     try:
@@ -184,4 +185,9 @@ class _Brief:
 
 
 def _beside(repo: Path) -> set[str]:
-    return {*os.listdir(repo.parent), *os.listdir(".")}
+    return {*os.listdir(_home(repo)), *os.listdir(".")}
+
+
+def _home(repo: Path) -> Path:
+    """The folder with the cache, which has the repository in ``CACHED``."""
+    return repo.parents[2]
