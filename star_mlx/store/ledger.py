@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from star_mlx.store.reading import RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
+
+    Places = np.ndarray[Any, np.dtype[np.int64]]
 
 Fate = Literal["direct", "hinted", "never"]
 ATTEMPTED, DIRECT, HINTED = 1, 2, 4  # what is said of a problem in an iteration, as a sum
@@ -144,8 +146,8 @@ def read(path: Path) -> Ledger:
     for line in sorted(record.metrics, key=lambda line: line.iteration):
         if line.iteration > 0:  # the base is only measured
             known = next((v for v in verdicts if v.iteration == line.iteration), None)
-            made = known and _journalled(record, line, known, found.places)
-            found.enter(line.iteration, *(made or _attempts(record, line.iteration)))
+            made = known and _journalled(record, line, known, found)
+            found.enter(line.iteration, *(made or map(found.at, _attempts(record, line.iteration))))
     return found.ledger()
 
 
@@ -160,17 +162,29 @@ class _Columns:
         self._tallies: list[Tally] = []
         self._won = np.zeros(0, np.int8)  # the last direct attempt: 1 right, 0 wrong, -1 none
 
-    def enter(
-        self, number: int, attempted: Iterable[str], direct: Iterable[str], hinted: Iterable[str]
-    ) -> None:
-        """Add an iteration."""
+    def at(self, ids: Iterable[str]) -> Places:
+        """The places of problems; new ones are put behind the others."""
         import numpy as np
 
-        at = [self.places.setdefault(id, len(self.places)) for id in attempted]
+        return np.array([self.places.setdefault(id, len(self.places)) for id in ids], np.int64)
+
+    def known(self, ids: Collection[str]) -> Places | None:
+        """The places of problems, or None if one is new."""
+        import numpy as np
+
+        try:
+            return np.fromiter(map(self.places.__getitem__, ids), np.int64, len(ids))
+        except KeyError:
+            return None
+
+    def enter(self, number: int, attempted: Places, direct: Places, hinted: Places) -> None:
+        """Add an iteration: the places of the problems attempted, solved and solved with a hint."""
+        import numpy as np
+
         states = np.zeros(len(self.places), np.uint8)
-        states[at] = ATTEMPTED
-        for ids, state in ((direct, DIRECT), (hinted, HINTED)):
-            states[[self.places[id] for id in ids]] |= state
+        states[attempted] = ATTEMPTED
+        states[direct] |= DIRECT
+        states[hinted] |= HINTED
         before = np.full(len(self.places), -1, np.int8)
         before[: len(self._won)] = self._won
         there, right = states > 0, (states & DIRECT) > 0
@@ -191,9 +205,6 @@ class _Columns:
         return Ledger(list(self.places), states, self._tallies)
 
 
-Made = tuple[Iterable[str], Iterable[str], Iterable[str]]
-
-
 def _verdicts(record: RunRecord) -> Iterator[Verdicts]:
     """The verdicts of the iterations, in order, if the journal has each once."""
     if not record.journal.repeats:
@@ -201,26 +212,31 @@ def _verdicts(record: RunRecord) -> Iterator[Verdicts]:
 
 
 def _journalled(
-    record: RunRecord, line: Metrics, verdicts: Verdicts, known: Mapping[str, int]
-) -> Made | None:
-    """An iteration as ``_attempts`` returns it, with its direct attempts from the journal.
+    record: RunRecord, line: Metrics, verdicts: Verdicts, columns: _Columns
+) -> tuple[Places, Places, Places] | None:
+    """The places of what ``_attempts`` returns, with the direct attempts from the journal.
 
     None if it has problems that no earlier iteration had, whose order is that of their attempts, or
     if the journal and the files do not agree.
     """
-    attempted = [*verdicts.solved, *verdicts.failed]
+    import numpy as np
+
     file = names.iteration(record.path, line.iteration) / names.ATTEMPTS
     chunks = record.journal.of_file(line.iteration, names.ATTEMPTS)
     end = max((chunk.offset + chunk.bytes for chunk in chunks), default=0)
     whole = file.is_file() and 0 < end <= file.stat().st_size
-    if not whole or len(attempted) != line.problems or not known.keys() >= set(attempted):
+    if not whole or len(verdicts.solved) + len(verdicts.failed) != line.problems:
+        return None
+    solved, failed = columns.known(verdicts.solved), columns.known(verdicts.failed)
+    if solved is None or failed is None:
         return None
     blocks = record.rows(line.iteration, names.ATTEMPTS, rows.Outcome, kind="hinted")
     hinted = {row.id for block in blocks for row in block if row.hinted and row.solved}
-    return (attempted, verdicts.solved, hinted) if known.keys() >= hinted else None
+    told = columns.known(hinted)
+    return None if told is None else (np.concatenate([solved, failed]), solved, told)
 
 
-def _attempts(record: RunRecord, number: int) -> Made:
+def _attempts(record: RunRecord, number: int) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:
     """The problems attempted, in order, those solved directly and those solved with a hint."""
     file = names.iteration(record.path, number) / names.ATTEMPTS
     if not file.is_file():
