@@ -3,9 +3,10 @@
     python benchmarks/fuzz.py --out DIR [--times 10000] [--kinds recipe prompts ...]
 
 Valid files are changed at random, in their bytes, or one value of their JSON or YAML is replaced
-by a strange one. Each is read in a process that is killed after 10 s. A file may be accepted or
-refused (``StarError``); anything else is a failure: another exception, a crash, a hang, more than
-500 MB. ``DIR/fuzz.md`` has the table, and ``DIR/KIND-NUMBER`` is what failed; ``--only KIND
+by a strange one; of a pulled repository also names, links and sizes (``fuzz_pulled.py``). Each is
+read in a process that is killed after 10 s of processor time, or 2 minutes. A file may be accepted
+or refused (``StarError``); anything else is a failure: another exception, a crash, a hang, more
+than 500 MB. ``DIR/fuzz.md`` has the table, and ``DIR/KIND-NUMBER`` is what failed; ``--only KIND
 NUMBER`` does one again, with its traceback. The exit code is 1 if anything failed.
 """
 
@@ -20,6 +21,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -29,13 +31,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import fuzz_pulled
 import yaml
 
 from star_mlx.errors import StarError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TINY = PACKAGE / "star_mlx" / "models" / "tiny"
-SECONDS, BYTES = 10.0, 500 << 20
+SECONDS, WAIT, BYTES = 10.0, 120.0, 500 << 20
 ROWS = [
     {"query": "What is 2 + 3?", "response": "2 + 3 = 5. The answer is: 5", "type": "GSM_FOBAR"},
     {"instruction": "Add.", "input": "1, 2", "output": "3"},
@@ -75,6 +78,28 @@ class Kind:
     ) -> None:
         self.name, self.valid, self.read, self.most = name, valid, read, most
         self.structured = name.endswith((".json", ".yaml"))
+
+    def write(self, folder: Path, draw: random.Random) -> None:
+        """Write it into a folder, changed."""
+        (folder / self.name).write_bytes(changed(self, draw))
+
+
+class Repository(Kind):
+    """A repository of the Hub; ``valid`` is not used, and ``name`` is that of its folder."""
+
+    def __init__(self, valid: Path) -> None:
+        super().__init__(fuzz_pulled.CACHED, b"", lambda path: fuzz_pulled.read(path, _tiny))
+        self.folder = valid
+
+    def write(self, folder: Path, draw: random.Random) -> None:
+        def file_changed(path: Path) -> None:
+            one = Kind(path.name, path.read_bytes(), self.read, 20_000)
+            path.write_bytes(changed(one, draw))
+
+        repo = folder / self.name
+        shutil.rmtree(repo, ignore_errors=True)
+        shutil.copytree(self.folder, repo)
+        fuzz_pulled.change(repo, draw, file_changed)
 
 
 def recipe(path: Path) -> None:
@@ -151,6 +176,7 @@ def kinds(out: Path) -> dict[str, Kind]:
     own = "\n".join(map(json.dumps, OWN)).encode()
     table = "question,answer\n" + "\n".join(f'"{row["question"]}",{row["answer"]}' for row in OWN)
     trained, exported = _trained(out / "valid")
+    carried = _exported(out / "valid", "mlx")
     return {
         "recipe": Kind("r.yaml", (PACKAGE / "recipes" / "math.yaml").read_bytes(), recipe),
         "prompts": Kind(
@@ -172,33 +198,32 @@ def kinds(out: Path) -> dict[str, Kind]:
             "adapters.safetensors", (trained / "adapters.safetensors").read_bytes(), adapter, 20_000
         ),
         "GGUF header": Kind("m.gguf", exported.read_bytes(), gguf, 30_000),
+        "pulled repository": Repository(carried),
     }
 
 
 def _trained(folder: Path) -> tuple[Path, Path]:
     """An adapter of the embedded base, and the base as a GGUF file."""
-    adapter, exported = folder / "run" / "iterations" / "001" / "adapter", folder / "gguf"
-    if not exported.is_dir():
+    adapter = folder / "run" / "iterations" / "001" / "adapter"
+    if not adapter.is_dir():
         import star_mlx as sx
-        from star_mlx.cli import main
 
         shutil.rmtree(folder, ignore_errors=True)
         sx.train("arithmetic", out=folder / "run", iterations=1, problems=20, dev=10, rank=4,
                  settings={"star.schedule.start": 1}, progress=False)  # fmt: skip
+    return adapter, next(_exported(folder, "gguf").glob("*.gguf"))
+
+
+def _exported(folder: Path, form: str) -> Path:
+    """The run of a folder, exported in a format."""
+    exported = folder / form
+    if not exported.is_dir():
+        from star_mlx.cli import main
+
+        words = ["export", str(folder / "run"), "--format", form, "--out", str(exported)]
         with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-            main(
-                [
-                    "export",
-                    str(folder / "run"),
-                    "--format",
-                    "gguf",
-                    "--out",
-                    str(exported),
-                    "--iteration",
-                    "1",
-                ]
-            )
-    return adapter, next(exported.glob("*.gguf"))
+            main([*words, "--iteration", "1"])
+    return exported
 
 
 # --------------------------------------------------------------------------- changes
@@ -276,7 +301,7 @@ def folder_of(kind: Kind, out: Path) -> Path:
 def tried(kind: Kind, name: str, number: int, folder: Path) -> tuple[str, str]:
     """What came of one changed file: accepted, refused, or the traceback."""
     path = folder / kind.name
-    path.write_bytes(changed(kind, random.Random(f"{name}/{number}")))
+    kind.write(folder, random.Random(f"{name}/{number}"))
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             kind.read(path)
@@ -293,18 +318,22 @@ def work(out: Path, name: str, first: int, times: int, said: Connection) -> None
     os.environ["STAR_MLX_CONFIG"] = ""  # no defaults of the user's own
     kind = kinds(out)[name]
     folder = folder_of(kind, out)
-    (folder / kind.name).write_bytes(kind.valid)
+    if isinstance(kind, Repository):
+        shutil.copytree(kind.folder, folder / kind.name)
+    else:
+        (folder / kind.name).write_bytes(kind.valid)
     with contextlib.suppress(StarError):
         kind.read(folder / kind.name)  # loads what is loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     said.send(None)
     for number in range(first, times):
-        start = time.perf_counter()
+        start = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # at its end the process is killed
         result, why = tried(kind, name, number, folder)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
         if grown > BYTES:
             result, why = "failed", f"{grown >> 20} MiB of memory"
-        said.send((number, result, why, time.perf_counter() - start))
+        said.send((number, result, why, time.process_time() - start))
         if grown > BYTES:
             return
 
@@ -321,7 +350,7 @@ def fuzz(out: Path, name: str, times: int) -> tuple[Counter[str], list[str], flo
         there.close()
         try:
             here.recv()  # it has begun
-            while following < times and here.poll(SECONDS):
+            while following < times and here.poll(WAIT):
                 number, result, why, took = here.recv()
                 following, longest = number + 1, max(longest, took)
                 counts[result] += 1
@@ -329,9 +358,11 @@ def fuzz(out: Path, name: str, times: int) -> tuple[Counter[str], list[str], flo
                     failures.append(f"{name} {number}: {why.strip().splitlines()[-1][:200]}")
                     keep(out, name, number, why)
             alive = following < times
-            why = "a hang of 10 s"
+            why = "a hang of 2 minutes"
         except EOFError:
-            alive, why = following < times, "a crash"
+            process.join()
+            slow = process.exitcode == -signal.SIGPROF
+            alive, why = following < times, "a hang of 10 s" if slow else "a crash"
         process.kill()
         process.join()
         if alive and not (failures and failures[-1].startswith(f"{name} {following - 1}: ")
@@ -348,7 +379,7 @@ def keep(out: Path, name: str, number: int, why: str) -> None:
     kind = kinds(out)[name]
     place = out / f"{name.replace(', ', '-').replace(' ', '-')}-{number}"
     place.mkdir(exist_ok=True)
-    (place / kind.name).write_bytes(changed(kind, random.Random(f"{name}/{number}")))
+    kind.write(place, random.Random(f"{name}/{number}"))
     (place / "why.txt").write_text(why + "\n", "utf-8", "replace")
 
 

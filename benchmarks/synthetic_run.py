@@ -279,7 +279,8 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=10_000)
     given = parser.parse_args()
     if given.what == "write":
-        write(given.run, Shape(given.iterations, given.attempts))
+        train = max(Shape().train, given.attempts * FAILED // (FAILED + 1))
+        write(given.run, Shape(given.iterations, given.attempts, train))
     elif given.what == "interrupt":
         interrupt(given.run)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 
 from star_mlx.answers import accepted
 from star_mlx.data import yaml_text
+from star_mlx.data.stored import without
 from star_mlx.errors import PromptError
 from star_mlx.formatting import clipped
 from star_mlx.types import Problem, Question, Task
@@ -55,10 +57,9 @@ class Prompts:
         between = () if self.chat or self.zero_shot else (BETWEEN,)
         return tuple(dict.fromkeys((*self.task.stop, *between)))
 
-    def unseen(self, problems: Sequence[Problem]) -> list[Problem]:
+    def unseen(self, problems: Sequence[Problem]) -> Sequence[Problem]:
         """The problems without the few-shot examples, which may be drawn from the data."""
-        shown = {shot.id for shot in self.examples}
-        return [problem for problem in problems if problem.id not in shown]
+        return without(problems, frozenset(shot.id for shot in self.examples))
 
     def few_shot(self, *, hinted: bool) -> str:
         """The few-shot prompt, ending where the next problem begins."""
@@ -170,10 +171,11 @@ def drawn(task: Task, k: int, seed: int, *, direct: bool = False) -> Prompts:
     Raises:
         PromptError: fewer than ``k`` have a rationale from which their own answer is read.
     """
-    order = list(task.problems("train"))
+    problems = task.problems("train")
+    order = array("q", range(len(problems)))
     random.Random(f"prompts/{seed}").shuffle(order)
     shots: list[Problem] = []
-    for problem in order:
+    for problem in (problems[number] for number in order):
         if len(shots) == k:
             break
         if direct or (problem.rationale is not None and _shows(task, problem)):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from star_mlx.answers import gold_number
 from star_mlx.answers.numerals import (
     LARGEST_EXPONENT,
     LONGEST,
@@ -342,3 +343,9 @@ def test_number_words():
     assert {words[w] for w in ("hundred", "a hundred", "one hundred")} == {100}
     assert set(words.values()) == set(range(101))
     assert len(words) == 20 + 8 + 2 * 8 * 9 + 3
+
+
+@pytest.mark.parametrize("text", ["0", "7", "42", "007", "1" * 15, "1" * 16, "1,000", "-5"])
+def test_a_plain_gold_number_is_read_as_by_the_rules_for_all_numbers(text):
+    assert gold_number(text) == last_number(text)
+    assert gold_number(f"Because. #### {text}") == last_number(text)

@@ -184,3 +184,70 @@ def test_large_weights_are_dequantized_in_parts_to_the_same_numbers(
     whole = mx.dequantize(table.weight, table.scales, table.biases, 32, bits)
     assert name == "layers.0" and len(parts) > 2
     assert np.array_equal(np.array(mx.concatenate(parts)), np.array(whole))
+
+
+# --------------------------------------------------------------------------- tokenizer.json
+
+
+def changed_tokenizer(folder: Path, change: Any) -> None:
+    path = folder / "tokenizer.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+@pytest.mark.parametrize("prefix", ["##", "é", "☃", "x" * 100_000])
+@pytest.mark.parametrize("pairs", [True, False])
+def test_a_prefix_that_tokenizers_would_panic_on(copy: Path, prefix: str, pairs: bool) -> None:
+    def change(values: dict[str, Any]) -> None:
+        model = values["model"]
+        merges = [["a", "##b"], ["a", "b"]]
+        merges = [[a, b.replace("##", prefix)] for a, b in merges]
+        model["merges"] = merges if pairs else [" ".join(merge) for merge in merges]
+        model["continuing_subword_prefix"] = prefix
+
+    changed_tokenizer(copy, change)
+    with pytest.raises(ModelError) as caught:
+        resolve.check(copy)
+    assert str(caught.value).startswith(
+        f"{copy / 'tokenizer.json'} is damaged: model.continuing_subword_prefix "
+    )
+    assert "is longer than the second token of merge 2; get it" in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(copy))
+
+
+def test_a_prefix_that_fits_is_no_error(copy: Path) -> None:
+    def change(values: dict[str, Any]) -> None:
+        values["model"] |= {"continuing_subword_prefix": "##", "merges": [["a", "##b"]]}
+
+    changed_tokenizer(copy, change)
+    resolve.check(copy)
+
+
+@pytest.mark.parametrize(
+    ("padding", "named"),
+    [
+        ({"strategy": {"Fixed": 2**31}, "pad_to_multiple_of": None}, "padding.strategy of 2147"),
+        ({"strategy": "BatchLongest", "pad_to_multiple_of": 2**40}, "padding.pad_to_multiple_of"),
+    ],
+)
+def test_padding_that_would_abort_the_process(copy: Path, padding: Any, named: str) -> None:
+    changed_tokenizer(copy, lambda values: values.update(padding=padding))
+    with pytest.raises(ModelError, match=named):
+        resolve.check(copy)
+    fits = {"strategy": {"Fixed": 512}, "pad_to_multiple_of": 8}
+    changed_tokenizer(copy, lambda values: values.update(padding=fits))
+    resolve.check(copy)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "text"),
+    [
+        ({"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "cannot be loaded: .*charsmap"),
+        ({"type": "Replace", "pattern": {"String": ""}, "content": "xy"}, "cannot read 'a'"),
+    ],
+)
+def test_a_panic_of_tokenizers_is_one_line(copy: Path, normalizer: Any, text: str) -> None:
+    changed_tokenizer(copy, lambda values: values.update(normalizer=normalizer))
+    with pytest.raises(ModelError, match=text):
+        open_engine(str(copy))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from star_mlx.data import stored
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.recipe import opening
 from star_mlx.run import loop, reopen
@@ -255,3 +256,14 @@ def test_the_profile_times_a_real_iteration(benchmark, tmp_path):
     for row in found["phases"].values():
         assert row["evaluation"] > 0 and row["building"] > 0
     assert found["whole"]["disk"] > 0
+
+
+def test_a_file_of_many_rows_is_run_and_resumed(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "IN_MEMORY", 100)
+    rows = benchmark("many_rows")
+    rows.write(tmp_path / "rows.jsonl", 400)
+    seconds = rows.run(tmp_path / "rows.jsonl", tmp_path / "run", 20)
+    assert 0 < seconds["first"] <= seconds["end"]
+    [line] = [line for line in reading.read(tmp_path / "run").metrics if line.iteration]
+    assert (line.problems, line.examples) == (20, 20) and 0 < line.solved < 20
+    assert rows.run(tmp_path / "rows.jsonl", tmp_path / "run", 20)["end"] > 0

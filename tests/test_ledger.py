@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from star_mlx.cli import cli
 from star_mlx.engine.scripted import Asked, ScriptedEngine
 from star_mlx.errors import RunError
 from star_mlx.run import loop
-from star_mlx.store import ledger, rows, writing
+from star_mlx.store import journal, ledger, rows, writing
 from star_mlx.store.files import json_line
 from star_mlx.store.metrics import Metrics
 from star_mlx.tasks.arithmetic_text import scratchpad, spaced
@@ -216,3 +218,62 @@ def test_a_trained_baseline_has_none_and_says_so(run, tmp_path):
     path.write_text(path.read_text().replace("baseline: null", "baseline: sft"))
     with pytest.raises(RunError, match=r"is the baseline sft: it attempts no problem"):
         ledger.read(tmp_path / "sft")
+
+
+# --------------------------------------------------------------------------- from the journal
+
+
+def everywhere(monkeypatch, path):
+    """The ledger with every attempt read."""
+    with monkeypatch.context() as all_read:
+        all_read.setattr(ledger, "_journalled", lambda *arguments: None)
+        return ledger.read(path).as_json()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that attempts all of its problems in each iteration, from the second on known ones."""
+    path = tmp_path_factory.mktemp("ledger") / "whole"
+    settings = recipe("task.options.train=40", "star.iterations=4", "star.problems=null")
+    loop.run(settings, path, lambda event: None, engine=ScriptedEngine(fickle))
+    return path
+
+
+def test_known_problems_are_read_from_the_journal_and_make_the_same_ledger(run, whole, monkeypatch):
+    read = []
+    attempts = ledger._attempts
+    monkeypatch.setattr(ledger, "_attempts", lambda r, n: read.append(n) or attempts(r, n))
+    assert ledger.read(whole).as_json() == everywhere(monkeypatch, whole)
+    assert read == [1, 1, 2, 3, 4]
+    assert ledger.read(run).as_json() == everywhere(monkeypatch, run)
+
+
+def test_a_journal_that_finished_an_iteration_twice_is_not_relied_on(whole, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    before = everywhere(monkeypatch, path)
+    *entries, end = (path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    third = [e for e in entries if b'"event":"iteration","' in e][3]
+    wrong = {**json.loads(third), "solved": [], "failed": json.loads(third)["solved"]}
+    first = journal.line("iteration", {k: v for k, v in wrong.items() if k not in OWN})
+    entries.insert(entries.index(third), first)
+    (path / "journal.jsonl").write_bytes(b"".join([*entries, end]))
+    assert ledger.read(path).as_json() == before
+
+
+@pytest.mark.parametrize("keep", [0, 100])
+def test_attempts_that_are_gone_are_told_though_the_journal_has_their_verdicts(
+    whole, tmp_path, keep
+):
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    file = path / "iterations/003/attempts.jsonl"
+    if keep:
+        os.truncate(file, keep)
+    else:
+        file.unlink()
+    with pytest.raises(RunError, match=r"003/attempts\.jsonl is (missing|damaged: .*cut short)"):
+        ledger.read(path)
+
+
+OWN = ("event", "time", "sum")

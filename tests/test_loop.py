@@ -24,7 +24,7 @@ from star_mlx.events import (
 )
 from star_mlx.recipe import opening, provenance
 from star_mlx.recipe.loading import load
-from star_mlx.run import loop
+from star_mlx.run import loop, reopen
 from star_mlx.store import reading
 from star_mlx.store.metrics import as_json
 from star_mlx.types import Step
@@ -312,11 +312,45 @@ def test_a_run_with_several_iterations_behind_it_goes_on_as_if_it_had_not_stoppe
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     run(tmp_path / "run")
-    before = contents(tmp_path / "run")
+    before = everything(tmp_path / "run")
     events = run(tmp_path / "run", reply=hopeless)
-    assert contents(tmp_path / "run") == before
+    assert everything(tmp_path / "run") == before, "not even its journal gets a line"
     assert not [e for e in events if isinstance(e, PhaseStarted)]
-    assert len(events[0].completed) == 4
+    assert len(events[0].completed) == 4 and events[-1].reason == "done"
+
+
+def test_a_run_that_a_regression_ended_is_left_as_it_is(tmp_path):
+    falling(tmp_path / "run", "stop")
+    before = everything(tmp_path / "run")
+    events = run(tmp_path / "run", "star.on_regression=stop", "star.iterations=4")
+    assert everything(tmp_path / "run") == before
+    assert events[-1].reason == "dev accuracy fell"
+
+
+def test_more_work_in_a_finished_run_is_journalled_as_resumed(tmp_path):
+    def journalled():
+        return [line["event"] for line in lines(tmp_path / "run/journal.jsonl")]
+
+    run(tmp_path / "run", "star.iterations=1")
+    ended = journalled()
+    assert ended[-1] == "finished" and "resumed" not in ended
+    with reopen.opened(tmp_path / "run", lambda event: None, ScriptedEngine(learner)) as opened:
+        assert journalled() == ended, "a measurement that is all on the disk adds nothing"
+        opened[2].save_chunk(1, "test", 0, (), 1.0)
+    assert journalled() == [*ended, "resumed", "chunk"]
+    run(tmp_path / "run", "star.iterations=1")
+    assert journalled() == [*ended, "resumed", "chunk"], "no iteration was made since the end"
+    path = tmp_path / "run/journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b'{"event":"finished"')])  # killed just before its end
+    run(tmp_path / "run", "star.iterations=1")
+    assert journalled() == [*ended[:-1], "resumed", "finished"]
+
+
+def everything(path):
+    """Every file of a folder, and when it was written."""
+    files = [file for file in path.rglob("*") if file.is_file() and file.name != ".lock"]
+    return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
 
 
 def test_another_recipe_is_refused_naming_the_keys_that_differ(tmp_path):

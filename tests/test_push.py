@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from star_mlx.errors import StarError
 from star_mlx.store.reading import file_sha256
 from tests import llama_cpp
 from tests.hub import Hub, client_environment
@@ -528,6 +529,26 @@ def test_what_was_changed_after_the_push_is_refused(star, hub, run, place):
     recommitted(hub, **{"run/manifest.json": b'{"files": {"../../x.json": "0"}}'})
     assert "lacks ../../x.json" in star("pull", NAME, "--out", out).line
     assert not out.exists() and not out.with_name("refused.partial").exists()
+
+
+def test_a_link_out_of_the_repository_is_refused(tmp_path, monkeypatch):
+    from star_mlx.share import pull
+
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("of this machine")
+    found = tmp_path / "cache/models--user--sums/snapshots/0000"
+    (found / "run").mkdir(parents=True)
+    (found / "run/manifest.json").write_text('{"files": {}}')
+    blob = found.parents[1] / "blobs/1"
+    blob.parent.mkdir()
+    blob.write_text("{}")
+    (found / "config.json").symlink_to("../../blobs/1")  # as the client leaves it
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *how, **more: str(found))
+    assert pull.pull("user/sums", tmp_path / "fine").files == ("config.json", "run/manifest.json")
+    (found / "run/prompts.yaml").symlink_to(secret)
+    with pytest.raises(StarError, match=r"run/prompts\.yaml is a link to a place outside of it"):
+        pull.pull("user/sums", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_connection_cut_while_pulling_is_one_line_and_the_next_try_goes_on(star, hub, run, place):

@@ -393,6 +393,19 @@ def test_problems_that_were_wrong_then_kept_with_hint_then_right_come_first(runs
     assert first[2].kind == "right" and not first[2].hinted
 
 
+def test_of_a_very_large_run_some_iterations_are_read(runs, monkeypatch):
+    whole = select(runs / "with")
+    assert whole.read == ()
+    last = max(one.iteration for one in whole.shown)
+    monkeypatch.setattr(samples, "READ", whole.attempts // 2)
+    found = select(runs / "with")
+    assert found.read[0] == 0 and found.read[-1] == last and 2 <= len(found.read) <= last
+    assert {one.iteration for one in found.shown} <= set(found.read)
+    assert found.attempts == whole.attempts, "of all iterations"
+    monkeypatch.setattr(samples, "READ", 1)
+    assert select(runs / "with").read == (0, last)
+
+
 def test_the_traced_problem_is_among_the_samples_however_many_there_are(runs):
     [run] = gather.runs([runs / "with"])
     known = run_problems.of_run(run.record)

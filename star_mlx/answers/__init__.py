@@ -61,6 +61,8 @@ __all__ = [
     "stated",
 ]
 
+_PLAIN = 16  # digits of a number that is surely written as it is read
+
 
 def same_number(answer: str, gold: str) -> bool:
     """Whether two texts are the same number: 18 is 18.0 is "$18", 1/2 is 0.5, 25 is not 5."""
@@ -93,6 +95,8 @@ def gold_number(text: str) -> str:
         TaskError: there is no number.
     """
     answer = text.rpartition("####")[2].strip()
+    if len(answer) < _PLAIN and answer.isascii() and answer.isdigit():
+        return answer  # as below, in a fortieth of the time: there may be millions of rows
     value = last_number(answer)
     if value is None or number(answer) is None:
         raise TaskError(f"the answer {answer[:60]!r} is no number")

@@ -1,6 +1,7 @@
 """Turn rows of data into problems, and name every unusable row by its place.
 
-``rows`` reads the files and ``fields`` the fields of a row. This module makes choices of a field
+``rows`` reads the files and ``fields`` the fields of a row; ``stored`` keeps millions of problems
+on the disk. This module makes choices of a field
 and problems of rows.
 
 May import ``types``, ``errors`` and ``formatting``; also fetches data files from the Hub.
@@ -9,6 +10,7 @@ May import ``types``, ``errors`` and ``formatting``; also fetches data files fro
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from star_mlx.data import encoding, fields
+from star_mlx.data import encoding, fields, stored
 from star_mlx.data.fields import no_text, text, texts, value_of, written
 from star_mlx.data.row import Row
 from star_mlx.data.rows import rows
+from star_mlx.data.stored import Stored, where, without
 from star_mlx.errors import TaskError
 from star_mlx.types import Problem
 
@@ -37,6 +40,8 @@ __all__ = [
     "text",
     "texts",
     "value_of",
+    "where",
+    "without",
 ]
 
 OnBadRow = Literal["fail", "skip"]
@@ -122,7 +127,8 @@ def official(folder: str | None, file: str, repository: str, *hub_files: str) ->
 
 @dataclass(slots=True)
 class Reader:
-    """Makes problems from rows; ``skipped`` names the rows left out, ``seen`` the place of each id.
+    """Makes problems from rows; ``skipped`` names the rows left out, ``seen`` the place of each id
+    but of those in ``stored``, the large files read so far.
 
     Use one reader for all files of a task, so that an id in two of them is refused.
     """
@@ -131,9 +137,11 @@ class Reader:
     on_bad_row: OnBadRow = "fail"
     skipped: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
+    stored: list[Stored] = field(default_factory=list)
 
-    def problems(self, rows: Iterable[Row], name: str) -> list[Problem]:
-        """The problems of rows, in order; one without an id is named ``NAME-<number>``.
+    def problems(self, rows: Iterable[Row], name: str) -> Sequence[Problem]:
+        """The problems of rows, in order; one without an id is named ``NAME-<number>``. Many are
+        kept on the disk.
 
         Raises:
             TaskError: a row cannot be used and ``on_bad_row`` is "fail" (the text has its place),
@@ -141,20 +149,48 @@ class Reader:
         """
         found: list[Problem] = []
         number, before = 0, len(self.skipped)
-        for number, row in enumerate(rows, 1):
+        numbered = enumerate(rows, 1)
+        for number, row in numbered:
             try:
-                found.append(self._problem(row, f"{name}-{number}"))
+                problem = self._problem(row, f"{name}-{number}")
+                self._refuse_again(problem.id)
             except TaskError as error:
-                text = f"{row.place}: {error}"
-                if self.on_bad_row == "fail":
-                    raise TaskError(
-                        f"{text}; fix it, or leave such rows out with task.options.on_bad_row=skip"
-                    ) from None
-                self.skipped.append(text)
+                self._leave_out(row.place, error)
+                continue
+            self.seen[problem.id] = row.place
+            found.append(problem)
+            if len(found) == stored.IN_MEMORY:
+                return self._store(found, numbered, name)
         if not found:
             first = f", the first: {self.skipped[before]}" if number else ""
             raise TaskError(f"none of the {number} rows for {name} can be used{first}")
         return found
+
+    def _store(
+        self, found: list[Problem], rows: Iterator[tuple[int, Row]], name: str
+    ) -> Sequence[Problem]:
+        """The problems ``found`` and those of further rows, stored.
+
+        Of these, an id that is used again is looked for at the end.
+        """
+        storing = stored.Storing()
+        for problem in found:
+            storing.append(problem, self.seen.pop(problem.id))
+        found.clear()
+        for number, row in rows:
+            try:
+                problem = self._problem(row, f"{name}-{number}")
+                self._refuse_again(problem.id)
+            except TaskError as error:
+                if self.on_bad_row == "fail":  # the earlier of two faults is told
+                    self._leave_out_again(storing.finished())
+                self._leave_out(row.place, error)
+                continue
+            storing.append(problem, row.place)
+        every = storing.finished()
+        self._leave_out_again(every)
+        self.stored.append(every)
+        return every.once()
 
     def _problem(self, row: Row, name: str) -> Problem:
         if isinstance(row.values, str):
@@ -162,17 +198,40 @@ class Reader:
         problem = self.pose(row.values)
         if not problem.question.text.strip():
             raise TaskError("its question is missing or blank")
-        if not problem.id:
-            problem = replace(problem, id=name)
-        if problem.id in self.seen:
-            raise TaskError(f"its id {problem.id!r} is already used in {self.seen[problem.id]}")
-        self.seen[problem.id] = row.place
-        return problem
+        return problem if problem.id else replace(problem, id=name)
+
+    def _refuse_again(self, id: str) -> None:
+        place = self.seen.get(id) or next(
+            (place for large in self.stored if (place := large.place_of(id))), None
+        )
+        if place:
+            raise _again(id, place)
+
+    def _leave_out_again(self, every: Stored) -> None:
+        for place, id, first in every.repeated():
+            self._leave_out(place, _again(id, first))
+
+    def _leave_out(self, place: str, error: TaskError) -> None:
+        """Note a row that cannot be used.
+
+        Raises:
+            TaskError: ``on_bad_row`` is "fail".
+        """
+        text = f"{place}: {error}"
+        if self.on_bad_row == "fail":
+            raise TaskError(
+                f"{text}; fix it, or leave such rows out with task.options.on_bad_row=skip"
+            ) from None
+        self.skipped.append(text)
+
+
+def _again(id: str, place: str) -> TaskError:
+    return TaskError(f"its id {id!r} is already used in {place}")
 
 
 def cut(
     problems: Sequence[Problem], size: int, seed: int, what: str
-) -> tuple[list[Problem], list[Problem]]:
+) -> tuple[Sequence[Problem], Sequence[Problem]]:
     """Split off ``size`` problems, chosen by a hash of the question and the seed: (the rest, them).
 
     Problems with the same question as one that was split off go to neither part, so that no
@@ -190,12 +249,12 @@ def cut(
     def rank(problem: Problem) -> str:
         return hashlib.sha256(f"{what}/{seed}/{problem.question}".encode()).hexdigest()
 
-    taken = sorted(problems, key=rank)[:size]
+    taken = heapq.nsmallest(size, problems, key=rank)
     asked, ids = {p.question for p in taken}, {p.id for p in taken}
-    rest = [p for p in problems if p.question not in asked]
+    rest = where(problems, lambda p: p.question not in asked)
     if not rest:
         raise TaskError(
             f"all {len(problems)} problems have the questions of the {what} set, so none is left "
             "to train on"
         )
-    return rest, [p for p in problems if p.id in ids]
+    return rest, where(problems, lambda p: p.id in ids)

@@ -62,6 +62,17 @@ def no_object(item: object) -> str:
 _DECODER = json.JSONDecoder(object_pairs_hook=unique)
 
 
+def decoded(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or an object has a field twice.
+    """
+    if text.startswith("\ufeff"):
+        return json.loads(text)  # which says so
+    return _DECODER.decode(text)
+
+
 class _Text:
     """The text of a file from ``at`` on, of which more is read as it is needed."""
 

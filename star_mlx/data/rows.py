@@ -7,7 +7,6 @@ JSONL, JSON (a list of objects), CSV and TSV with a header line, and Parquet (ne
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,7 @@ def _line(line: bytes) -> Mapping[str, Any] | str:
 
 def _object(line: str) -> Mapping[str, Any] | str:
     try:
-        item = json.loads(line, object_pairs_hook=json_list.unique)
+        item = json_list.decoded(line)
     except (ValueError, RecursionError) as error:
         return f"is not JSON: {one_line(error)}"
     return item if isinstance(item, dict) else json_list.no_object(item)

@@ -12,7 +12,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm.utils import dequantize_model, get_total_parameters, load_model, load_tokenizer
 
-from star_mlx.engine import patch
+from star_mlx.engine import patch, tokenizer_json
 from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form, form
 from star_mlx.engine.resolve import Found, content_hash
@@ -119,7 +119,10 @@ def _read(folder: Path, trust_remote_code: bool) -> tuple[nn.Module, Any, dict[s
 def _tokenizer(folder: Path, trusted: dict[str, bool], config: dict[str, Any]) -> Any:
     try:
         return load_tokenizer(folder, trusted, eos_token_ids=config.get("eos_token_id"))
-    except Exception as error:  # which tokenizers raises itself, for most of what a file can be
+    except BaseException as error:
+        # tokenizers raises a plain Exception for most of what a file can be, and panics for some
+        if not isinstance(error, Exception) and not tokenizer_json.raised(error):
+            raise
         raise ModelError(_explain(folder, error)) from error
 
 
@@ -181,7 +184,7 @@ def _bits(config: dict[str, Any], model: nn.Module) -> int:
     return 16 if "16" in dtype else 32
 
 
-def _explain(folder: Path, error: Exception) -> str:
+def _explain(folder: Path, error: BaseException) -> str:
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, KeyError):
         text = f"config.json lacks {text}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from star_mlx.data import hub_client
-from star_mlx.engine import model_config
+from star_mlx.engine import model_config, tokenizer_json
 from star_mlx.errors import ModelError
 
 TINY = Path(__file__).parents[1] / "models" / "tiny"
@@ -103,7 +103,7 @@ def check(folder: Path) -> None:
         raise ModelError(f"{folder / 'config.json'} names no model_type")
     if wrong := model_config.problem(config):
         raise ModelError(f"{folder / 'config.json'}: {wrong}")
-    _check_json(folder / "tokenizer.json")
+    tokenizer_json.check(folder / "tokenizer.json")
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise ModelError(f"{folder} holds no tokenizer (tokenizer.json or tokenizer.model)")
     if not any(folder.glob("model*.safetensors")):
@@ -112,18 +112,6 @@ def check(folder: Path) -> None:
         if others and others[0].endswith(".gguf"):
             hint += ", which `star-mlx import-gguf` imports"
         raise ModelError(f"{folder} holds no model*.safetensors weights{hint}")
-
-
-def _check_json(path: Path) -> None:
-    """Refuse a tokenizer.json that is no JSON object, or too deep: tokenizers panics on them."""
-    import msgspec
-
-    if not path.is_file():
-        return
-    try:
-        msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: {error}; get it again") from error
 
 
 def content_hash(folder: Path) -> str:

@@ -7,7 +7,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from star_mlx.engine import tokenizer_json
 from star_mlx.errors import ModelError
+from star_mlx.formatting import clipped
 
 # The parts of a date, as strftime knows them.
 _FORMS = tuple("%" + form for form in (*"YymdebBaAjHIMSpfF", *("-d", "-m", "-y", "-j", "-H", "-I")))
@@ -22,14 +24,31 @@ class Text:
         first = tokenizer.eos_token_id
         self.end: int = int(first) if first in self.eos else min(self.eos)
         plain = self.encode("a")
-        marked = [int(i) for i in tokenizer.encode("a")]
+        marked = self._ids("a", add_special_tokens=True)
         starts = range(len(marked) - len(plain) + 1)
         at = next((i for i in starts if marked[i : i + len(plain)] == plain), 0)
         self._front = marked[:at]  # the tokens before a text: a BOS, or none
 
     def encode(self, text: str) -> list[int]:
-        """Token ids, without special tokens."""
-        return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
+        """Token ids, without special tokens.
+
+        Raises:
+            ModelError: the tokenizer does not know what to make of the text.
+        """
+        return self._ids(text, add_special_tokens=False)
+
+    def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        try:
+            ids = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        except BaseException as error:
+            if not tokenizer_json.raised(error):
+                raise
+            why = clipped(" ".join(str(error).split()), 300)
+            raise ModelError(
+                f"the model's tokenizer cannot read {clipped(text, 40)!r}: {why}; its "
+                "tokenizer.json may be damaged: get it again"
+            ) from error
+        return [int(i) for i in ids]
 
     def prompt(self, text: str) -> list[int]:
         """Token ids of a text at the start of a sequence, for both generation and training.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from star_mlx.engine import tokenizer_json
 from star_mlx.engine.resolve import Found
 from star_mlx.errors import ModelError
 
@@ -23,7 +24,9 @@ def counter(found: Found, *, trust_remote_code: bool = False) -> Counter:
 
         try:
             plain = Tokenizer.from_file(str(file))
-        except Exception as error:  # the package raises nothing more precise
+        except BaseException as error:
+            if not tokenizer_json.raised(error):
+                raise
             raise ModelError(f"{file} cannot be loaded: {' '.join(str(error).split())}") from None
         plain.no_padding()
         plain.no_truncation()

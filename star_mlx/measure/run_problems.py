@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from star_mlx.data.stored import by_id
 from star_mlx.errors import StarError, TaskError
 from star_mlx.formatting import program
 from star_mlx.recipe import opening, provenance
@@ -43,9 +45,10 @@ def of_run(record: RunRecord) -> Known:
         return Known(why_not=" ".join(str(error).split()))
     if data_hash(record) not in (None, found):
         return Known(why_not="the data has changed since the run was made")
-    train, dev = ({p.id: p for p in task.problems(split)} for split in ("train", "dev"))
+    train, dev = by_id(task.problems("train")), by_id(task.problems("dev"))
     added = added_questions(record)
-    train |= {id: one.problem for id, one in added.items()}
+    if added:
+        train = ChainMap({id: one.problem for id, one in added.items()}, dict(train))
     return Known(task, train, dev, kinds={id: one.kind for id, one in added.items()})
 
 

@@ -15,7 +15,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_args
 
-from star_mlx.events import Emit, Event, Notice, Progress, RunFinished, Sampled
+from star_mlx.events import (
+    Emit,
+    Event,
+    IterationFinished,
+    Notice,
+    PhaseStarted,
+    Progress,
+    RunFinished,
+    Sampled,
+)
 from star_mlx.progress import log
 from star_mlx.progress.state import RunState
 from star_mlx.store import names
@@ -46,10 +55,19 @@ class Seen:
 class Live:
     """Passes events on, and keeps ``RUN/live.json`` up to date with them.
 
-    If the file cannot be written, it emits one notice and stops writing; the run goes on.
+    The file of a run that has ``ended`` is left as it is until new work begins. If the file cannot
+    be written, it emits one notice and stops writing; the run goes on.
     """
 
-    def __init__(self, run: Path, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        run: Path,
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        ended: bool = False,
+    ) -> None:
+        self._ended = ended
         self._path, self._emit, self._clock = run / names.LIVE, emit, clock
         self._state = RunState()
         self._began = clock()
@@ -59,6 +77,7 @@ class Live:
     def __call__(self, event: Event) -> None:
         self._state.apply(event)
         self._emit(event)
+        self._ended = self._ended and not isinstance(event, PhaseStarted | IterationFinished)
         now = self._clock()
         if now >= self._next or not isinstance(event, Progress | Sampled):
             self._write(now, running=self._state.finished is None)
@@ -69,7 +88,7 @@ class Live:
             self._write(self._clock(), running=False)
 
     def _write(self, now: float, *, running: bool) -> None:
-        if self._broken:
+        if self._broken or self._ended:
             return
         began = time.perf_counter()
         data = json_line(snapshot(self._state, running=running, seconds=now - self._began))
@@ -87,10 +106,11 @@ class Live:
 
 
 @contextmanager
-def shared(run: Path, emit: Emit) -> Iterator[Emit]:
-    """``emit``, with ``RUN/live.json`` kept beside it and what libraries say in ``RUN/log.txt``."""
+def shared(run: Path, emit: Emit, *, ended: bool = False) -> Iterator[Emit]:
+    """``emit``, with ``RUN/live.json`` kept beside it and what libraries say in ``RUN/log.txt``.
+    For ``ended`` see ``Live``."""
     with log.captured(run / names.LOG) as said:
-        live, mentioned = Live(run, emit), False
+        live, mentioned = Live(run, emit, ended=ended), False
 
         def passed(event: Event) -> None:
             nonlocal mentioned

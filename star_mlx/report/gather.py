@@ -180,18 +180,16 @@ def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, flo
 def _grid(path: Path) -> Grid:
     found = ledger.read(path)
     iterations = tuple(tally.iteration for tally in found.iterations)
-    column = {number: i for i, number in enumerate(iterations)}
-    states = np.full((len(found.problems), len(iterations)), NOT_ATTEMPTED, dtype=np.uint8)
-    for row, history in zip(states, found.problems.values(), strict=True):
-        for numbers, state in (
-            (history.attempted, NOT_SOLVED),
-            (history.hinted, WITH_HINT),
-            (history.direct, DIRECT),
-        ):
-            row[[column[number] for number in numbers]] = state
+    shown = np.full(8, NOT_ATTEMPTED, dtype=np.uint8)
+    for made, state in (
+        (ledger.ATTEMPTED, NOT_SOLVED),
+        (ledger.HINTED, WITH_HINT),
+        (ledger.DIRECT, DIRECT),
+    ):
+        shown[[sum_ for sum_ in range(8) if sum_ & made]] = state
+    states = shown[found.states]
     order = _order(states)
-    ids = list(found.problems)
-    return Grid(tuple(ids[i] for i in order), iterations, states[order], found.totals())
+    return Grid(tuple(found.ids[i] for i in order), iterations, states[order], found.totals())
 
 
 def _order(states: np.ndarray[Any, np.dtype[np.uint8]]) -> list[int]:

@@ -81,13 +81,15 @@ class TraceOnPage:
 
 @dataclass(frozen=True, slots=True)
 class AttemptsOnPage:
-    """The numbers of shown and of all attempts; ``classes`` is the meaning of the classes."""
+    """The numbers of shown and of all attempts; ``read`` are the iterations that were read, if not
+    all; ``classes`` is the meaning of the classes."""
 
     shown: int
     total: int
     drawn: int
     problems: int
     extra: int
+    read: Sequence[int]
     classes: str
 
 
@@ -221,6 +223,7 @@ def _attempts(groups: Sequence[Group]) -> AttemptsOnPage:
         drawn=sum(selection.drawn for selection in chosen),
         problems=sum(selection.problems for selection in chosen),
         extra=sum(selection.extra for selection in chosen),
+        read=sorted({number for selection in chosen for number in selection.read}),
         classes=label(next((text for text in named if text), "class")),
     )
 

@@ -2,7 +2,8 @@
 
 Problems are drawn by a hash of their id, so the choice is not biased, and drawn problems are shown
 with all their attempts, up to a number of bytes. A few attempts of each kind are added, so that no
-kind is missing. A run is read in one pass, one row at a time.
+kind is missing. A run is read in one pass, one row at a time; of a very large one, only some
+iterations are read.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ FILES = {
 KINDS = ("right", "wrong", "undecided", "no answer", "cut off", "rejected", "hint leak")
 FEW = 4  # attempts of each kind, in addition
 AT_ONCE = 8000  # approximate number of attempts of drawn problems in memory
+READ = 1_200_000  # maximum number of attempts of a run to read, roughly
 TRIES = 2000  # number of kept rationales to search for hint leaks
 JUDGED = 20_000  # maximum characters of a text for the task to judge
 AROUND = 60  # bytes of JSON around an attempt's texts
@@ -59,7 +61,8 @@ class Shown:
 class Selection:
     """The chosen attempts, in order of problem and iteration, and the number of all attempts.
 
-    Problems that were wrong at first, then kept with hint, then right come first.
+    Problems that were wrong at first, then kept with hint, then right come first. ``read`` are the
+    iterations whose attempts were read, if they are not all.
     """
 
     shown: list[Shown] = field(default_factory=list)
@@ -67,6 +70,7 @@ class Selection:
     problems: int = 0
     drawn: int = 0
     extra: int = 0
+    read: tuple[int, ...] = ()
 
 
 def select(run: ReportedRun, known: Known, size: int, first: str | None = None) -> Selection:
@@ -86,13 +90,39 @@ def select(run: ReportedRun, known: Known, size: int, first: str | None = None) 
     ranks = {split: ranked(of) for split, of in ids.items()}
     if first in ranks["train"]:
         ranks["train"][first] = -1
-    most = max(8, AT_ONCE // (2 * len(run.metrics)))
+    lines = _spread(run)
+    most = max(8, AT_ONCE // (2 * len(lines)))
     reader = _Reader(run, known, ranks, most)
-    for line in run.metrics:
+    for line in lines:
         for name, split in FILES.items():
             found.attempts += reader.read(line, name, split)
+    if len(lines) < len(run.metrics):
+        found.read = tuple(line.iteration for line in lines)
+        found.attempts = _journalled(run)
     _fill(found, reader, size)
     return found
+
+
+def _spread(run: ReportedRun) -> list[Metrics]:
+    """The iterations to read, spread evenly, with the first and the last; of most runs all."""
+    lines = list(run.metrics)
+    number = max(2, READ * len(lines) // max(1, _journalled(run)))
+    if number >= len(lines):
+        return lines
+    last = len(lines) - 1
+    return [lines[round(place * last / (number - 1))] for place in range(number)]
+
+
+def _journalled(run: ReportedRun) -> int:
+    """The number of all attempts whose files may be read."""
+    journal = run.record.journal
+    chunks = (
+        chunk
+        for line in run.metrics
+        for name in FILES
+        for chunk in journal.of_file(line.iteration, name)
+    )
+    return sum(chunk.rows for chunk in chunks)
 
 
 def ranked(ids: Iterable[str]) -> dict[str, int]:

@@ -222,6 +222,7 @@ class Learner:
         if not problems:
             return []
         total = len(problems) * how.samples
+        self._folder.begin()
         self._emit(PhaseStarted(n, phase, total, how.note))
         attempts: list[Attempt] = []
         size = self.recipe.generate.per_chunk

@@ -92,7 +92,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
     with (
         ready as made_by,
         writing.opened(run, values) as folder,
-        live_json.shared(run, emit) as emit,
+        live_json.shared(run, emit, ended=bool(folder.reason)) as emit,
         _uncollected(),
     ):
         elsewhere.tell(made_by, emit)
@@ -125,7 +125,7 @@ def run(recipe: Recipe, run: Path, emit: Emit, *, engine: Engine | None = None) 
             reason = _loop(recipe, task, prompt_set, augmented, folder, emit)
         if recipe.evaluate.test and not folder.record().test_reads():
             _test(task, learner, folder, emit)
-        folder.journal("finished", reason=reason)
+        folder.end(reason)
         if served := folder.served():
             emit(Notice("info", served.words()))
         judged = verdict.of_run(reading.read(run)).lines

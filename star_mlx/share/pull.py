@@ -57,6 +57,7 @@ def pull(name: str, out: Path | None = None) -> Pulled:
         found = Path(
             snapshot_download(repo_id, revision=revision or None, allow_patterns=list(ALLOWED))
         )
+        _refuse_links(repo_id, found)
         manifest = _manifest(repo_id, found)
         odd = _differing(found, _listed(manifest))
         for name, _ in odd:  # a file damaged in transfer would stay in the cache
@@ -70,6 +71,15 @@ def pull(name: str, out: Path | None = None) -> Pulled:
     return Pulled(
         out, repo_id, found.name, tuple(files), number if isinstance(number, int) else None, fresh
     )
+
+
+def _refuse_links(repo_id: str, found: Path) -> None:
+    """Refuse a file that is a link to a place outside the repository's part of the cache, which
+    has the files' contents beside the snapshots."""
+    own = found.parents[1].resolve()
+    for name in _wanted(found):
+        if not (found / name).resolve().is_relative_to(own):
+            raise hub_client.HubError(f"{repo_id}: {name} is a link to a place outside of it")
 
 
 def _manifest(repo_id: str, found: Path) -> dict[str, Any]:

@@ -116,8 +116,10 @@ class Journal:
     finished: dict[int, Finished] = field(default_factory=dict)
     results: dict[str, ResultEntry] = field(default_factory=dict)
     created: str = ""  # when
+    reason: str = ""  # why the run finished, if it did and nothing was added or taken out since
     recipe_sha256: str = ""
     exists: bool = False
+    repeats: bool = False  # whether an iteration may have finished more than once
     verified: bool = False
 
     def chunk(self, number: int, kind: str, index: int) -> Chunk | None:
@@ -149,6 +151,8 @@ class Journal:
         Raises:
             Damaged: it does not have the fields of its event.
         """
+        if event in ("trained", "iteration", "dropped"):
+            self.reason = ""
         if event == "chunk":
             [chunk] = decode(line, Chunk)
             self.chunks.setdefault(chunk.iteration, {})[chunk.kind, chunk.index] = chunk
@@ -157,7 +161,10 @@ class Journal:
             self.trained[trained.iteration] = trained
         elif event == "iteration":
             [finished] = decode(line, Finished)
+            self.repeats |= finished.iteration in self.finished
             self.finished[finished.iteration] = finished
+        elif event == "finished":
+            self.reason = decode(line, Head)[0].reason
         elif event == "created":
             self.recipe_sha256 = decode(line, Created)[0].recipe_sha256
             self.created = decode(line, Head)[0].time
@@ -176,7 +183,7 @@ class Journal:
         elif dropped.what == "trained":
             self.trained.pop(dropped.iteration, None)
         elif dropped.what == "iteration":
-            self.finished.pop(dropped.iteration, None)
+            self.repeats |= self.finished.pop(dropped.iteration, None) is not None
         elif dropped.what == "result":
             self.results.pop(dropped.file, None)
 

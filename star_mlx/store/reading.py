@@ -76,9 +76,12 @@ class RunRecord:
         verify_adapter(self.path, self.journal, iteration)
         return folder
 
-    def rows(self, number: int, name: str, type: type[T]) -> Iterator[list[T]]:
+    def rows(
+        self, number: int, name: str, type: type[T], *, kind: str | None = None
+    ) -> Iterator[list[T]]:
         """The rows of a file of attempts of an iteration, one chunk at a time; none if there is no
-        such file. Rows after the journal's last chunk are unfinished and not read.
+        such file. Rows after the journal's last chunk are unfinished and not read. With ``kind``,
+        only the chunks of that pass.
 
         Raises:
             RunError: a chunk is damaged, or the file is missing although the journal names it.
@@ -88,7 +91,8 @@ class RunRecord:
         if not chunks:  # a folder without its journal: nothing to compare with
             yield from rows.read(file, type)
             return
-        for chunk, data in chunk_bytes(file, chunks):
+        wanted = [chunk for chunk in chunks if kind in (None, chunk.kind)]
+        for chunk, data in chunk_bytes(file, wanted):
             yield decoded(file, chunk, data, type)
 
     def examples(self, number: int) -> Iterator[Example]:

@@ -54,6 +54,7 @@ class Store:
         self._lines: list[bytes] = []  # of metrics.jsonl, as written
         self._chunk_rows = chunk_rows  # the maximum number of rows of a chunk
         self._identity = _identity(path)
+        self._resuming = False  # whether the journal still has to say that the run is resumed
 
     # ----------------------------------------------------------------------- attempts
 
@@ -276,8 +277,26 @@ class Store:
         """The current content of the folder, as its readers see it."""
         return RunRecord(self.path, {}, self.metrics, {}, self._journal)
 
+    @property
+    def reason(self) -> str:
+        """Why the run finished, if it did and no iteration was made or taken out since."""
+        return self._journal.reason
+
+    def begin(self) -> None:
+        """Journal that the run is resumed, unless this was done. A run that has ended is resumed
+        by its first work, so one with nothing left to do stays as it is."""
+        if self._resuming:
+            self._resuming = False
+            self.journal("resumed")
+
+    def end(self, reason: str) -> None:
+        """Journal why the run finished, unless it says so."""
+        if self.reason != reason:
+            self.journal("finished", reason=reason)
+
     def journal(self, event: str, **fields: Any) -> None:
         """Append an entry to the journal, flush it to the disk, and apply it."""
+        self.begin()
         with self._writing(self.path / names.JOURNAL):
             line = journals.append(self.path, event, fields)
         self._journal.enter(event, line)
@@ -449,7 +468,9 @@ def opened(path: Path, recipe: Mapping[str, Any]) -> Iterator[Store]:
         store = Store(path, _chunk_rows(recipe))
         if exists:
             store._replay()
-            store.journal("resumed")
+            store._resuming = True
+            if not store.reason:
+                store.begin()
         elif (path / names.RECIPE).is_file():
             raise RunError(f"{path} was begun by another loop just now: give another --run")
         else:

@@ -58,12 +58,16 @@ class FileSplits(Written):
         other = type(self)(self.options.model_copy(update=changes))
         other._path_problems = self._path_problems
         other._reader = data.Reader(
-            other.whole_row, on_bad_row, list(self._reader.skipped), dict(self._reader.seen)
+            other.whole_row,
+            on_bad_row,
+            list(self._reader.skipped),
+            dict(self._reader.seen),
+            list(self._reader.stored),
         )
         return other
 
     @cached_property
-    def _path_problems(self) -> list[Problem]:
+    def _path_problems(self) -> Sequence[Problem]:
         names = FieldNames(self.options.fields.named(), self.options.fields.question)
         found = self._problems(names, "train", self.options.path)
         for option in ("ask", "hint", "worked"):
@@ -72,7 +76,7 @@ class FileSplits(Written):
 
     def _problems(
         self, names: FieldNames, split: Literal["train", "test"], path: str
-    ) -> list[Problem]:
+    ) -> Sequence[Problem]:
         """The problems of a file, in which the fields of the options have to be."""
         try:
             found = self._reader.problems(names.noting(self._rows(path, split)), split)
@@ -84,12 +88,12 @@ class FileSplits(Written):
         return found
 
     @cached_property
-    def _pool(self) -> tuple[list[Problem], list[Problem]]:
+    def _pool(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
         """(train and dev problems, test problems), with no question in both."""
         problems = self._path_problems
         test = self.options.test
-        rest: list[Problem] = problems
-        held: list[Problem] = []
+        rest: Sequence[Problem] = problems
+        held: Sequence[Problem] = []
         if isinstance(test, int):
             rest, held = data.cut(problems, test, self.options.data_seed, "test")
         elif test is not None:
@@ -97,14 +101,14 @@ class FileSplits(Written):
             names = FieldNames(needed, self.options.fields.question)
             held = self._problems(names, "test", test)
             asked = {p.question for p in held}
-            rest = [p for p in problems if p.question not in asked]
+            rest = data.where(problems, lambda p: p.question not in asked)
             if not rest:
                 raise TaskError(f"task.options.test: {test} asks all that task.options.path does")
         self._note(len(problems) - len(rest) - len(held) * isinstance(test, int), "test")
         return rest, held
 
     @cached_property
-    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
+    def _train_and_dev(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
         problems, _ = self._pool
         train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
         self._note(len(problems) - len(train) - len(dev), "dev")

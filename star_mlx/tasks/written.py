@@ -193,7 +193,7 @@ class Written(WordTask):
         return data.Reader(self.pose_row, self.options.on_bad_row)
 
     @cached_property
-    def _train_and_dev(self) -> tuple[list[Problem], list[Problem]]:
+    def _train_and_dev(self) -> tuple[Sequence[Problem], Sequence[Problem]]:
         problems = self._reader.problems(self.train_rows(), "train")
         train, dev = data.cut(problems, self.options.dev, self.options.data_seed, "dev")
         if dropped := len(problems) - len(train) - len(dev):
@@ -201,7 +201,7 @@ class Written(WordTask):
         return train, dev
 
     @cached_property
-    def _test(self) -> list[Problem]:
+    def _test(self) -> Sequence[Problem]:
         _ = self._train_and_dev  # so that an id in both files is noticed
         return self._reader.problems(self.test_rows(), "test")
 
