@@ -20,7 +20,7 @@ from star_mlx.formatting import clipped
 from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
-from star_mlx.run import passes
+from star_mlx.run import completing
 from star_mlx.settings import Recipe
 from star_mlx.types import Amount, Completion, Decoding, Engine, Example, Task
 
@@ -211,7 +211,7 @@ class _Comparison:
                 "max_length": 1 << 40,
             }
         )
-        lot = passes.seed(self._recipe.seed, "endpoints")
+        lot = completing.seed(self._recipe.seed, "endpoints")
         self._remote.local.train(
             [row], settings, Amount(steps=STEPS), seed=lot, out=out, progress=lambda step: None
         )
