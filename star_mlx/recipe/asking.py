@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from star_mlx.prompts import Prompts, Turn
 from star_mlx.settings import Recipe
@@ -26,6 +27,14 @@ class PromptBatch:
     seeds: list[int]
     decoding: Decoding
     thinking_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkWork:
+    """The batches of a chunk, and the model that completes them: the adapter None is the base."""
+
+    adapter: Path | None
+    batches: tuple[PromptBatch, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from star_mlx.answers import thinking
-from star_mlx.recipe.asking import PromptBatch
+from star_mlx.recipe.asking import ChunkWork, PromptBatch
 from star_mlx.types import Completion, Engine
 
 Progressing = Callable[[int, int], None]  # see ``Engine.generate``
@@ -26,14 +26,6 @@ def complete(
             engine, adapter, batch, functools.partial(_further, progress, len(made), tokens)
         )
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkWork:
-    """The batches of a chunk, and the model that completes them: the adapter None is the base."""
-
-    adapter: Path | None
-    batches: tuple[PromptBatch, ...]
 
 
 def complete_all(

@@ -17,9 +17,9 @@ from star_mlx.measure import accuracy
 from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
-from star_mlx.recipe.asking import Asking
+from star_mlx.recipe.asking import Asking, ChunkWork
 from star_mlx.run import metrics, passes
-from star_mlx.run.completing import ChunkWork, Progressing, complete_all, seed
+from star_mlx.run.completing import Progressing, complete_all, seed
 from star_mlx.run.fit import fit
 from star_mlx.run.passes import AskedChunk, At, Pass, judge
 from star_mlx.settings import Recipe
