@@ -28,7 +28,7 @@ from star_mlx.distributed.messages import (
     TrainingRows,
 )
 from star_mlx.distributed.wire import Gone
-from star_mlx.errors import RankError, StarError
+from star_mlx.errors import NothingKept, RankError, StarError, TrainingDiverged
 from star_mlx.events import Emit, Notice, RanksSeen
 from star_mlx.recipe.asking import ChunkWork
 from star_mlx.run.completing import Progressing, complete
@@ -224,6 +224,6 @@ def _learned(engine: Engine, message: Learn, examples: Sequence[Example]) -> Lea
                 examples, settings, message.amount, seed=message.seed, out=Path(out),
                 progress=lambda step: None,
             )  # fmt: skip
-        except StarError as error:  # as rank 0 has it too
+        except (NothingKept, TrainingDiverged) as error:  # rank 0 has it too
             return Learned("", str(error))
         return Learned(digest(trained.adapter))
