@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import Pipe
+from pathlib import Path
 from typing import Any
 
 from star_mlx.distributed.crew import Crew, leading
@@ -32,9 +35,5 @@ def led(*engines: Callable[[], Engine], **more: Any) -> Iterator[Crew]:
 
 def _rank(connection: Any, hello: Hello, engine: Callable[[], Engine]) -> None:
     member = Member(Wire(connection, ToRank), hello, lambda code, why: None)
-    try:
-        serve(member, lambda recipe: engine())
-    except Exception:
-        pass  # rank 0 has heard
-    finally:
-        member.close()
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):
+        serve(member, lambda recipe: engine(), Path(folder))  # rank 0 hears of an error

@@ -40,14 +40,16 @@ class Crew:
     Args:
         wires: a connection to each, with its ``Hello``.
         interrupt: called once, from another thread, if a rank is lost.
+        group: what mlx computes with in all ranks, ``engine.ranks.Ranks``; None if they do not.
     """
 
     def __init__(
         self,
         wires: Sequence[tuple[Wire, Hello]],
         interrupt: Callable[[], None] = lambda: None,
+        group: Any = None,
     ) -> None:
-        self._interrupt = interrupt
+        self._interrupt, self.group = interrupt, group
         self.error: RankError | None = None
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
@@ -81,10 +83,10 @@ class Crew:
         return self.error
 
     def open(self, recipe: str, here: dict[str, Any]) -> list[str]:
-        """Have every rank load the base of a recipe, the same as here.
+        """Have every rank load the base of a recipe, the same as here, unless it has it.
 
         Args:
-            recipe: as JSON.
+            recipe: as JSON; only the parts on which the base depends.
             here: what the engine of this rank says of its base.
 
         Returns:

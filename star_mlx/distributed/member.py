@@ -10,13 +10,15 @@ from collections.abc import Callable
 from star_mlx.distributed.messages import Beat, Hello, Ping, Stop, ToRank
 from star_mlx.distributed.wire import BEAT, SILENCE, Gone, Wire
 
+PATIENCE = 3.0  # seconds that the main thread has to end what it is doing
+
 
 class Member:
     """This rank. Messages are heard in a thread, so that rank 0 never waits for the model.
 
     Args:
         end: called from another thread with an exit code and the reason, if there is nothing more
-            to do, whatever the main thread is doing.
+            to do; unless there is a reason, the main thread has had time to end by itself.
         memory: bytes in use by the engine, now and at most.
     """
 
@@ -30,7 +32,7 @@ class Member:
         self.wire, self._end, self.memory = wire, end, memory
         self.done = self.tokens = 0  # of the chunk that is being completed
         self._inbox: queue.SimpleQueue[ToRank | None] = queue.SimpleQueue()
-        self._over = False
+        self._over, self._closed = False, threading.Event()
         wire.send(hello)
         for work in (self._listen, self._beat):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
@@ -44,6 +46,7 @@ class Member:
 
     def close(self) -> None:
         self._over = True
+        self._closed.set()
         self.wire.close()
 
     def _listen(self) -> None:
@@ -74,4 +77,5 @@ class Member:
         if not self._over:
             self._over = True
             self._inbox.put(None)
-            self._end(code, why)
+            if why or not self._closed.wait(PATIENCE):
+                self._end(code, why)

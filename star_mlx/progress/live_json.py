@@ -15,7 +15,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_args
 
-from star_mlx.events import Emit, Event, Notice, Progress, RunFinished, Sampled
+from star_mlx.events import (
+    Emit,
+    Event,
+    Notice,
+    Progress,
+    RankAt,
+    RanksSeen,
+    RunFinished,
+    Sampled,
+)
 from star_mlx.progress import log
 from star_mlx.progress.state import RunState
 from star_mlx.store import names
@@ -60,7 +69,7 @@ class Live:
         self._state.apply(event)
         self._emit(event)
         now = self._clock()
-        if now >= self._next or not isinstance(event, Progress | Sampled):
+        if now >= self._next or not isinstance(event, Progress | RanksSeen | Sampled):
             self._write(now, running=self._state.finished is None)
 
     def close(self) -> None:
@@ -132,6 +141,7 @@ def snapshot(state: RunState, *, running: bool, seconds: float) -> dict[str, Any
         "past": [asdict(at) for at in state.past],
         "held": state.held,
         "peak": state.peak,
+        **({"ranks": [asdict(rank) for rank in state.ranks]} if state.ranks else {}),
         "samples": [_sample(sample) for sample in state.samples],
         "notices": [asdict(notice) for notice in state.notices[-NOTICES:]],
     }
@@ -168,6 +178,7 @@ def _seen(entry: Mapping[str, Any]) -> Seen:
         held=int(entry["held"]),
         peak=int(entry["peak"]),
         seconds=float(entry["seconds"]),
+        ranks=tuple(map(_rank, entry.get("ranks", ()))),
     )
     for row in entry["samples"]:
         state.apply(_sampled(row))
@@ -197,6 +208,11 @@ def _sampled(row: Mapping[str, Any]) -> Sampled:
         phase if phase in get_args(Phase) else None,
         dict(first) if first else None,
     )
+
+
+def _rank(row: Mapping[str, Any]) -> RankAt:
+    numbers = {name: int(row[name]) for name in ("rank", "held", "peak")}
+    return RankAt(**numbers, rate=float(row["rate"]), silent=float(row["silent"]))
 
 
 def _progress(row: Mapping[str, Any]) -> Progress:

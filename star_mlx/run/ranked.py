@@ -50,7 +50,10 @@ def over(crew: Crew, recipe: Recipe, engine: Engine, emit: Emit) -> RankedEngine
             "either servers generate or ranks do: leave out --endpoint (endpoints.urls), or start "
             "the command without star-mlx launch"
         )
-    for note in crew.open(recipe.model_dump_json(), {**engine.describe()}):
+    if crew.group is not None and hasattr(engine, "join"):  # of mlx, not of every engine
+        engine.join(crew.group)
+    base = recipe.model_dump_json(include={"task", "model", "max_memory"})
+    for note in crew.open(base, {**engine.describe()}):
         emit(Notice("warning", note))
     return RankedEngine(crew, engine)
 
@@ -172,25 +175,24 @@ class RankedEngine:
 # --------------------------------------------------------------------------- the other ranks
 
 
-def serve(member: Member, open_base: Callable[[Recipe], Engine]) -> None:
+def serve(member: Member, open_base: Callable[[Recipe], Engine], folder: Path) -> None:
     """Do what rank 0 says until there is no more.
 
     Args:
         open_base: opens the base of a recipe, ready to train with the other ranks.
+        folder: an empty folder for adapters.
     """
-    with tempfile.TemporaryDirectory(prefix="star-mlx-rank-") as folder:
-        try:
-            _serve(member, open_base, Path(folder))
-        except Gone:
-            return  # rank 0 is; the member says so
-        except StarError as error:
-            with contextlib.suppress(Gone):
-                member.wire.send(Failed(str(error)))
-            raise
-        except Exception as error:
-            with contextlib.suppress(Gone):
-                member.wire.send(Failed(f"{type(error).__name__}: {error}"))
-            raise
+    try:
+        _serve(member, open_base, folder)
+    except Gone:
+        return  # rank 0 is; the member says so
+    except Exception as error:
+        text = str(error) if isinstance(error, StarError) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(Gone):
+            member.wire.send(Failed(text))
+        raise
+    finally:
+        member.close()
 
 
 def _serve(member: Member, open_base: Callable[[Recipe], Engine], folder: Path) -> None:
@@ -212,13 +214,13 @@ def _serve(member: Member, open_base: Callable[[Recipe], Engine], folder: Path) 
             member.progress(0, 0)
             member.wire.send(Completed(message.number, made))
         elif isinstance(message, Learn) and engine is not None:
-            member.wire.send(_learned(engine, message, examples))
+            member.wire.send(_learned(engine, message, examples, folder))
             examples = []
 
 
-def _learned(engine: Engine, message: Learn, examples: Sequence[Example]) -> Learned:
+def _learned(engine: Engine, message: Learn, examples: Sequence[Example], folder: Path) -> Learned:
     settings = Train.model_validate_json(message.settings)
-    with tempfile.TemporaryDirectory(prefix="star-mlx-adapter-") as out:
+    with tempfile.TemporaryDirectory(dir=folder) as out:
         try:
             trained = engine.train(
                 examples, settings, message.amount, seed=message.seed, out=Path(out),

@@ -1,0 +1,113 @@
+"""The parent of a rank's process, run by mlx's launcher: it says how the rank ended.
+
+mlx's launcher exits with 0 whatever becomes of the ranks, and waits for ever for one that was
+stopped. A keeper runs the rank as its child, remembers its last line, ends it when the launcher is
+gone or says so, with force if need be, and prints a mark with the exit code. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import IO
+
+MARK = b"\x1estar-mlx "  # before the JSON of an ended rank
+STOP = b"stop\n"  # said on standard input: end as after Ctrl-C
+PATIENCE = 5.0  # seconds from a request to end to the end by force
+LONGEST = 1000  # characters of a last line
+
+
+_RANK = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")  # of mlx's launcher, and of MPI's
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command as a rank, and return its exit code."""
+    rank = next((os.environ[name] for name in _RANK if name in os.environ), "0")
+    first = rank == "0"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "star_mlx.cli.rank", *arguments],
+        stdin=subprocess.PIPE,  # whose end tells it that its keeper has gone
+        stdout=None if first else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    ending = _Ending(child)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.begin())
+    if not os.path.samestat(os.fstat(0), os.stat(os.devnull)):  # as MPI has it for most ranks
+        threading.Thread(target=_listen, args=(child, ending, first), daemon=True).start()
+    last = _LastLine()
+    pumps = [threading.Thread(target=last.pump, args=(child.stderr, first), daemon=True)]
+    if child.stdout is not None:
+        pumps.append(threading.Thread(target=last.pump, args=(child.stdout, False), daemon=True))
+    for pump in pumps:
+        pump.start()
+    code = child.wait()
+    for pump in pumps:
+        pump.join(2)
+    mark = {"rank": int(rank), "code": code, "last": last.line}
+    with contextlib.suppress(OSError):
+        sys.stderr.buffer.write(MARK + json.dumps(mark).encode() + b"\n")
+        sys.stderr.buffer.flush()
+    return code if code >= 0 else 128 - code
+
+
+class _Ending:
+    """Ends a child, with force if it does not end by itself."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child, self._begun = child, False
+
+    def begin(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._child.terminate()
+        if not self._begun:
+            self._begun = True
+            timer = threading.Timer(PATIENCE, self._child.kill)
+            timer.daemon = True
+            timer.start()
+
+
+def _listen(child: subprocess.Popen[bytes], ending: _Ending, first: bool) -> None:
+    """Hear what the launcher says on standard input; its end is that of the launcher. Rank 0 ends
+    as after Ctrl-C, in its own time, and tells the others."""
+    said = b""
+    while data := os.read(0, 1024):
+        said = (said + data).replace(b"\r", b"")[-len(STOP) :]
+        if said == STOP and first:
+            child.send_signal(signal.SIGINT)
+    ending.begin()
+
+
+class _LastLine:
+    """The last line that a rank printed, but for those of mlx's ring, which come in tens."""
+
+    def __init__(self) -> None:
+        self.line = ""
+
+    def pump(self, stream: IO[bytes], shown: bool) -> None:
+        """Read a stream to its end, and pass it on if it is ``shown``."""
+        rest = b""
+        while data := os.read(stream.fileno(), 1 << 16):
+            if shown:
+                with contextlib.suppress(OSError):
+                    sys.stderr.buffer.write(data)
+                    sys.stderr.buffer.flush()
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._keep(line)
+        self._keep(rest)
+
+    def _keep(self, line: bytes) -> None:
+        text = line.decode(errors="replace").strip()
+        if text and not text.startswith("[ring]"):
+            self.line = text[:LONGEST]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
