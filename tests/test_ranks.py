@@ -10,10 +10,16 @@ import pytest
 
 from star_mlx.engine.scripted import ScriptedEngine
 from star_mlx.errors import RankError
-from star_mlx.events import Notice, RanksSeen
+from star_mlx.events import Notice, PhaseStarted, Progress, RankAt, RanksSeen
+from star_mlx.progress import live_json
+from star_mlx.progress.state import RunState
 from star_mlx.recipe.loading import load
 from star_mlx.run import loop
+from star_mlx.store.files import json_line
+from star_mlx.tui.live_screen import draw
+from star_mlx.tui.plain import rank_text
 from tests import ranks, scripts
+from tests.test_tui import rendered
 
 SMALL = [
     "task.options.train=200",
@@ -76,6 +82,7 @@ def test_a_run_on_several_ranks_is_byte_for_byte_that_of_one(alone, tmp_path, nu
     assert seen and [one.rank for one in seen[-1].ranks] == [*range(number)]
 
 
+@pytest.mark.slow
 def test_a_slow_rank_does_not_hold_the_others_back(alone, tmp_path):
     slow, quick = Counted(0.2), Counted(0.001)
     with ranks.led(lambda: slow):
@@ -84,6 +91,7 @@ def test_a_slow_rank_does_not_hold_the_others_back(alone, tmp_path):
     assert quick.chunks > 3 * slow.chunks > 0
 
 
+@pytest.mark.slow
 def test_a_slow_rank_0_does_not_hold_the_others_back(alone, tmp_path):
     slow, quick = Counted(0.2), Counted(0.001)
     with ranks.led(lambda: quick):
@@ -155,6 +163,52 @@ def test_another_device_is_a_warning(tmp_path):
         loop.run(recipe("star.iterations=1"), tmp_path / "run", events.append, engine=Counted())
     [said] = [e.text for e in events if isinstance(e, Notice) and "computes on" in e.text]
     assert said.startswith("rank 1 (machine1) computes on a gpu, rank 0 on a none")
+
+
+def test_a_rank_trains_along_and_keeps_its_adapter(tmp_path, monkeypatch):
+    """Nothing but the rows goes to it."""
+    monkeypatch.setattr(Counted, "trains_along", True, raising=False)
+    sent = []
+    monkeypatch.setattr("star_mlx.distributed.mate.pieces", lambda *of: sent.append(of) or ())
+    engines = [Counted(0.002), Counted(0.001)]
+    with ranks.led(lambda: engines[1]):
+        loop.run(recipe(), tmp_path / "run", lambda event: None, engine=engines[0])
+    assert not sent and engines[1].chunks
+
+
+def test_a_rank_whose_adapter_differs_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Counted, "trains_along", True, raising=False)
+
+    class Strays(Counted):
+        def train(self, examples, *args, **more):
+            return super().train(examples[1:], *args, **more)
+
+    with ranks.led(Strays), pytest.raises(RankError, match=r"rank 1 .* did not train as rank 0"):
+        loop.run(recipe(), tmp_path / "run", lambda event: None, engine=Counted())
+
+
+def test_the_screen_and_those_who_watch_see_each_rank(tmp_path):
+    seen = RanksSeen((RankAt(0, 310.4, 5 << 20, 6 << 20, 0.0), RankAt(1, 0.0, 0, 0, 3.2)))
+    state = RunState()
+    for event in (PhaseStarted(1, "generate", 40), Progress(1, "generate", 4, 40, 90, 2.0), seen):
+        state.apply(event)
+    said = ["rank 0  310 tokens/s  memory 5 MB, peak 6 MB", "rank 1  0 tokens/s  seen 3 s ago"]
+    assert [rank_text(rank) for rank in state.ranks] == said
+    assert all(line in rendered(draw(state, 80, 24), 80) for line in said)
+    (tmp_path / "live.json").write_bytes(
+        json_line(live_json.snapshot(state, running=True, seconds=2.0))
+    )
+    watched = live_json.read(tmp_path / "live.json")
+    assert watched is not None and watched.state.ranks == seen.ranks
+
+
+def test_the_live_screen_has_no_more_lines_for_ranks_than_there_is_room():
+    state = RunState()
+    many = RanksSeen(tuple(RankAt(n, 1.0, 0, 0, 0.0) for n in range(40)))
+    for event in (PhaseStarted(1, "generate", 40), many):
+        state.apply(event)
+    text = rendered(draw(state, 80, 24), 80)
+    assert text.count("rank ") == 5 and "and 35 more ranks" in text
 
 
 def test_servers_and_ranks_exclude_each_other(tmp_path):

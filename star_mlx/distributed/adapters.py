@@ -44,12 +44,23 @@ class Received:
         """Append a piece to its file."""
         folder = self.path(piece.digest)
         if piece.digest not in self._there:
-            self._there.append(piece.digest)
             folder.mkdir()
-            if len(self._there) > KEPT:
-                shutil.rmtree(self.path(self._there.popleft()))
+            self._enter(piece.digest)
         with open(folder / Path(piece.name).name, "ab") as file:
             file.write(piece.data)
+
+    def take(self, made: Path) -> str:
+        """Move an adapter that was made here to the others; returns its digest."""
+        found = digest(made)
+        if found not in self._there:
+            shutil.move(made, self.path(found))
+            self._enter(found)
+        return found
+
+    def _enter(self, digest: str) -> None:
+        self._there.append(digest)
+        if len(self._there) > KEPT:
+            shutil.rmtree(self.path(self._there.popleft()))
 
     def path(self, digest: str) -> Path:
         """The folder of the adapter with this digest, a string of hexadecimal digits."""

@@ -134,6 +134,7 @@ class Crew:
             if learned.error or learned.digest != own:
                 why = learned.error or "its adapter is not that of rank 0"
                 raise RankError(f"{mate} did not train as rank 0 did: {why}; {KEPT}")
+            mate.has(own)
 
     def share(
         self,

@@ -70,6 +70,11 @@ class Mate:
         if digest not in self._has:
             for piece in pieces(adapter, digest):
                 self.wire.send(piece)
+            self.has(digest)
+
+    def has(self, digest: str) -> None:
+        """From now on it has an adapter, as it has made or been sent it."""
+        if digest not in self._has:
             self._has.append(digest)
 
     def _listen(self) -> None:

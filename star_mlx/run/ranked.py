@@ -7,13 +7,13 @@ data: the recipe, the prompts of a chunk, the rows of a training, the files of a
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from star_mlx.distributed.adapters import Received, digest
+from star_mlx.distributed.adapters import Received
 from star_mlx.distributed.crew import Crew
 from star_mlx.distributed.member import Member
 from star_mlx.distributed.messages import (
@@ -214,18 +214,25 @@ def _serve(member: Member, open_base: Callable[[Recipe], Engine], folder: Path) 
             member.progress(0, 0)
             member.wire.send(Completed(message.number, made))
         elif isinstance(message, Learn) and engine is not None:
-            member.wire.send(_learned(engine, message, examples, folder))
+            out = folder / "training"
+            member.wire.send(_learned(engine, message, examples, out, adapters))
+            shutil.rmtree(out, ignore_errors=True)
             examples = []
 
 
-def _learned(engine: Engine, message: Learn, examples: Sequence[Example], folder: Path) -> Learned:
-    settings = Train.model_validate_json(message.settings)
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        try:
-            trained = engine.train(
-                examples, settings, message.amount, seed=message.seed, out=Path(out),
-                progress=lambda step: None,
-            )  # fmt: skip
-        except (NothingKept, TrainingDiverged) as error:  # rank 0 has it too
-            return Learned("", str(error))
-        return Learned(digest(trained.adapter))
+def _learned(
+    engine: Engine, message: Learn, examples: Sequence[Example], out: Path, adapters: Received
+) -> Learned:
+    out.mkdir()
+    try:
+        trained = engine.train(
+            examples,
+            Train.model_validate_json(message.settings),
+            message.amount,
+            seed=message.seed,
+            out=out,
+            progress=lambda step: None,
+        )
+    except (NothingKept, TrainingDiverged) as error:  # rank 0 has it too
+        return Learned("", str(error))
+    return Learned(adapters.take(trained.adapter))
