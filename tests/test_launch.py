@@ -158,8 +158,10 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
     """The exit code of a keeper, and the mark it made."""
     assert process.stderr is not None
     said = process.stderr.read()
-    [mark] = [line for line in said.splitlines() if line.startswith(keeper.MARK)]
-    return process.wait(60), json.loads(mark.removeprefix(keeper.MARK))
+    marks = [line for line in said.splitlines() if line.startswith(keeper.MARK)]
+    begun, ended = (json.loads(mark.removeprefix(keeper.MARK)) for mark in marks)
+    assert begun == {"rank": 2, "pid": process.pid}
+    return process.wait(60), ended
 
 
 def test_a_keeper_says_how_its_rank_ended_and_its_last_line(tmp_path):
@@ -168,7 +170,7 @@ def test_a_keeper_says_how_its_rank_ended_and_its_last_line(tmp_path):
     assert ended == (3, {"rank": 2, "code": 3, "last": "one"})
 
 
-def test_a_rank_ends_with_its_launcher_by_force_if_it_must(tmp_path, monkeypatch):
+def test_a_keeper_ends_its_rank_by_force_if_it_must(tmp_path, monkeypatch):
     code = (
         "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('deaf', file=sys.stderr, flush=True); time.sleep(60)"
@@ -178,8 +180,7 @@ def test_a_rank_ends_with_its_launcher_by_force_if_it_must(tmp_path, monkeypatch
     (tmp_path / "keeper.py").write_text(text)
     process = started_keeper(tmp_path, code)
     time.sleep(1)  # until it is deaf
-    assert process.stdin is not None
-    process.stdin.close()
+    process.terminate()
     assert end(process) == (128 + 9, {"rank": 2, "code": -9, "last": "deaf"})
 
 

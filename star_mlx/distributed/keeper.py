@@ -1,8 +1,9 @@
 """The parent of a rank's process, run by mlx's launcher: it says how the rank ended.
 
 mlx's launcher exits with 0 whatever becomes of the ranks, and waits for ever for one that was
-stopped. A keeper runs the rank as its child, remembers its last line, ends it when the launcher is
-gone or says so, with force if need be, and prints a mark with the exit code. Imports nothing heavy.
+stopped. A keeper runs the rank as its child, remembers its last line, ends it when the launcher has
+gone or says so, with force if need be, and prints marks: one with its own number when it begins,
+one with the exit code at the end. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import IO
 
-MARK = b"\x1estar-mlx "  # before the JSON of an ended rank
-STOP = b"stop\n"  # said on standard input: end as after Ctrl-C
+MARK = b"\x1estar-mlx "  # before the JSON of a mark
 PATIENCE = 5.0  # seconds from a request to end to the end by force
 LONGEST = 1000  # characters of a last line
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command as a rank, and return its exit code."""
     rank = next((os.environ[name] for name in _RANK if name in os.environ), "0")
     first = rank == "0"
+    os.close(0)  # mlx's launcher, which would write to it, is to see that nobody reads
+    os.open(os.devnull, os.O_RDONLY)
     child = subprocess.Popen(
         [sys.executable, "-m", "star_mlx.cli.rank", *arguments],
         stdin=subprocess.PIPE,  # whose end tells it that its keeper has gone
@@ -37,10 +40,11 @@ def main(arguments: Sequence[str]) -> int:
         stderr=subprocess.PIPE,
     )
     ending = _Ending(child)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ending.begin())
-    if not os.path.samestat(os.fstat(0), os.stat(os.devnull)):  # as MPI has it for most ranks
-        threading.Thread(target=_listen, args=(child, ending, first), daemon=True).start()
+    signal.signal(signal.SIGINT, lambda *_: child.send_signal(signal.SIGINT))
+    _mark(rank, pid=os.getpid())
+    threading.Thread(target=_orphaned, args=(os.getppid(), ending), daemon=True).start()
     last = _LastLine()
     pumps = [threading.Thread(target=last.pump, args=(child.stderr, first), daemon=True)]
     if child.stdout is not None:
@@ -50,11 +54,14 @@ def main(arguments: Sequence[str]) -> int:
     code = child.wait()
     for pump in pumps:
         pump.join(2)
-    mark = {"rank": int(rank), "code": code, "last": last.line}
-    with contextlib.suppress(OSError):
-        sys.stderr.buffer.write(MARK + json.dumps(mark).encode() + b"\n")
-        sys.stderr.buffer.flush()
+    _mark(rank, code=code, last=last.line)
     return code if code >= 0 else 128 - code
+
+
+def _mark(rank: str, **entry: str | int) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.buffer.write(MARK + json.dumps({"rank": int(rank), **entry}).encode() + b"\n")
+        sys.stderr.buffer.flush()
 
 
 class _Ending:
@@ -73,14 +80,10 @@ class _Ending:
             timer.start()
 
 
-def _listen(child: subprocess.Popen[bytes], ending: _Ending, first: bool) -> None:
-    """Hear what the launcher says on standard input; its end is that of the launcher. Rank 0 ends
-    as after Ctrl-C, in its own time, and tells the others."""
-    said = b""
-    while data := os.read(0, 1024):
-        said = (said + data).replace(b"\r", b"")[-len(STOP) :]
-        if said == STOP and first:
-            child.send_signal(signal.SIGINT)
+def _orphaned(parent: int, ending: _Ending) -> None:
+    """End when the process that started this one has gone, which was mlx's launcher."""
+    while os.getppid() == parent:
+        time.sleep(1)
     ending.begin()
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from star_mlx.distributed.environment import BACKEND, HEAD, TERMINAL
-from star_mlx.distributed.hosts import Hosts
-from star_mlx.distributed.keeper import MARK, STOP
+from star_mlx.distributed.hosts import HERE, Hosts
+from star_mlx.distributed.keeper import MARK
 from star_mlx.errors import RankError
 
 PORT = 32323  # mlx's own, for machines of which it is not known which ports are free
@@ -81,7 +81,9 @@ class Launch:
         self._hosts, self._backend, self._arguments = hosts, backend, arguments
         self._python, self._folder = python or sys.executable, folder
         self._port = port or (free_port(len(hosts.entries)) if hosts.local else PORT)
-        self.marks: dict[int, dict[str, Any]] = {}
+        self.marks: dict[int, dict[str, Any]] = {}  # of the ranks that have ended
+        self._keepers: dict[int, int] = {}  # the number of each keeper's process
+        self._process: subprocess.Popen[bytes] | None = None
         self._failed_at: float | None = None
         self._asked = 0
 
@@ -96,6 +98,7 @@ class Launch:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 start_new_session=True,
             )  # fmt: skip
+            self._process = process
             with self._signals(process):
                 pumps = [
                     threading.Thread(target=self._pump, args=pair, daemon=True)
@@ -153,8 +156,8 @@ class Launch:
 
         def asked(number: int, _: object) -> None:
             self._asked += 1
-            if self._asked == 1 and number == signal.SIGINT:
-                _tell(process, STOP)
+            if self._asked == 1 and number == signal.SIGINT and 0 in self._keepers:
+                self._interrupt()
             else:
                 _kill(process)
 
@@ -166,6 +169,23 @@ class Launch:
                 signal.signal(number, handler)
             if process.poll() is None:
                 _kill(process)
+
+    def _interrupt(self) -> None:
+        """Have rank 0 end as after Ctrl-C, in its own time; it tells the others."""
+        keeper, host = self._keepers[0], str(self._hosts.entries[0]["ssh"])
+        if host == HERE:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(keeper, signal.SIGINT)
+        else:
+            _remotely(host, "kill", "-INT", str(keeper))
+
+    def _poke(self) -> None:
+        """Write a line to the launcher, which then sees that a rank here reads nothing. As long as
+        it could write to one, it uses a processor for asking whether it can (mlx 0.32)."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.write(b"\n")
+                self._process.stdin.flush()
 
     def _code(self) -> int:
         failed = self.failed()
@@ -214,6 +234,10 @@ class Launch:
     def _enter(self, mark: bytes) -> None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(mark)
+            if "pid" in entry:
+                self._keepers[int(entry["rank"])] = int(entry["pid"])
+                self._poke()
+                return
             self.marks[int(entry["rank"])] = {
                 "code": int(entry["code"]), "last": str(entry["last"])
             }  # fmt: skip
@@ -221,15 +245,13 @@ class Launch:
                 self._failed_at = time.monotonic()
 
 
+def _remotely(host: str, *words: str) -> None:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(["ssh", host, *words], timeout=10, check=False, capture_output=True)
+
+
 def _env(name: str, value: str) -> list[str]:
     return ["--env", f"{name}={value}"]
-
-
-def _tell(process: subprocess.Popen[bytes], data: bytes) -> None:
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.write(data)
-            process.stdin.flush()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
