@@ -24,8 +24,10 @@ from pathlib import Path
 
 STAR = [sys.executable, "-m", "star_mlx"]
 SETTINGS = [
-    "task.options.digits=[1,3]", "star.iterations=1", "star.problems=160", "star.schedule.start=40",
-    "generate.chunk=8", "evaluate.dev=16", "train.batch_size=16", "train.warmup=0",
+    "task.options.digits=[1,2]", "task.options.train=200", "task.options.held_out=10",
+    "star.iterations=1", "star.problems=72", "star.schedule.start=16", "train.warmup=0",
+    "train.batch_size=16", "generate.chunk=6", "generate.temperature=0.7",
+    "evaluate.dev=8", "evaluate.zero_shot=false",
 ]  # fmt: skip
 ATTEMPTS = "iterations/001/attempts.jsonl"
 LIMIT = 30.0  # seconds in which a broken run has to end
@@ -177,7 +179,7 @@ def reached(run: Path, phase: str, process: subprocess.Popen[str]) -> None:
     """Wait until a run is in the middle of a phase."""
     while process.poll() is None:
         with contextlib.suppress(OSError):
-            if phase == "generation" and (run / ATTEMPTS).stat().st_size > 4000:
+            if phase == "generation" and (run / ATTEMPTS).stat().st_size > 2000:
                 return
             if phase == "training" and '"phase": "train"' in (run / "live.json").read_text():
                 return

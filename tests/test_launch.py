@@ -86,6 +86,13 @@ def test_a_launch_that_cannot_be_is_one_line(capsys, words, said):
     assert said in err and len(err.splitlines()) == 1
 
 
+def test_one_process_is_no_launch(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["launch", "--", "loop", "--task", "arithmetic", "--measure"])
+    assert ended.value.code == 2
+    assert "--measure needs --dry-run" in capsys.readouterr().err
+
+
 # --------------------------------------------------------------------------- joining
 
 

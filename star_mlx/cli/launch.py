@@ -80,9 +80,9 @@ def launch(
         else machines.named(hosts or machines.HERE, count or 1)
     )
     if len(given.entries) == 1 and given.local:
-        from star_mlx.cli import main
-
-        main(command)
+        root = click.get_current_context().find_root().command
+        result: int | None = root.main(list(command), "star-mlx", standalone_mode=False)
+        return result or 0
     chosen = backend or given.backend or "ring"
     started = launching.Launch(given, chosen, command, python=python, folder=cwd, port=port)
     code = started.run()

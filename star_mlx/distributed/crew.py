@@ -61,6 +61,9 @@ class Crew:
         self.mates = [Mate(wire, hello, self._hear, self._lose) for wire, hello in ordered]
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
 
+    def __str__(self) -> str:
+        return ", ".join(["this one", *map(str, self.mates)])
+
     @property
     def size(self) -> int:
         """The number of ranks, this one included."""
@@ -205,10 +208,10 @@ class Crew:
                     return
                 try:
                     mate.wire.beat(Ping())
-                except Gone:
-                    self._lose(mate, "has died: its connection has ended")
+                except Gone as gone:
+                    self._lose(mate, f"has died: {gone}")
                     return
-            time.sleep(BEAT / 2)
+            time.sleep(BEAT)
 
     # ------------------------------------------------------------------ this thread
 

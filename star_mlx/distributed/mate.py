@@ -63,7 +63,7 @@ class Mate:
                 self.equip(work.adapter, digest)
             self.wire.send(Complete(number, digest, list(work.batches)))
         except Gone as gone:
-            self.lost(self, str(gone))
+            self.lost(self, f"has died: {gone}")
 
     def equip(self, adapter: Path, digest: str) -> None:
         """Send it an adapter, unless it has that."""
@@ -88,5 +88,5 @@ class Mate:
                     return
                 elif isinstance(message, Completed | Learned | BaseOpened):
                     self.hear(self, message)
-        except Gone:
-            self.lost(self, "has died: its connection has ended")
+        except Gone as gone:
+            self.lost(self, f"has died: {gone}")

@@ -58,20 +58,20 @@ class Member:
                     return
                 if not isinstance(message, Ping):
                     self._inbox.put(message)
-        except Gone:
-            self._finish(3, "rank 0 has died: its connection has ended")
+        except Gone as gone:
+            self._finish(3, f"rank 0 has died: {gone}")
 
     def _beat(self) -> None:
         while not self._over:
             try:
                 self.wire.beat(Beat(self.done, self.tokens, *self.memory()))
-            except Gone:
-                self._finish(3, "rank 0 has died: its connection has ended")
+            except Gone as gone:
+                self._finish(3, f"rank 0 has died: {gone}")
                 return
             if self.wire.silent > SILENCE:
                 self._finish(3, f"rank 0 has been silent for {SILENCE:.0f} s")
                 return
-            time.sleep(BEAT / 2)
+            time.sleep(BEAT)
 
     def _finish(self, code: int, why: str) -> None:
         if not self._over:

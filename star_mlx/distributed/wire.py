@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-BEAT = 2.0  # seconds between two signs of life
+BEAT = 1.0  # seconds between two signs of life
 SILENCE = 15.0  # seconds without one after which a rank is lost
 
 
@@ -67,10 +67,13 @@ class Wire:
         """
         try:
             data = self._connection.recv_bytes()
-        except (OSError, EOFError, ValueError, TypeError) as error:  # the last two: closed here
-            raise Gone(str(error)) from None
+        except (OSError, EOFError, ValueError, TypeError):  # the last two: closed here
+            raise Gone("its connection has ended") from None
         self._heard = time.monotonic()
-        return self._decode(data)
+        try:
+            return self._decode(data)
+        except msgspec.MsgspecError as error:
+            raise Gone(f"what came over it is no message: {error}") from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -79,5 +82,5 @@ class Wire:
     def _write(self, data: bytes) -> None:
         try:
             self._connection.send_bytes(data)
-        except (OSError, ValueError, TypeError) as error:
-            raise Gone(str(error)) from None
+        except (OSError, ValueError, TypeError):
+            raise Gone("its connection has ended") from None

@@ -13,7 +13,7 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
-Part = TypeVar("Part")
+Shareable = TypeVar("Shareable")
 
 
 class Ranks:
@@ -34,7 +34,7 @@ class Ranks:
     def first(self) -> bool:
         return self.rank == 0
 
-    def share(self, parts: Sequence[Part]) -> Sequence[Part]:
+    def share(self, parts: Sequence[Shareable]) -> Sequence[Shareable]:
         """This rank's of the parts, which the ranks take in turn."""
         return parts[self.rank :: self.size]
 

@@ -36,6 +36,7 @@ from star_mlx.settings import Recipe, Train
 from star_mlx.types import Amount, Completion, Decoding, Engine, Example, Step, Trained
 
 SHOWN_EVERY = 1.0  # seconds between two events about the ranks
+ANOTHER = 2.0  # seconds in which rank 0 hears of the end of the rank that has died
 
 
 def over(crew: Crew, recipe: Recipe, engine: Engine, emit: Emit) -> RankedEngine:
@@ -55,6 +56,7 @@ def over(crew: Crew, recipe: Recipe, engine: Engine, emit: Emit) -> RankedEngine
     base = recipe.model_dump_json(include={"task", "model", "max_memory"})
     for note in crew.open(base, {**engine.describe()}):
         emit(Notice("warning", note))
+    emit(Notice("info", f"{crew.size} ranks share the work: {crew}"))
     return RankedEngine(crew, engine)
 
 
@@ -187,6 +189,8 @@ def serve(member: Member, open_base: Callable[[Recipe], Engine], folder: Path) -
     except Gone:
         return  # rank 0 is; the member says so
     except Exception as error:
+        if isinstance(error, RuntimeError):  # mlx, of a rank that died: rank 0 hears which
+            time.sleep(ANOTHER)
         text = str(error) if isinstance(error, StarError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(Gone):
             member.wire.send(Failed(text))
