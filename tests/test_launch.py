@@ -228,6 +228,10 @@ def test_the_exit_code_is_0_only_if_all_ranks_ended_well():
     started._enter(mark(0, 130).removeprefix(keeper.MARK))
     del started.marks[1]
     assert started._code() == 130
+    started._asked = [signal.SIGTERM]
+    del started.marks[0]
+    assert started._code() == 143
+    started._enter(mark(0, 130).removeprefix(keeper.MARK))
     assert started.last_lines() == [
         "rank 0 (127.0.0.1) ended with exit code 130",
         "rank 1 (127.0.0.1) was ended without a word, or cannot be reached",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from star_mlx.events import Notice, PhaseStarted, Progress, RankAt, RanksSeen
 from star_mlx.progress import live_json
 from star_mlx.progress.state import RunState
 from star_mlx.recipe.loading import load
-from star_mlx.run import loop
+from star_mlx.run import evaluate, loop
 from star_mlx.store.files import json_line
 from star_mlx.tui.live_screen import draw
 from star_mlx.tui.plain import rank_text
@@ -209,6 +210,21 @@ def test_the_live_screen_has_no_more_lines_for_ranks_than_there_is_room():
         state.apply(event)
     text = rendered(draw(state, 80, 24), 80)
     assert text.count("rank ") == 5 and "and 35 more ranks" in text
+
+
+def test_ranks_share_a_measurement(tmp_path):
+    made = recipe("star.iterations=1", "evaluate.dev=4")
+    found = []
+    for name, number in (("one", 0), ("two", 1)):
+        run, engines = tmp_path / name, [Counted(0.002), Counted(0.002)]
+        loop.run(made, run, lambda event: None, engine=Counted())
+        with contextlib.ExitStack() as stack:
+            if number:
+                stack.enter_context(ranks.led(lambda engines=engines: engines[1]))
+            evaluate.evaluate_run(run, "1", how=evaluate.How("test"), engine=engines[0])
+        found.append((run / "iterations/001/test.jsonl").read_bytes())
+        assert bool(engines[1].chunks) == bool(number)
+    assert found[0] == found[1]
 
 
 def test_servers_and_ranks_exclude_each_other(tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from typing import IO
 MARK = b"\x1estar-mlx "  # before the JSON of a mark
 PATIENCE = 5.0  # seconds from a request to end to the end by force
 LONGEST = 1000  # characters of a last line
+_RING = re.compile(rb"^\[ring\] .*\n", re.MULTILINE)  # of mlx: ten lines for each lost peer
 
 
 _RANK = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")  # of mlx's launcher, and of MPI's
@@ -88,7 +90,7 @@ def _orphaned(parent: int, ending: _Ending) -> None:
 
 
 class _LastLine:
-    """The last line that a rank printed, but for those of mlx's ring, which come in tens."""
+    """The last line that a rank printed, but for those of mlx's ring."""
 
     def __init__(self) -> None:
         self.line = ""
@@ -99,7 +101,7 @@ class _LastLine:
         while data := os.read(stream.fileno(), 1 << 16):
             if shown:
                 with contextlib.suppress(OSError):
-                    sys.stderr.buffer.write(data)
+                    sys.stderr.buffer.write(_RING.sub(b"", data))
                     sys.stderr.buffer.flush()
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
@@ -108,7 +110,7 @@ class _LastLine:
 
     def _keep(self, line: bytes) -> None:
         text = line.decode(errors="replace").strip()
-        if text and not text.startswith("[ring]"):
+        if text and not _RING.match(line + b"\n"):
             self.line = text[:LONGEST]
 
 

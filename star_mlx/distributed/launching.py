@@ -84,8 +84,8 @@ class Launch:
         self.marks: dict[int, dict[str, Any]] = {}  # of the ranks that have ended
         self._keepers: dict[int, int] = {}  # the number of each keeper's process
         self._process: subprocess.Popen[bytes] | None = None
-        self._failed_at: float | None = None
-        self._asked = 0
+        self._ending_since: float | None = None
+        self._asked: list[int] = []  # the signals to end
 
     def run(self) -> int:
         """Run all ranks to their end; return the exit code of rank 0, or of one that failed."""
@@ -144,10 +144,10 @@ class Launch:
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
-            over = len(self.marks) == len(self._hosts.entries) or self._failed_at is not None
+            over = len(self.marks) == len(self._hosts.entries) or self._ending_since is not None
             if over:
-                self._failed_at = self._failed_at or time.monotonic()
-                if time.monotonic() - self._failed_at > GRACE:
+                self._ending_since = self._ending_since or time.monotonic()
+                if time.monotonic() - self._ending_since > GRACE:
                     _kill(process)
 
     @contextlib.contextmanager
@@ -155,8 +155,8 @@ class Launch:
         """Inside the block, Ctrl-C asks the ranks to end, and the second time ends them."""
 
         def asked(number: int, _: object) -> None:
-            self._asked += 1
-            if self._asked == 1 and number == signal.SIGINT and 0 in self._keepers:
+            self._asked.append(number)
+            if self._asked == [signal.SIGINT] and 0 in self._keepers:
                 self._interrupt()
             else:
                 _kill(process)
@@ -192,8 +192,8 @@ class Launch:
         if not failed:
             return 0
         first = self.marks.get(0, {}).get("code", 0)
-        if self._asked and first in (0, 130):
-            return 130
+        if self._asked and first in (0, 128 + self._asked[0]):
+            return 128 + self._asked[0]
         return first if first > 0 else RankError.exit_code
 
     def _how(self, rank: int) -> str:
@@ -241,8 +241,8 @@ class Launch:
             self.marks[int(entry["rank"])] = {
                 "code": int(entry["code"]), "last": str(entry["last"])
             }  # fmt: skip
-            if entry["code"] != 0 and self._failed_at is None:
-                self._failed_at = time.monotonic()
+            if entry["code"] != 0 and self._ending_since is None:
+                self._ending_since = time.monotonic()
 
 
 def _remotely(host: str, *words: str) -> None:
