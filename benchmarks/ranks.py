@@ -165,7 +165,7 @@ def broken(
         process.kill()
         _, said = process.communicate()
     seconds = time.monotonic() - began
-    lines = [line for line in said.splitlines() if not line.startswith("[ring]")]
+    lines = said.splitlines()
     error = [line for line in lines if "error:" in line or line.startswith("stopped")]
     named = [line for line in lines if "ended by" in line or "without a word" in line]
     text = (error or named or lines or [""])[0]

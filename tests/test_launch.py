@@ -228,13 +228,15 @@ def test_the_exit_code_is_0_only_if_all_ranks_ended_well():
     started._enter(mark(0, 130).removeprefix(keeper.MARK))
     del started.marks[1]
     assert started._code() == 130
+    begun = json.dumps({"rank": 1, "pid": 1}).encode()
+    started._enter(begun)
     started._asked = [signal.SIGTERM]
     del started.marks[0]
     assert started._code() == 143
     started._enter(mark(0, 130).removeprefix(keeper.MARK))
     assert started.last_lines() == [
         "rank 0 (127.0.0.1) ended with exit code 130",
-        "rank 1 (127.0.0.1) was ended without a word, or cannot be reached",
+        "rank 1 (127.0.0.1) was ended without a word, or cannot be reached any more",
         "rank 2 (127.0.0.1) was ended by SIGKILL: working",
     ]
 
@@ -256,6 +258,7 @@ def test_the_command_of_each_rank():
         "--hostfile", "h.json", "--starting-port", "32323", "--backend", "jaccl-ring", "--cwd", "/d"
     ]  # fmt: skip
     assert "STAR_MLX_HEAD=10.9.9.1" in options and "STAR_MLX_BACKEND=jaccl" in options
+    assert started.last_lines()[1] == "rank 1 (b) did not start: does `ssh b /p -V` work?"
     assert started._command() == ["/p", "-m", "star_mlx.distributed.keeper", "loop", "--task", "x"]
 
 

@@ -198,8 +198,12 @@ class Launch:
 
     def _how(self, rank: int) -> str:
         mark, where = self.marks.get(rank), f"rank {rank} ({self._hosts.name(rank)})"
+        if mark is None and rank not in self._keepers:
+            host = self._hosts.name(rank)
+            hint = "" if host == HERE else f": does `ssh {host} {self._python} -V` work?"
+            return f"{where} did not start{hint}"
         if mark is None:
-            return f"{where} was ended without a word, or cannot be reached"
+            return f"{where} was ended without a word, or cannot be reached any more"
         code, last = mark["code"], mark["last"]
         said = f": {last}" if last else ""
         if code < 0:
@@ -261,7 +265,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _write(to: Any, data: bytes) -> None:
-    noise = [line for line in data.splitlines(keepends=True) if b"Node with rank" not in line]
     with contextlib.suppress(OSError, ValueError):
-        to.buffer.write(b"".join(noise))
+        to.buffer.write(data)
         to.buffer.flush()
