@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -178,10 +179,11 @@ def broken(
 def reached(run: Path, phase: str, process: subprocess.Popen[str]) -> None:
     """Wait until a run is in the middle of a phase."""
     while process.poll() is None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if phase == "generation" and (run / ATTEMPTS).stat().st_size > 2000:
                 return
-            if phase == "training" and '"phase": "train"' in (run / "live.json").read_text():
+            at = json.loads((run / "live.json").read_bytes())["at"]
+            if phase == "training" and at and at["phase"] == "train":
                 return
         time.sleep(0.2)
     raise SystemExit(f"the run ended before its {phase}: {process.communicate()}")

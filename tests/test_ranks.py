@@ -56,12 +56,9 @@ class Counted(ScriptedEngine):
 
 def content(run: Path) -> dict[str, bytes]:
     """The files of a run that do not say how long it took."""
-    names = ("attempts.jsonl", "dev.jsonl", "zero-shot.jsonl", "examples.jsonl", "scripted.json")
-    return {
-        path.relative_to(run).as_posix(): path.read_bytes()
-        for path in sorted(run.rglob("*"))
-        if path.name in names
-    }
+    timed = (".lock", "journal.jsonl", "metrics.jsonl", "live.json", "log.txt")
+    files = (p for p in sorted(run.rglob("*")) if p.is_file() and p.name not in timed)
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")

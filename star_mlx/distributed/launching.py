@@ -23,7 +23,7 @@ from star_mlx.distributed.keeper import MARK
 from star_mlx.errors import RankError
 
 PORT = 32323  # mlx's own, for machines of which it is not known which ports are free
-GRACE = 12.0  # seconds from the end of a rank that failed to the end of all
+GRACE = 10.0  # seconds from the end of a rank that failed to the end of all
 
 
 def launcher() -> str:
