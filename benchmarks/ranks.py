@@ -59,14 +59,14 @@ def processes(run: Path) -> dict[int, dict[str, int]]:
     return found
 
 
-def launcher(run: Path) -> int:
-    """The process of mlx's launcher."""
+def launcher(run: Path, program: bytes) -> int:
+    """The process of mlx's launcher, or of star-mlx's."""
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if str(run).encode() in words and any(w.endswith(b"mlx.launch") for w in words):
+            if str(run).encode() in words and any(w.endswith(program) for w in words[:4]):
                 return int(entry.name)
-    raise SystemExit("mlx.launch is not running")
+    raise SystemExit(f"{program.decode()} is not running")
 
 
 def alive(run: Path) -> int:
@@ -109,6 +109,11 @@ def to(rank: int, number: int, kind: str = "rank") -> Callable[[Path], None]:
     return lambda run: os.kill(processes(run)[rank][kind], number)
 
 
+def started_by(program: bytes) -> Callable[[Path], None]:
+    """Kill the process that has started the ranks."""
+    return lambda run: os.kill(launcher(run, program), signal.SIGKILL)
+
+
 FAULTS: list[Fault] = [
     ("kill -9 of rank 2", "generation", to(2, signal.SIGKILL)),
     ("kill -STOP of rank 2", "generation", to(2, signal.SIGSTOP)),
@@ -117,7 +122,8 @@ FAULTS: list[Fault] = [
     ("kill -9 of rank 0", "generation", to(0, signal.SIGKILL)),
     ("kill -STOP of rank 0", "generation", to(0, signal.SIGSTOP)),
     ("kill -9 of the keeper of rank 1", "generation", to(1, signal.SIGKILL, "keeper")),
-    ("kill -9 of mlx.launch", "generation", lambda run: os.kill(launcher(run), signal.SIGKILL)),
+    ("kill -9 of mlx.launch", "generation", started_by(b"mlx.launch")),
+    ("kill -9 of star-mlx launch", "generation", started_by(b"launch")),
     ("Ctrl-C", "generation", lambda run: None),
 ]
 
@@ -167,9 +173,9 @@ def broken(
         _, said = process.communicate()
     seconds = time.monotonic() - began
     lines = said.splitlines()
-    error = [line for line in lines if "error:" in line or line.startswith("stopped")]
+    error = [line for line in lines if line.startswith(("star-mlx: error:", "stopped"))]
     named = [line for line in lines if "ended by" in line or "without a word" in line]
-    text = (error or named or lines or [""])[0]
+    text = (error or named or lines or ["nothing"])[0]
     until = time.monotonic() + 20
     while alive(run) and time.monotonic() < until:
         time.sleep(0.5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 from star_mlx import cli
-from star_mlx.distributed import hosts, joining, keeper, launching
+from star_mlx.distributed import environment, hosts, joining, keeper, launching
 from star_mlx.distributed.hosts import Hosts
 from star_mlx.distributed.launching import Launch
 from star_mlx.distributed.messages import Ping
@@ -150,11 +152,13 @@ def test_other_versions_are_refused_by_name():
 
 def started_keeper(tmp_path: Path, code: str) -> subprocess.Popen[bytes]:
     """A keeper of rank 2, which runs this code."""
-    package = tmp_path / "star_mlx" / "cli"
-    package.mkdir(parents=True)
-    (package / "rank.py").write_text(code)
-    for name in ("star_mlx/__init__.py", "star_mlx/cli/__init__.py"):
-        (tmp_path / name).write_text("")
+    package = tmp_path / "star_mlx"
+    for part in ("cli", "distributed"):
+        (package / part).mkdir(parents=True)
+        (package / part / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    (package / "cli" / "rank.py").write_text(code)
+    shutil.copy(environment.__file__, package / "distributed")
     return subprocess.Popen(
         [sys.executable, keeper.__file__], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(tmp_path), "MLX_RANK": "2"}, cwd=tmp_path,
@@ -189,6 +193,14 @@ def test_a_keeper_ends_its_rank_by_force_if_it_must(tmp_path, monkeypatch):
     time.sleep(1)  # until it is deaf
     process.terminate()
     assert end(process) == (128 + 9, {"rank": 2, "code": -9, "last": "deaf"})
+
+
+def test_a_keeper_ends_when_the_launch_has_gone(tmp_path, monkeypatch):
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    monkeypatch.setenv("STAR_MLX_LAUNCHER", f"{platform.node()}:{gone.pid}")
+    process = started_keeper(tmp_path, "import time; time.sleep(60)")
+    assert end(process) == (128 + 15, {"rank": 2, "code": -15, "last": ""})
 
 
 def launch(number: int = 3) -> Launch:

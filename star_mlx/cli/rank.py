@@ -60,6 +60,7 @@ def _lead(ranks: Ranks, arguments: Sequence[str]) -> None:
 
     lost = _Lost(os.dup(2))
     signal.signal(LOST, lost.raised)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's script may ignore it
     wires = joining.gather(ranks, os.environ.get(environment.HEAD, "127.0.0.1"))
     lost.crew = Crew(wires, lost.interrupt, ranks)
     with leading(lost.crew):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import IO
+
+from star_mlx.distributed.environment import LAUNCHER
 
 MARK = b"\x1estar-mlx "  # before the JSON of a mark
 PATIENCE = 5.0  # seconds from a request to end to the end by force
@@ -83,10 +86,23 @@ class _Ending:
 
 
 def _orphaned(parent: int, ending: _Ending) -> None:
-    """End when the process that started this one has gone, which was mlx's launcher."""
-    while os.getppid() == parent:
+    """End when the process that started this one has gone, which was mlx's launcher, or the one
+    that started that, if it was on this machine."""
+    host, _, launcher = os.environ.get(LAUNCHER, "").rpartition(":")
+    watched = int(launcher) if host == platform.node() and launcher.isdigit() else 0
+    while os.getppid() == parent and (not watched or _is_there(watched)):
         time.sleep(1)
     ending.begin()
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 class _LastLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from star_mlx.distributed.environment import BACKEND, HEAD, TERMINAL
+from star_mlx.distributed.environment import BACKEND, HEAD, LAUNCHER, TERMINAL
 from star_mlx.distributed.hosts import HERE, Hosts
 from star_mlx.distributed.keeper import MARK
 from star_mlx.errors import RankError
@@ -123,7 +124,11 @@ class Launch:
     # ------------------------------------------------------------------ the command
 
     def _options(self, file: Path) -> list[str]:
-        envs = {HEAD: self._hosts.head, BACKEND: self._backend.removesuffix("-ring")}
+        envs = {
+            HEAD: self._hosts.head,
+            BACKEND: self._backend.removesuffix("-ring"),
+            LAUNCHER: f"{platform.node()}:{os.getpid()}",
+        }
         if sys.stdout.isatty():
             size = shutil.get_terminal_size()
             envs |= {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1", TERMINAL: "1"}
