@@ -186,7 +186,7 @@ def test_a_keeper_ends_its_rank_by_force_if_it_must(tmp_path, monkeypatch):
         "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('deaf', file=sys.stderr, flush=True); time.sleep(60)"
     )
-    text = Path(keeper.__file__).read_text().replace("PATIENCE = 5.0", "PATIENCE = 0.3")
+    text = Path(keeper.__file__).read_text().replace("PATIENCE = 4.0", "PATIENCE = 0.3")
     monkeypatch.setattr(keeper, "__file__", str(tmp_path / "keeper.py"))
     (tmp_path / "keeper.py").write_text(text)
     process = started_keeper(tmp_path, code)

@@ -86,7 +86,7 @@ def launch(
     chosen = backend or given.backend or "ring"
     started = launching.Launch(given, chosen, command, python=python, folder=cwd, port=port)
     code = started.run()
-    if code and code not in (130, 143):  # stopped by Ctrl-C, or SIGTERM
+    if code and not started.stopped:
         _explain(started)
     return code
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from star_mlx.types import Engine
 
 LOST = signal.SIGUSR1  # sent to this process itself when another rank is lost
-GRACE = 5.0  # seconds in which the main thread has to end after that
+GRACE = 4.0  # seconds in which the main thread has to end after that
 CODE = RankError.exit_code
 
 

@@ -24,7 +24,7 @@ from typing import IO
 from star_mlx.distributed.environment import LAUNCHER
 
 MARK = b"\x1estar-mlx "  # before the JSON of a mark
-PATIENCE = 5.0  # seconds from a request to end to the end by force
+PATIENCE = 4.0  # seconds from a request to end to the end by force
 LONGEST = 1000  # characters of a last line
 _RING = re.compile(rb"^\[ring\] .*\n", re.MULTILINE)  # of mlx: ten lines for each lost peer
 

@@ -112,6 +112,11 @@ class Launch:
                     pump.join(5)
         return self._code()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to end."""
+        return bool(self._asked)
+
     def last_lines(self) -> list[str]:
         """How each rank ended, in a line each."""
         return [self._how(rank) for rank in range(len(self._hosts.entries))]

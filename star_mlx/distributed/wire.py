@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 BEAT = 1.0  # seconds between two signs of life
-SILENCE = 15.0  # seconds without one after which a rank is lost
+SILENCE = 12.0  # seconds without one after which a rank is lost
 
 
 class Gone(Exception):
