@@ -303,6 +303,7 @@ def test_a_command_that_fails_on_rank_0_fails_as_it_does_alone(tmp_path):
         [sys.executable, "-m", "star_mlx", *words], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 2
-    first, *ends = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
+    first, ends = lines[0], [line for line in lines if line.startswith("rank ")]
     assert first.startswith("star-mlx: error: unknown task 'no-such-task'")
     assert ends[0] == f"rank 0 (127.0.0.1) ended with exit code 2: {first}"
