@@ -108,6 +108,7 @@ def _serve(ranks: Ranks) -> None:
     from star_mlx.run.ranked import serve
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 says when to end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # tidily
 
     def end(code: int, why: str) -> None:
         if why:
