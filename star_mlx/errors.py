@@ -39,6 +39,10 @@ class EndpointError(StarError):
     """A server that cannot be asked for completions, or whose answers cannot be used."""
 
 
+class RankError(StarError):
+    """A process of several that share a run has died, is silent, or differs from the others."""
+
+
 class RunError(StarError):
     """A run folder that cannot be made, read, locked or resumed."""
 

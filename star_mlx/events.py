@@ -67,6 +67,24 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RankAt:
+    """One of the processes that share a run: how fast it is, and when it was last heard of."""
+
+    rank: int
+    rate: float  # tokens a second in this phase
+    held: int  # bytes in use by its engine
+    peak: int
+    silent: float  # seconds since it was heard of; 0 for rank 0, which tells
+
+
+@dataclass(frozen=True, slots=True)
+class RanksSeen(Event):
+    """The processes that share a run, once a second while they work."""
+
+    ranks: tuple[RankAt, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sampled(Event):
     """An attempt to show: the first of its chunk, right or wrong, or the second one at a problem of
     which the first was shown."""

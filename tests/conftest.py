@@ -33,7 +33,15 @@ LONGEST = (
     *("gguf_real", "push", "export_gguf", "report", "kill", "readme", "gguf_tokens", "export"),
     *("benchmarks", "answers", "gguf_families", "metal"),
     *("export_peft", "push_xet", "dry_run", "models", "engine_form", "engine_shared"),
-    *("endpoints_mlx", "hub", "engine_generate", "gguf_smollm2", "report_page"),
+    *(
+        "launch",
+        "ranks_mlx",
+        "endpoints_mlx",
+        "hub",
+        "engine_generate",
+        "gguf_smollm2",
+        "report_page",
+    ),
     *(
         "by_hand",
         "trackers",

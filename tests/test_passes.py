@@ -15,7 +15,8 @@ from star_mlx.events import PhaseStarted, Progress
 from star_mlx.recipe import asking, opening
 from star_mlx.recipe.loading import load
 from star_mlx.run import evaluate, fit, learner, loop, passes
-from star_mlx.run.passes import At, seed
+from star_mlx.run.completing import seed
+from star_mlx.run.passes import At
 from star_mlx.store import writing
 from star_mlx.tasks.arithmetic import Arithmetic
 from star_mlx.types import Attempt, Completion, Problem, Question

@@ -23,7 +23,7 @@ FLOORS = (
     ("events", "augment", "samples"),
     ("recipe",),
     ("engine",),
-    ("gguf", "init_task", "endpoints"),
+    ("gguf", "init_task", "endpoints", "distributed"),
     ("measure", "progress"),
     ("run", "slides"),
     ("steps", "tui", "trackers", "scaling"),

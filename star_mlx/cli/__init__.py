@@ -28,6 +28,7 @@ from star_mlx.cli.grade import grade
 from star_mlx.cli.groups import Grouped
 from star_mlx.cli.import_gguf import import_gguf
 from star_mlx.cli.init_task import init_task
+from star_mlx.cli.launch import launch
 from star_mlx.cli.ledger import ledger
 from star_mlx.cli.loop import loop
 from star_mlx.cli.plan import plan
@@ -95,7 +96,7 @@ def cli(context: click.Context) -> None:
         context.with_resource(own.offered(*names.replace(",", " ").split()))
 
 
-cli.add_group("Start", loop, plan, sample_run, init_task, tasks, settings, doctor)
+cli.add_group("Start", loop, launch, plan, sample_run, init_task, tasks, settings, doctor)
 cli.add_group("Look", show, runs, watch, present, trace, try_, ledger, report, check)
 cli.add_group("Compare", evaluate, baseline, compare, summary, grade)
 cli.add_group("Share", export, push, pull, import_gguf)

@@ -184,8 +184,8 @@ def _certainty(found: Forecast) -> Iterator[str]:
     yield "rest       estimated: memory by the arithmetic that a run uses, disk by rows as written"
     if found.machines.number > 1:
         yield (
-            "note       star-mlx does not work on several machines yet: this is what it would take "
-            "if they shared the problems and the batches"
+            "note       the machines share chunks of problems and parts of batches (star-mlx "
+            "launch); several of them were not measured"
         )
 
 

@@ -19,8 +19,9 @@ from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.loss import padded_width, supervised_share
 from star_mlx.engine.memory import Memory
+from star_mlx.engine.ranks import Ranks
 from star_mlx.engine.rate import learning_rate
-from star_mlx.engine.training_state import TrainingState, identity
+from star_mlx.engine.training_state import TrainingState, identity, of_first
 from star_mlx.errors import NothingKept, TrainingDiverged
 from star_mlx.settings import Train
 from star_mlx.types import Amount, Step, Trained
@@ -41,12 +42,17 @@ def train(
     out: Path,
     too_long: tuple[str, ...],
     progress: Callable[[Step], None],
+    ranks: Ranks | None = None,
 ) -> Trained:
     """Train on ``rows`` and write the adapter to ``out``; the base is unchanged. If the same
     training was stopped and has left its state in ``out``, it goes on from there.
 
     The loss of a batch is the mean over its supervised tokens; its gradient is summed over parts
     of similar length. AdamW with bias correction; the gradient's norm is clipped.
+
+    With ``ranks`` each takes some of the parts, and all have the same adapter after every step.
+    They call this with the same rows, settings, amount and seed. The state is that of rank 0; it
+    does not depend on the number of ranks.
 
     Raises:
         NothingKept: there is no row.
@@ -64,16 +70,22 @@ def train(
     tokens = seen = padded_tokens = 0
     # nn.Dropout draws from the random state of its thread
     width = 1 if settings.dropout > 0 else lanes.width
+    lane_count, number = width, 0
+    if ranks:  # they differ, but must divide a batch alike
+        budget, lane_count, number = ranks.least(budget), ranks.sum(width), ranks.rank
     with adapter.fresh(model, settings, seed):
         optimizer = optim.AdamW(0.0, weight_decay=settings.weight_decay, bias_correction=True)
         optimizer.init(model.trainable_parameters())
         mx.eval(
             model.trainable_parameters(), optimizer.state
         )  # evaluated, as the lanes only read them
-        state = TrainingState(out, settings.save_every, identity(rows, settings, steps, seed))
+        every = None if number else settings.save_every
+        state = TrainingState(out, every, identity(rows, settings, steps, seed))
         taken = state.restore(model, optimizer)
+        if ranks:
+            taken = of_first(ranks, taken, model, optimizer)
         before = taken[-1].seconds if taken else 0.0
-        take = optimizer_step.of(model, form, optimizer, settings.grad_clip, lanes, width)
+        take = optimizer_step.of(model, form, optimizer, settings.grad_clip, lanes, width, ranks)
         order = epochs(len(rows), settings.batch_size, seed)
         for step in range(steps):
             batch = next(order)
@@ -81,12 +93,15 @@ def train(
             batch_tokens = sum(lengths[i] for i in batch)
             share = budget  # on a GPU a batch is one part, if it fits
             if on_cpu():
-                share = min(budget, max(SHARE, math.ceil(batch_tokens / width)))
+                share = min(budget, max(SHARE, math.ceil(batch_tokens / lane_count)))
+            elif ranks:  # or one for each rank
+                share = min(budget, math.ceil(sum(widths[i] for i in batch) / ranks.size))
             parts = [[rows[i] for i in part] for part in micro(widths, batch, share)]
             tokens += batch_tokens
             if step == len(taken):
                 if settings.dropout > 0:
-                    mx.random.seed(random.Random(f"{seed}/{step}").getrandbits(64))
+                    lot = f"{seed}/{step}/{number}" if number else f"{seed}/{step}"
+                    mx.random.seed(random.Random(lot).getrandbits(64))
                 loss, norm = take(parts)
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise TrainingDiverged(_diverged(settings, step + 1, steps, loss, norm))

@@ -17,6 +17,7 @@ from star_mlx.engine.load import Base
 from star_mlx.engine.memory import Memory
 from star_mlx.engine.needs import Needs, shape_of, work
 from star_mlx.engine.packed import Packed
+from star_mlx.engine.ranks import Ranks
 from star_mlx.engine.text import Text
 from star_mlx.settings import Products, Recipe, Train
 from star_mlx.types import Amount, Completion, Decoding, Example, Step, Trained
@@ -39,7 +40,17 @@ class MlxEngine:
         self._memory = Memory(bound, self._shape, self._held)
         self._weights = sum(a.nbytes for _, a in tree_flatten(base.model.parameters()))
         self._copies = adapter.copies(base.model)
+        self._ranks: Ranks | None = None
         device.give_back()
+
+    def join(self, ranks: Ranks) -> None:
+        """Train together with other ranks from now on, each of which has this base."""
+        self._ranks = ranks
+
+    @property
+    def trains_along(self) -> bool:
+        """Whether other ranks must train at the same time."""
+        return self._ranks is not None
 
     def describe(self) -> Mapping[str, Any]:
         """Name, device, bits, parameters, context length and content hash of the base; whether
@@ -155,6 +166,7 @@ class MlxEngine:
                 out=out,
                 too_long=too_long,
                 progress=progress,
+                ranks=self._ranks,
             )
         finally:
             onednn.trained()

@@ -1,4 +1,9 @@
-"""One optimizer step over the parts of a batch: on the lanes of a CPU, or compiled for a GPU."""
+"""One optimizer step over the parts of a batch: on the lanes of a CPU, or compiled for a GPU.
+
+Several ranks take the parts in turn, and sum the losses and gradients of the tokens that they had.
+The sum over all is divided by the number of the batch's tokens, so that each token counts the same
+wherever it was.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from star_mlx.engine.device import on_cpu
 from star_mlx.engine.form import Form
 from star_mlx.engine.lanes import Lanes
 from star_mlx.engine.loss import loss_sum, padded
+from star_mlx.engine.ranks import Ranks
 
 Parts = Sequence[Sequence[TrainingRow]]
 
@@ -36,7 +42,13 @@ def compiled() -> bool:
 
 
 def of(
-    model: nn.Module, form: Form, optimizer: optim.Optimizer, clip: float, lanes: Lanes, width: int
+    model: nn.Module,
+    form: Form,
+    optimizer: optim.Optimizer,
+    clip: float,
+    lanes: Lanes,
+    width: int,
+    ranks: Ranks | None = None,
 ) -> OptimizerStep:
     """The steps of a training: the way of this device.
 
@@ -44,11 +56,22 @@ def of(
         optimizer: initialized with the model's trainable parameters, and evaluated.
         clip: the maximum norm of a gradient; 0 for none.
         width: the number of lanes to use, on a CPU.
+        ranks: those that share the parts of each batch, if there are several.
     """
     clip = clip if clip > 0 else math.inf
     if compiled():
-        return CompiledStep(model, form, optimizer, clip)
-    return LaneStep(model, form, optimizer, clip, lanes, width)
+        return CompiledStep(model, form, optimizer, clip, ranks)
+    return LaneStep(model, form, optimizer, clip, lanes, width, ranks)
+
+
+def _over_ranks(ranks: Ranks | None, total: Any, parameters: Any) -> Any:
+    """The loss and the gradient of a whole batch: what the ranks have summed of it, which is None
+    where a rank had no part."""
+    if ranks is None:
+        return total
+    if total is None:
+        total = mx.array(0.0), tree_map(mx.zeros_like, parameters)
+    return ranks.total(total)
 
 
 def supervised(parts: Parts) -> int:
@@ -68,15 +91,17 @@ class LaneStep:
         clip: float,
         lanes: Lanes,
         width: int,
+        ranks: Ranks | None = None,
     ) -> None:
         self._model, self._form, self._optimizer = model, form, optimizer
-        self._clip, self._lanes, self._width = clip, lanes, width
+        self._clip, self._lanes, self._width, self._ranks = clip, lanes, width, ranks
         self._value_and_grad = nn.value_and_grad(model, loss_sum)
 
     def __call__(self, parts: Parts) -> tuple[float, float]:
         model = self._model
         parameters = model.trainable_parameters()
         count = supervised(parts)
+        parts = self._ranks.share(parts) if self._ranks else parts
         n = min(self._width, len(parts))
         sums: list[Any] = [None] * n
         # value_and_grad puts its own arrays into the model while it builds
@@ -96,8 +121,10 @@ class LaneStep:
 
             return run
 
-        self._lanes.run([job(lane) for lane in range(n)], lambda _: None)
-        total, gradient = functools.reduce(lambda a, b: tree_map(mx.add, a, b), sums)
+        if n:  # another rank may have all parts
+            self._lanes.run([job(lane) for lane in range(n)], lambda _: None)
+        summed = functools.reduce(lambda a, b: tree_map(mx.add, a, b), sums) if n else None
+        total, gradient = _over_ranks(self._ranks, summed, parameters)
         gradient = tree_map(lambda g: g / count, gradient)
         gradient, norm = optim.clip_grad_norm(gradient, self._clip)
         self._optimizer.update(model, gradient)
@@ -113,9 +140,15 @@ class CompiledStep:
     """
 
     def __init__(
-        self, model: nn.Module, form: Form, optimizer: optim.Optimizer, clip: float
+        self,
+        model: nn.Module,
+        form: Form,
+        optimizer: optim.Optimizer,
+        clip: float,
+        ranks: Ranks | None = None,
     ) -> None:
         self._model, self._form, self._optimizer, self._clip = model, form, optimizer, clip
+        self._ranks = ranks
         self._value_and_grad = nn.value_and_grad(model, loss_sum)
         # dropout draws from the random state, or from keys that are in the model's state
         state = [model.state, mx.random.state]
@@ -126,12 +159,12 @@ class CompiledStep:
     def __call__(self, parts: Parts) -> tuple[float, float]:
         model, count = self._model, supervised(parts)
         total: Any = None
-        for part in parts:
+        for part in self._ranks.share(parts) if self._ranks else parts:
             adapter.new_masks(model)
             total = self._add(total, *padded(part))
             mx.eval(total)
-        loss, gradient = total
         parameters = model.trainable_parameters()
+        loss, gradient = _over_ranks(self._ranks, total, parameters)
         norm: Any
         parameters, norm = self._update(parameters, gradient, mx.array(count, mx.float32))
         model.update(parameters)

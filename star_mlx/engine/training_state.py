@@ -24,6 +24,7 @@ import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_unflatten
 
 from star_mlx.engine.batches import TrainingRow
+from star_mlx.engine.ranks import Ranks
 from star_mlx.errors import RunError
 from star_mlx.settings import Train
 from star_mlx.store import names
@@ -116,6 +117,18 @@ class TrainingState:
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def of_first(
+    ranks: Ranks, taken: Sequence[Step], model: nn.Module, optimizer: optim.Optimizer
+) -> list[Step]:
+    """Give every rank the state of rank 0, and return the steps that were taken there."""
+    told = ranks.told(json.dumps([asdict(step) for step in taken]).encode())
+    steps = [Step(**step) for step in json.loads(told)]
+    if steps:
+        model.update(ranks.of_first(model.trainable_parameters()))
+        optimizer.state = ranks.of_first(optimizer.state)
+    return steps
 
 
 def _digest(state: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ from star_mlx.events import (
     Notice,
     PhaseStarted,
     Progress,
+    RankAt,
+    RanksSeen,
     RunFinished,
     Sampled,
 )
@@ -79,7 +81,7 @@ class Live:
         self._emit(event)
         self._ended = self._ended and not isinstance(event, PhaseStarted | IterationFinished)
         now = self._clock()
-        if now >= self._next or not isinstance(event, Progress | Sampled):
+        if now >= self._next or not isinstance(event, Progress | RanksSeen | Sampled):
             self._write(now, running=self._state.finished is None)
 
     def close(self) -> None:
@@ -152,6 +154,7 @@ def snapshot(state: RunState, *, running: bool, seconds: float) -> dict[str, Any
         "past": [asdict(at) for at in state.past],
         "held": state.held,
         "peak": state.peak,
+        **({"ranks": [asdict(rank) for rank in state.ranks]} if state.ranks else {}),
         "samples": [_sample(sample) for sample in state.samples],
         "notices": [asdict(notice) for notice in state.notices[-NOTICES:]],
     }
@@ -188,6 +191,7 @@ def _seen(entry: Mapping[str, Any]) -> Seen:
         held=int(entry["held"]),
         peak=int(entry["peak"]),
         seconds=float(entry["seconds"]),
+        ranks=tuple(map(_rank, entry.get("ranks", ()))),
     )
     for row in entry["samples"]:
         state.apply(_sampled(row))
@@ -217,6 +221,11 @@ def _sampled(row: Mapping[str, Any]) -> Sampled:
         phase if phase in get_args(Phase) else None,
         dict(first) if first else None,
     )
+
+
+def _rank(row: Mapping[str, Any]) -> RankAt:
+    numbers = {name: int(row[name]) for name in ("rank", "held", "peak")}
+    return RankAt(**numbers, rate=float(row["rate"]), silent=float(row["silent"]))
 
 
 def _progress(row: Mapping[str, Any]) -> Progress:

@@ -13,6 +13,8 @@ from star_mlx.events import (
     Notice,
     PhaseStarted,
     Progress,
+    RankAt,
+    RanksSeen,
     RunFinished,
     RunStarted,
     Sampled,
@@ -28,7 +30,8 @@ class RunState:
 
     ``at`` is the progress of the current phase, None between phases; ``past`` are the finished
     phases of the current iteration, as they ended. ``held`` and ``peak`` are bytes in use by the
-    engine, now and at most; 0 if unknown. ``seconds`` and ``idle`` are for watching a run of
+    engine, now and at most; 0 if unknown. ``ranks`` are the processes that share the run, if there
+    are several. ``seconds`` and ``idle`` are for watching a run of
     another process: how long that has been running, and why nothing happens.
     """
 
@@ -40,6 +43,7 @@ class RunState:
     past: list[Progress] = field(default_factory=list)
     held: int = 0
     peak: int = 0
+    ranks: tuple[RankAt, ...] = ()
     samples: deque[Sampled] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     notices: list[Notice] = field(default_factory=list)
     finished: RunFinished | None = None
@@ -62,6 +66,8 @@ class RunState:
             self.at = event
             if event.memory:
                 self.held, self.peak = event.memory[0], max(self.peak, *event.memory)
+        elif isinstance(event, RanksSeen):
+            self.ranks = event.ranks
         elif isinstance(event, Sampled):
             self._show(event)
         elif isinstance(event, IterationFinished):

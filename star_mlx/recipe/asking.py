@@ -8,10 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from star_mlx.prompts import Prompts, Turn
 from star_mlx.settings import Recipe
 from star_mlx.types import Decoding, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBatch:
+    """Prompts that are asked in one way, with a seed each: all that an engine needs for them.
+
+    It is plain data, so that another process can complete them. The prompts follow ``prefix``.
+    """
+
+    prefix: str
+    prompts: list[str]
+    seeds: list[int]
+    decoding: Decoding
+    thinking_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkWork:
+    """The batches of a chunk, and the model that completes them: the adapter None is the base."""
+
+    adapter: Path | None
+    batches: tuple[PromptBatch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +59,11 @@ class Asking:
     def batch(self, problems: Sequence[Problem]) -> tuple[str, list[str]]:
         """The common beginning of the prompts of problems, and the rest of each."""
         return self.prompts.batch(problems, hinted=self.hinted, few_shot=self.few_shot)
+
+    def prompted(self, problems: Sequence[Problem], seeds: Sequence[int]) -> PromptBatch:
+        """The prompts of problems, with a seed for each."""
+        prefix, prompts = self.batch(problems)
+        return PromptBatch(prefix, prompts, list(seeds), self.decoding, self.thinking_tokens)
 
     def turns(self, problem: Problem) -> list[Turn]:
         """The prompt of a problem as the turns of a chat, before any template."""

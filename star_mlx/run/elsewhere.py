@@ -1,4 +1,7 @@
-"""Servers that generate in a run: reached, and compared with the local model, before it begins."""
+"""What generates in a run, if it is not this process alone: servers, or the ranks of a launch.
+
+They are reached, and compared with the local model, before the run begins.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from star_mlx.distributed.crew import led
 from star_mlx.endpoints.connection import Server
 from star_mlx.endpoints.pool import Pool
 from star_mlx.endpoints.remote import RemoteEngine
@@ -20,7 +24,8 @@ from star_mlx.formatting import clipped
 from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
-from star_mlx.run import passes
+from star_mlx.run import completing, ranked
+from star_mlx.run.ranked import RankedEngine
 from star_mlx.settings import Recipe
 from star_mlx.types import Amount, Completion, Decoding, Engine, Example, Task
 
@@ -34,7 +39,7 @@ def generating(
     recipe: Recipe, task: Task, prompts: Prompts, engine: Engine, run: Path, emit: Emit
 ) -> Iterator[Engine]:
     """The engine of a run: the given one, or if the recipe names servers, one whose completions
-    they make.
+    they make, or if this process is rank 0 of several, one whose work they share.
 
     Args:
         prompts: in the engine's template.
@@ -43,6 +48,7 @@ def generating(
     Raises:
         EndpointError: no server can be reached, or one does not answer as the local model does, or
             cannot load an adapter though the run needs that.
+        RankError: another rank is lost, or has another base.
     """
     with uncompared(recipe, engine, emit) as made_by:
         if isinstance(made_by, RemoteEngine):
@@ -56,7 +62,11 @@ def uncompared(recipe: Recipe, engine: Engine, emit: Emit) -> Iterator[Engine]:
 
     Raises:
         EndpointError: no server can be reached, or one of them cannot be used.
+        RankError: another rank is lost, or has another base.
     """
+    if crew := led():
+        yield ranked.over(crew, recipe, engine, emit)
+        return
     if not recipe.endpoints.urls:
         yield engine
         return
@@ -75,7 +85,9 @@ def uncompared(recipe: Recipe, engine: Engine, emit: Emit) -> Iterator[Engine]:
 
 
 def tell(made_by: Engine, emit: Emit) -> None:
-    """Have what is said about servers emitted by ``emit`` from now on."""
+    """Have what is said about servers or ranks emitted by ``emit`` from now on."""
+    if isinstance(made_by, RankedEngine):
+        made_by.emit = emit
     if isinstance(made_by, RemoteEngine):
         made_by.pool.tell = lambda text: emit(Notice("warning", text))
 
@@ -211,7 +223,7 @@ class _Comparison:
                 "max_length": 1 << 40,
             }
         )
-        lot = passes.seed(self._recipe.seed, "endpoints")
+        lot = completing.seed(self._recipe.seed, "endpoints")
         self._remote.local.train(
             [row], settings, Amount(steps=STEPS), seed=lot, out=out, progress=lambda step: None
         )

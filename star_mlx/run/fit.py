@@ -8,7 +8,7 @@ from pathlib import Path
 
 from star_mlx.events import Emit, Notice, PhaseStarted, Progress
 from star_mlx.run import few_steps
-from star_mlx.run.passes import seed
+from star_mlx.run.completing import seed
 from star_mlx.settings import Recipe
 from star_mlx.types import Amount, Engine, Example, Step, Trained
 

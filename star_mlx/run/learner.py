@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from star_mlx.measure import accuracy
 from star_mlx.measure.baselines import TRAINED
 from star_mlx.prompts import Prompts
 from star_mlx.recipe import asking
-from star_mlx.recipe.asking import Asking
+from star_mlx.recipe.asking import Asking, ChunkWork
 from star_mlx.run import metrics, passes
+from star_mlx.run.completing import Progressing, complete_all, seed
 from star_mlx.run.fit import fit
-from star_mlx.run.passes import At, Pass, judge, seed
+from star_mlx.run.passes import AskedChunk, At, Pass, judge
 from star_mlx.settings import Recipe
 from star_mlx.store.metrics import Metrics, Served
 from star_mlx.store.writing import Store
@@ -225,18 +228,19 @@ class Learner:
         self._folder.begin()
         self._emit(PhaseStarted(n, phase, total, how.note))
         attempts: list[Attempt] = []
-        size = self.recipe.generate.per_chunk
         at = passes.begun(n, phase, total)
-        for index, first in enumerate(range(0, len(problems), size)):
-            chunk = [p for p in problems[first : first + size] for _ in range(how.samples)]
+        inside = At(self._emit, at, self.engine.memory)
+        made = self._made(problems, how, lambda done, tokens: inside(done, tokens))
+        for index in range(math.ceil(len(problems) / self.recipe.generate.per_chunk)):
             stored = self._folder.chunk(n, how.kind, index)
             if stored is None:
                 start, served = time.perf_counter(), self._served()
-                made = self._generate(chunk, how, At(self._emit, at, self.engine.memory))
-                stored = made, time.perf_counter() - start
+                inside = At(self._emit, at, self.engine.memory)
+                chunk, found = next(made)
+                stored = found, time.perf_counter() - start
                 self._folder.save_chunk(n, how.kind, index, *stored, self._served() - served)
-                self._show(how, chunk, made)
-                self._warn(how, chunk, made)
+                self._show(how, chunk, found)
+                self._warn(how, chunk, found)
             attempts += map(self._slim, stored[0])
             at = replace(passes.after(at, *stored), memory=self.engine.memory())
             self._emit(at)
@@ -277,15 +281,31 @@ class Learner:
         ids = attempt.token_ids
         return replace(attempt, token_ids=tuple(map(self._ids.setdefault, ids, ids)))
 
-    def _generate(self, problems: Sequence[Problem], how: Pass, at: At) -> list[Attempt]:
-        made = passes.attempts_of_groups(
-            self.engine,
-            how.adapter,
-            passes.groups(problems, how.asking, self.prompts_of),
-            problems,
-            seeds=self._seeds(problems, how),
-            progress=at,
-        )
+    def _made(
+        self, problems: Sequence[Problem], how: Pass, progress: Progressing
+    ) -> Iterator[tuple[Sequence[Problem], list[Attempt]]]:
+        """The problems of each chunk that is not on disk, once for each attempt at them, and the
+        attempts. They are made when they are asked for, or ahead of that if several processes
+        share the work."""
+        asked: deque[AskedChunk] = deque()  # those that are given out, and not judged yet
+
+        def jobs() -> Iterator[ChunkWork]:
+            size = self.recipe.generate.per_chunk
+            for index, first in enumerate(range(0, len(problems), size)):
+                if not self._folder.has_chunk(how.iteration, how.kind, index):
+                    several = range(how.samples)
+                    chunk = [p for p in problems[first : first + size] for _ in several]
+                    groups = passes.groups(chunk, how.asking, self.prompts_of)
+                    asked.append(AskedChunk.of(groups, chunk, self._seeds(chunk, how)))
+                    yield ChunkWork(how.adapter, asked[-1].batches)
+
+        for completions in complete_all(self.engine, jobs(), progress):
+            chunk = asked.popleft()
+            yield chunk.problems, self._filtered(chunk.problems, chunk.judged(completions), how)
+
+    def _filtered(
+        self, problems: Sequence[Problem], made: list[Attempt], how: Pass
+    ) -> list[Attempt]:
         if how.phase == "evaluate":
             return made
         star = self.recipe.star

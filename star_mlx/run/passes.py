@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +10,8 @@ from pathlib import Path
 from star_mlx.answers import thinking
 from star_mlx.events import Emit, Progress
 from star_mlx.prompts import Prompts
-from star_mlx.recipe.asking import Asking
+from star_mlx.recipe.asking import Asking, PromptBatch
+from star_mlx.run.completing import complete
 from star_mlx.settings import Star
 from star_mlx.tasks import why_undecided
 from star_mlx.types import Attempt, Completion, Engine, Phase, Problem, Task
@@ -93,19 +92,8 @@ def attempts(
         seeds: one per problem.
         progress: see ``Engine.generate``.
     """
-    prefix, prompts = asking.batch(problems)
-    generate = functools.partial(engine.generate, prefix=prefix, adapter=adapter)
-    bound = asking.thinking_tokens
-    if bound is None or bound >= asking.decoding.max_tokens:  # as in a short trial
-        completions = generate(prompts, asking.decoding, seeds=seeds, progress=progress)
-    else:
-        completions = _bounded(engine, generate, asking, prefix, prompts, seeds, progress)
-    task = asking.prompts.task
-    triples = zip(problems, prompts, completions, strict=True)
-    return [
-        judge(task, problem, made, hinted=asking.hinted, prompt=prefix + prompt)
-        for problem, prompt, made in triples
-    ]
+    asked = AskedChunk.of([(asking, range(len(problems)))], problems, seeds)
+    return asked.judged(complete(engine, adapter, asked.batches, progress))
 
 
 def groups(
@@ -121,75 +109,49 @@ def groups(
     return list(found.values())
 
 
-def attempts_of_groups(
-    engine: Engine,
-    adapter: Path | None,
-    groups: Sequence[tuple[Asking, Sequence[int]]],
-    problems: Sequence[Problem],
-    *,
-    seeds: Sequence[int],
-    progress: Callable[[int, int], None],
-) -> list[Attempt]:
-    """``attempts`` at problems of which each group is asked in its own way."""
-    made: dict[int, Attempt] = {}
-    for asking, places in groups:
-        before, tokens = len(made), sum(len(one.token_ids) for one in made.values())
-        found = attempts(
-            engine,
-            adapter,
-            asking,
-            [problems[place] for place in places],
-            seeds=[seeds[place] for place in places],
-            progress=functools.partial(_further, progress, before, tokens),
-        )
-        made.update(zip(places, found, strict=True))
-    return [made[place] for place in range(len(problems))]
+@dataclass(frozen=True, slots=True)
+class AskedChunk:
+    """Problems with the prompts in which they are asked, group by group.
 
+    ``batches`` are all that is needed to complete the prompts, here or in another process.
+    """
 
-def _further(
-    progress: Callable[[int, int], None], before: int, spent: int, done: int, tokens: int
-) -> None:
-    progress(before + done, spent + tokens)
+    problems: Sequence[Problem]
+    groups: Sequence[tuple[Asking, Sequence[int]]]
+    batches: tuple[PromptBatch, ...]
 
+    @classmethod
+    def of(
+        cls,
+        groups: Sequence[tuple[Asking, Sequence[int]]],
+        problems: Sequence[Problem],
+        seeds: Sequence[int],
+    ) -> AskedChunk:
+        """The problems, of which those of a group, named by their places, are asked in one way."""
+        batches = [
+            asking.prompted([problems[place] for place in places], [seeds[p] for p in places])
+            for asking, places in groups
+        ]
+        return cls(problems, groups, tuple(batches))
 
-def _bounded(
-    engine: Engine,
-    generate: Callable[..., list[Completion]],
-    asking: Asking,
-    prefix: str,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    progress: Callable[[int, int], None],
-) -> list[Completion]:
-    """Generate in two parts: as many tokens as thinking may take, and the rest, before which the
-    thinking that goes on is ended. A completion that fills the model's context ends there."""
-    bound = asking.thinking_tokens or 0
-    part = replace(asking.decoding, max_tokens=bound)
-    made = generate(prompts, part, seeds=seeds, progress=lambda done, tokens: progress(0, tokens))
-    found = [i for i, c in enumerate(made) if c.finish == "length" and len(c.token_ids) >= bound]
-    marks = [thinking.end_of(made[i].text, prompts[i]) for i in found]
-    added = dict(zip(found, (f"\n{mark}\n\n" if mark else "" for mark in marks), strict=True))
-    asked = {i: prompts[i] + made[i].text + end for i, end in added.items()}
-    going = [i for i in found if _fits(engine, prefix + asked[i])]
-    before, tokens = len(made) - len(going), sum(len(c.token_ids) for c in made)
-    rest = generate(
-        [asked[i] for i in going],
-        replace(asking.decoding, max_tokens=asking.decoding.max_tokens - bound),
-        seeds=[seed(seeds[i], "after thinking") for i in going],
-        progress=lambda done, more: progress(before + done, tokens + more),
-    )
-    for i, more in zip(going, rest, strict=True):
-        ids = (*made[i].token_ids, *engine.encode(added[i]), *more.token_ids)
-        made[i] = Completion(made[i].text + added[i] + more.text, ids, more.finish)
-    return made
-
-
-def _fits(engine: Engine, text: str) -> bool:
-    """Whether a prompt leaves room in the model's context, if that is known."""
-    context = engine.describe().get("context")
-    if context is None or len(text.encode()) + 2 < context:  # a token is a byte or more
-        return True
-    return len(engine.encode(text)) + 1 < context  # 1: a start token
+    def judged(self, completions: Sequence[Completion]) -> list[Attempt]:
+        """The attempts, in the order of the problems, that the completions of the batches are."""
+        asked = [
+            (place, asking, batch.prefix + text)
+            for (asking, places), batch in zip(self.groups, self.batches, strict=True)
+            for place, text in zip(places, batch.prompts, strict=True)
+        ]
+        made = {
+            place: judge(
+                asking.prompts.task,
+                self.problems[place],
+                completion,
+                hinted=asking.hinted,
+                prompt=prompt,
+            )
+            for (place, asking, prompt), completion in zip(asked, completions, strict=True)
+        }
+        return [made[place] for place in range(len(self.problems))]
 
 
 def judge(
@@ -223,9 +185,3 @@ def filtered(task: Task, star: Star, problem: Problem, attempt: Attempt) -> Atte
     elif star.reject_hint_leaks and attempt.hinted:
         rejected = "hint leak" if task.cites_hint(problem, text) else ""
     return replace(attempt, rejected=rejected)
-
-
-def seed(*parts: object) -> int:
-    """A seed in [0, 2**32) derived from its purpose, the same on every machine."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

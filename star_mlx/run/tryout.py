@@ -13,7 +13,7 @@ from pathlib import Path
 from star_mlx import engine as engines
 from star_mlx.errors import NothingKept
 from star_mlx.recipe import asking, opening
-from star_mlx.run import passes
+from star_mlx.run import completing, passes
 from star_mlx.run.at_hand import AtHand
 from star_mlx.run.checks import Remark
 from star_mlx.run.learner import example
@@ -94,7 +94,7 @@ def _asked(
     prompts = opening.in_template(at.recipe, at.prompts, engine)
     few_shot = at.recipe.star.few_shot(0)
     how = asking.generating(at.recipe, prompts, few_shot=few_shot, hinted=hinted)
-    seeds = [passes.seed(at.recipe.seed, "rehearsal", problem.id) for problem in problems]
+    seeds = [completing.seed(at.recipe.seed, "rehearsal", problem.id) for problem in problems]
     return passes.attempts(engine, None, how, problems, seeds=seeds)
 
 

@@ -71,6 +71,10 @@ class Store:
         [(_, data)] = reading.chunk_bytes(file, [entry])
         return reading.decoded(file, entry, data, Attempt), entry.seconds
 
+    def has_chunk(self, iteration: int, kind: str, index: int) -> bool:
+        """Whether a chunk is finished."""
+        return self._journal.chunk(iteration, kind, index) is not None
+
     def save_chunk(
         self,
         iteration: int,

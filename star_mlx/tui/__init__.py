@@ -12,6 +12,7 @@ import sys
 
 from rich.console import Console
 
+from star_mlx.distributed.environment import TERMINAL
 from star_mlx.progress.state import RunState
 from star_mlx.tui.colours import themed
 from star_mlx.tui.live_screen import LiveScreen
@@ -60,5 +61,7 @@ def show_once(state: RunState, *, plain: bool = False) -> None:
 
 
 def _bare() -> bool:
-    """Whether standard output is not a terminal that supports drawing."""
-    return not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown")
+    """Whether standard output is not a terminal that supports drawing, nor, of rank 0 of a launch,
+    passed on to one."""
+    terminal = sys.stdout.isatty() or TERMINAL in os.environ
+    return not terminal or os.environ.get("TERM") in ("dumb", "unknown")

@@ -22,7 +22,7 @@ from star_mlx.store.metrics import Metrics
 from star_mlx.tui.body import Drawn, drawn
 from star_mlx.tui.colours import BAD, BOLD
 from star_mlx.tui.lines import Lines, bar
-from star_mlx.tui.plain import farewell, judged, memory, rates
+from star_mlx.tui.plain import farewell, judged, memory, rank_text, rates
 from star_mlx.tui.sample import Pane, chosen
 from star_mlx.tui.stages import stage_lines
 from star_mlx.tui.tables import summary
@@ -132,7 +132,8 @@ def draw(
     blank = [Text()] if height >= AIRY else []
     above: list[RenderableType] = [*_header(state, width, seconds), *blank]
     stages = stage_lines(state, width)
-    above += [*stages, *_progress(state, width), *_idle(state, width)]
+    above += [*stages, *_progress(state, width)]
+    above += [*_ranks(state, width, height // 4), *_idle(state, width)]
     above += [_notice(notice, width) for notice in state.notices[-2:]]
     above.append(Text())
     taken = len(above) + (len(stages) and stages[0].height - 1)
@@ -208,6 +209,18 @@ def _progress(state: RunState, width: int) -> list[RenderableType]:
     below = Text("  ".join([*rates(at), *memory(state)]), no_wrap=True)
     below.truncate(width, overflow="ellipsis")
     return [Lines(line), below]
+
+
+def _ranks(state: RunState, width: int, room: int) -> list[RenderableType]:
+    """A line for each process that shares the run, as far as there is room."""
+    if state.at is None:
+        return []
+    lines = [Text(rank_text(rank), no_wrap=True) for rank in state.ranks]
+    if len(lines) > room:
+        lines = [*lines[: room - 1], Text(f"and {len(lines) - room + 1} more ranks")]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return [*lines]
 
 
 def _idle(state: RunState, width: int) -> list[RenderableType]:

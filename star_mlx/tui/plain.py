@@ -23,6 +23,7 @@ from star_mlx.events import (
     Notice,
     PhaseStarted,
     Progress,
+    RankAt,
     RunFinished,
     RunStarted,
 )
@@ -154,6 +155,7 @@ def once(state: RunState, console: Console) -> None:
     if at := state.at:
         said.append(progress_text(state, at))
         said += memory(state)
+        said += map(rank_text, state.ranks)
     if state.idle:
         said.append(state.idle)
     if done := state.finished:
@@ -207,6 +209,16 @@ def memory(state: RunState) -> list[str]:
         return []
     now = f"memory {_bytes(state.held)}, " if state.held else "memory "
     return [f"{now}peak {_bytes(state.peak)}"]
+
+
+def rank_text(at: RankAt) -> str:
+    """``"rank 2  310 tokens/s  memory 412 MB, peak 530 MB  seen 1 s ago"``."""
+    parts = [f"rank {at.rank}", f"{rate(at.rate, 1.0) or 0} tokens/s"]
+    if at.peak:
+        parts.append(f"memory {_bytes(at.held)}, peak {_bytes(at.peak)}")
+    if at.rank:
+        parts.append(f"seen {at.silent:.0f} s ago")
+    return "  ".join(parts)
 
 
 def _bytes(number: int) -> str:
