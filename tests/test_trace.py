@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -265,3 +266,22 @@ def test_a_long_text_is_cut_and_says_so(record):
             return [long]
 
     assert "(1000 more characters)" in Trace.text(Long())
+
+
+@pytest.mark.parametrize("number", [None, 3])
+def test_the_most_telling_problems_are_those_of_a_plain_sort(number: int | None) -> None:
+    states = np.random.default_rng(1).choice(
+        [0, ledger.ATTEMPTED, ledger.ATTEMPTED | ledger.DIRECT, ledger.ATTEMPTED | ledger.HINTED],
+        (60, 4),
+    )
+    tallies = [ledger.Tally(at, 0, 0, 0, 0, 0) for at in (1, 2, 3, 7)]
+    found = ledger.Ledger([f"p{i}" for i in range(60)], states.astype(np.uint8), tallies)
+    every = [
+        (tracing._rank(history, at), at, id)
+        for id, history in found.problems.items()
+        for at in history.attempted
+        if number in (None, at)
+    ]
+    plain = [(id, at) for _, at, id in sorted(every, key=lambda one: one[:2])]
+    for most in (1, 20, 500):
+        assert tracing._telling(found, number, most) == plain[:most]

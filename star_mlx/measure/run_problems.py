@@ -39,7 +39,7 @@ class Known:
 def of_run(record: RunRecord) -> Known:
     """Load the problems that a run was made with, from its recipe."""
     try:
-        task, _ = opening.open_task(opening.resume_recipe(record.path))
+        task, _ = opening.open_task(opening.recipe_of(record))
         found = provenance.data_sha256(task)
     except StarError as error:
         return Known(why_not=" ".join(str(error).split()))

@@ -3,7 +3,6 @@ telling problem."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from difflib import get_close_matches
 
 from star_mlx.augment.kinds import BACKWARD, REWRITTEN
@@ -32,6 +31,7 @@ def trace(
     iteration: str | None = None,
     *,
     known: Known | None = None,
+    found: Ledger | None = None,
 ) -> Trace:
     """Trace a problem of a run.
 
@@ -42,6 +42,7 @@ def trace(
         iteration: a number, ``best`` or ``last``; by default the most telling of those that
             attempted the problem.
         known: the run's problems, if they have been loaded already.
+        found: the run's ledger, if it has been read already.
 
     Raises:
         RunError: no such problem or iteration, a run that attempted no problem, or a damaged one.
@@ -51,16 +52,15 @@ def trace(
             f"{record.path} is the baseline {kind}: it attempts no problem, so there is nothing to "
             "trace; give the folder of a loop"
         )
-    found = ledger.read(record.path)
+    found = found or ledger.of_run(record)
     number = None if iteration is None else _number(record, iteration)
-    if not found.problems:
+    if not found.ids:
         raise RunError(f"{record.path} has no finished iteration yet, so there is nothing to trace")
     known = known or run_problems.of_run(record)
     if id is not None:
         return _traced(record, found, id, _of_problem(record, found, id, number), known)
-    candidates = sorted(_candidates(found, number), key=lambda one: one[:2])
     first = None
-    for _, at, id in candidates[:TRIES]:
+    for id, at in _telling(found, number, TRIES):
         one = _traced(record, found, id, at, known)
         if one.rows and not one.left_out:
             return one
@@ -85,12 +85,11 @@ def _of_problem(record: RunRecord, found: Ledger, id: str, number: int | None) -
     Raises:
         RunError: it was not attempted, or not in iteration ``number``.
     """
-    history = found.problems.get(id)
+    history = found.history(id)
     if history is None:
-        near = get_close_matches(id, found.problems, NEAR, cutoff=0.5)
+        near = get_close_matches(id, found.ids, NEAR, cutoff=0.5)
         words = f": did you mean {' or '.join(near)}?" if near else ""
-        some = next(iter(found.problems))
-        words = words or f"; its problems have ids such as {some}"
+        words = words or f"; its problems have ids such as {found.ids[0]}"
         raise RunError(f"no iteration of {record.path} attempted a problem {id!r}{words}")
     if number is None:
         return min(history.attempted, key=lambda at: _rank(history, at))
@@ -103,12 +102,31 @@ def _of_problem(record: RunRecord, found: Ledger, id: str, number: int | None) -
     return number
 
 
-def _candidates(found: Ledger, number: int | None) -> Iterator[tuple[tuple[int, int], int, str]]:
-    """Every (rank, iteration, id), or those of one iteration."""
-    for id, history in found.problems.items():
-        for at in history.attempted:
-            if number in (None, at):
-                yield _rank(history, at), at, id
+def _telling(found: Ledger, number: int | None, most: int) -> list[tuple[str, int]]:
+    """The most telling problems, each with its iteration: of all iterations, or of one. Those that
+    are equally telling are in the order of iterations, then of problems."""
+    import numpy as np
+
+    numbers = [tally.iteration for tally in found.iterations]
+    later = np.full(len(found.ids), len(numbers))  # the column in which each is asked again
+    told = np.append(numbers, 0)
+    best: list[tuple[int, int, int]] = []  # (rank, iteration, place)
+    for column in range(len(numbers) - 1, -1, -1):
+        states, at = found.states[:, column], numbers[column]
+        there = np.flatnonzero(states)
+        if number in (None, at):
+            after = later[there]
+            again = after < len(numbers)
+            solved = found.states[there, np.minimum(after, len(numbers) - 1)] & ledger.DIRECT > 0
+            hinted = states[there] & ledger.HINTED > 0
+            direct = states[there] & ledger.DIRECT > 0
+            rank = np.select([~hinted & direct, ~hinted, ~again, solved], [3, 4, 1, 0], 2)
+            wait = np.where(hinted & again, told[after] - at, 0)
+            order = np.argsort((rank << 32) + wait, kind="stable")[:most]
+            keys = ((rank[order] << 32) + wait[order]).tolist()
+            best += zip(keys, [at] * len(order), there[order].tolist(), strict=True)
+        later[there] = column
+    return [(found.ids[place], at) for _, at, place in sorted(best)[:most]]
 
 
 def _rank(history: History, at: int) -> tuple[int, int]:
@@ -131,7 +149,8 @@ def _traced(record: RunRecord, found: Ledger, id: str, number: int, known: Known
     examples = [row for row in record.examples(number) if row.id == id]
     rows = tuple(row for row in examples if row.iteration == number)
     trained = record.journal.trained.get(number)
-    later = next((at for at in found.problems[id].attempted if at > number), None)
+    history = found.history(id)
+    later = next((at for at in history.attempted if at > number), None) if history else None
     asked = _Asked(record, id, number, teacher, known)
     if asked.prompt is None and rows and not rows[0].hint_shown:
         asked.prompt = rows[0].prompt
@@ -179,7 +198,7 @@ class _Asked:
         self.hinted: str | None = None
         self.shots = 0
         try:
-            recipe = opening.resume_recipe(record.path)
+            recipe = opening.recipe_of(record)
             task, prompts = opening.open_task(recipe)
             if known.kinds.get(id) in BACKWARD:
                 prompts = backward_prompts(task, prompts)

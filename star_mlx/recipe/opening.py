@@ -171,5 +171,9 @@ def task_named(name: str, data: str | None = None) -> Task:
 
 def resume_recipe(run: Path) -> Recipe:
     """The recipe a run folder was made with."""
-    record = reading.read(run)
+    return recipe_of(reading.read(run))
+
+
+def recipe_of(record: reading.RunRecord) -> Recipe:
+    """The recipe a run was made with."""
     return as_begun(from_resolved(record.recipe), record)

@@ -15,6 +15,7 @@ from star_mlx.measure.baselines import Baseline
 from star_mlx.measure.verdict import RunVerdict
 from star_mlx.recipe.layers import leaves, shown
 from star_mlx.store import ledger, reading
+from star_mlx.store.ledger import Ledger
 from star_mlx.store.metrics import Measured, Metrics
 from star_mlx.store.reading import RunRecord
 from star_mlx.store.results import Result
@@ -52,7 +53,8 @@ class Curve:
 @dataclass(frozen=True, slots=True)
 class ReportedRun:
     """All that is shown of a run but its texts. ``metrics`` are in order; ``verdicts`` are of dev,
-    by iteration; ``grid`` is None for a baseline; ``notes`` say what could not be read."""
+    by iteration; ``ledger`` and ``grid`` are None for a baseline; ``notes`` say what could not be
+    read."""
 
     record: RunRecord
     label: str
@@ -63,6 +65,7 @@ class ReportedRun:
     grid: Grid | None
     results: tuple[tuple[str, Result], ...]
     verdict: RunVerdict
+    ledger: Ledger | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -105,6 +108,7 @@ def _run(one: RunRecord, name: str) -> ReportedRun:
     if missing:
         listed = ", ".join(map(str, missing))
         notes.append(f"eval.jsonl is missing in iteration {listed}: no paired tests with it")
+    kept = None if one.recipe.get("baseline") else ledger.of_run(one)
     return ReportedRun(
         record=one,
         label=name,
@@ -112,9 +116,10 @@ def _run(one: RunRecord, name: str) -> ReportedRun:
         verdicts=verdicts,
         baselines=baselines.of_run(one),
         curves=tuple(curve for n in numbers if (curve := _curve(one, n)).points),
-        grid=None if one.recipe.get("baseline") else _grid(one.path),
+        grid=_grid(kept) if kept else None,
         results=results,
         verdict=verdict.of_run(one),
+        ledger=kept,
         notes=tuple(notes),
     )
 
@@ -177,8 +182,7 @@ def _mean(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, flo
     return step, loss, norm
 
 
-def _grid(path: Path) -> Grid:
-    found = ledger.read(path)
+def _grid(found: Ledger) -> Grid:
     iterations = tuple(tally.iteration for tally in found.iterations)
     shown = np.full(8, NOT_ATTEMPTED, dtype=np.uint8)
     for made, state in (

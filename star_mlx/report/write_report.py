@@ -182,7 +182,9 @@ def _traced(run: ReportedRun, known: Known) -> Trace | None:
     """A telling problem's way through an iteration; None if the run has attempted none."""
     from star_mlx.measure import tracing
 
-    return tracing.trace(run.record, known=known) if run.grid and run.grid.ids else None
+    if run.ledger is None or not run.ledger.ids:
+        return None
+    return tracing.trace(run.record, known=known, found=run.ledger)
 
 
 def _draw(found: Sequence[ReportedRun]) -> tuple[dict[str, bytes], list[ChartOnPage]]:

@@ -80,16 +80,25 @@ class Ledger:
     @cached_property
     def problems(self) -> dict[str, History]:
         """The history of every problem by id, in the order of first attempts."""
-        numbers = [tally.iteration for tally in self.iterations]
-        found = {}
-        for id, states in zip(self.ids, self.states.tolist(), strict=True):
-            there = [(n, state) for n, state in zip(numbers, states, strict=True) if state]
-            found[id] = History(
-                [n for n, _ in there],
-                [n for n, state in there if state & DIRECT],
-                [n for n, state in there if state & HINTED],
-            )
-        return found
+        return {id: self._history(place) for place, id in enumerate(self.ids)}
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {id: place for place, id in enumerate(self.ids)}
+
+    def history(self, id: str) -> History | None:
+        """The history of one problem, or None if there is no such problem."""
+        place = self._places.get(id)
+        return None if place is None else self._history(place)
+
+    def _history(self, place: int) -> History:
+        states = self.states[place].tolist()
+        there = [(t.iteration, s) for t, s in zip(self.iterations, states, strict=True) if s]
+        return History(
+            [n for n, _ in there],
+            [n for n, state in there if state & DIRECT],
+            [n for n, state in there if state & HINTED],
+        )
 
     def of(self, fate: Fate) -> list[str]:
         """The ids of the problems with that fate."""
@@ -136,10 +145,14 @@ def read(path: Path) -> Ledger:
         RunError: not a run folder, a trained baseline, or the attempts of a finished iteration are
             missing or damaged.
     """
-    record = reading.read(path)
+    return of_run(reading.read(path))
+
+
+def of_run(record: RunRecord) -> Ledger:
+    """The ledger of the finished iterations of a run; see ``read``."""
     if record.last and (kind := record.recipe.get("baseline")) not in (None, "rft"):
         raise RunError(
-            f"{path} is the baseline {kind}: it attempts no problem, so it has no ledger"
+            f"{record.path} is the baseline {kind}: it attempts no problem, so it has no ledger"
         )
     found = _Columns()
     verdicts = _verdicts(record)
