@@ -1,8 +1,7 @@
 """Turn rows of data into problems, and name every unusable row by its place.
 
 ``rows`` reads the files and ``fields`` the fields of a row; ``stored`` keeps millions of problems
-on the disk. This module makes choices of a field
-and problems of rows.
+on the disk. This module makes choices of a field and problems of rows.
 
 May import ``types``, ``errors`` and ``formatting``; also fetches data files from the Hub.
 """
