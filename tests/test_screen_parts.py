@@ -388,4 +388,4 @@ def test_the_pictures_are_drawn_from_a_run_folder(tmp_path, monkeypatch):
 def test_the_pictures_in_the_documentation_are_small():
     docs = Path(__file__).parent.parent / "docs"
     found = [*docs.glob("screen*.svg"), *docs.glob("screens/*.svg")]
-    assert len(found) == 8 and all(path.stat().st_size < 200_000 for path in found)
+    assert len(found) == 14 and all(path.stat().st_size < 200_000 for path in found)

@@ -74,11 +74,12 @@ def pull(name: str, out: Path | None = None) -> Pulled:
 
 
 def _refuse_links(repo_id: str, found: Path) -> None:
-    """Refuse a file that is a link to a place outside the repository's part of the cache, which
-    has the files' contents beside the snapshots."""
+    """Refuse a file that is a link to elsewhere than where the Hub's client keeps contents: in the
+    repository's part of the cache, or in the part that all repositories share."""
     own = found.parents[1].resolve()
+    kept = own, own.parent / "blobs"
     for name in _wanted(found):
-        if not (found / name).resolve().is_relative_to(own):
+        if not any(map((found / name).resolve().is_relative_to, kept)):
             raise hub_client.HubError(f"{repo_id}: {name} is a link to a place outside of it")
 
 
