@@ -54,7 +54,11 @@ def together(base: Path, out: Path, number: int, *, cut: int = 0) -> list[str]:
         )
         for rank in range(number)
     ]  # fmt: skip
-    said = [rank.communicate(timeout=120)[0] for rank in ranks]
+    try:
+        said = [rank.communicate(timeout=120)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
     assert [rank.returncode for rank in ranks] == [0] * number
     return said
 
