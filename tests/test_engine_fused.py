@@ -79,11 +79,14 @@ def test_attention_of_one_token_to_the_rows_own(
 
 
 def test_attention_keeps_to_a_known_layout(passes):
+    import mlx.core as mx
+
     queries, keys = normal(2, 2, 3, 64), normal(2, 2, 40, 64)
     turned = normal(2, 40, 2, 64).swapaxes(1, 2)
     assert passes.attend(queries, turned, keys, None) is None
     assert passes.attend(queries, keys, turned, None) is None
     assert passes.attend(queries[..., :20], keys[..., :20], keys[..., :20], None) is None
+    assert passes.attend(queries, keys, keys, mx.ones((1, 40), mx.bool_)) is None
 
 
 def test_attention_merged_with_that_to_a_prefix_is_what_it_was_without_these_passes(passes):

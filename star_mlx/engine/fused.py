@@ -14,6 +14,7 @@ import numpy as np
 
 from star_mlx.engine import onednn
 
+BLOCK = 1024  # logits of which ``star_draw`` keeps a sum, as in ``shim/fused.c``
 FEW = 1 << 13  # numbers up to which waiting for them costs more than mlx's passes
 
 _used = False
@@ -76,6 +77,8 @@ def attend(
     row_by_row = all(a.strides[2:] == (4 * d, 4) for a in (k, v))
     if d % 16 or not row_by_row or not all(a.flags.c_contiguous for a in (q, *seen)):
         return None
+    if any(a.shape != (rows, k.shape[2]) for a in seen):  # one for all rows
+        return None
     further = [a.strides[axis] // 4 for a in (k, v) for axis in (0, 1)]
     sizes = np.array([rows, groups, m, k.shape[2], d, *further], np.int64)
     out = np.empty(q.shape, np.float32)
@@ -91,7 +94,7 @@ def draw(logits: mx.array, uniform: mx.array) -> mx.array:
     logits = mx.contiguous(logits)
     mx.eval(logits, uniform)
     rows, n = logits.shape
-    tokens, sums = np.empty(rows, np.uint32), np.empty(n // 1024 + 1, np.float32)
+    tokens, sums = np.empty(rows, np.uint32), np.empty(n // BLOCK + 1, np.float32)
     x, u = np.array(logits, copy=False), np.array(uniform, copy=False)
     onednn.call("star_draw", x, rows, n, u, sums, tokens)
     return mx.array(tokens)
