@@ -48,7 +48,8 @@ def of_run(record: RunRecord) -> Known:
     train, dev = by_id(task.problems("train")), by_id(task.problems("dev"))
     added = added_questions(record)
     if added:
-        train = ChainMap({id: one.problem for id, one in added.items()}, dict(train))
+        new = {id: one.problem for id, one in added.items()}
+        train = ChainMap(new, train)  # type: ignore[arg-type]  # nothing is written to it
     return Known(task, train, dev, kinds={id: one.kind for id, one in added.items()})
 
 
