@@ -181,6 +181,10 @@ def test_the_best_is_first_and_only_significant_differences_count():
     assert "2 of 3 pairs of runs differ significantly" in said[1] and "for 3 tests" in said[1]
     tied = leaderboard.board([("a", given[1]), ("b", made("too", signs(140)))])
     assert boards.sentences(tied, summaries=True)[0].startswith("high and too are first: 70.0%")
+    keys = "".join(f"{i:010x}" for i in range(2 * N))
+    more = made("more", signs(280, 2 * N), keys=keys, base="0" * 2 * N)
+    found = boards.sentences(leaderboard.board([("a", given[1]), ("b", more)]), summaries=True)[0]
+    assert "of 200 and 70.0%" in found and "of 400 dev problems right" in found
     assert said[2] == "Not significantly different from the first: mid."
 
 

@@ -110,14 +110,11 @@ def sentences(board: Leaderboard, *, summaries: bool) -> list[str]:
 
 def _first(board: Leaderboard) -> str:
     """Who is first; runs that are alike share the place."""
-    first = board.entries[0]
     best = _best(board)
     is_first = "is" if len(best) == 1 else "are"
     named = _some([one.name for one in best])
-    return (
-        f"{named} {is_first} first: {share(first.right, first.n)} of {whole(first.n)} dev problems "
-        "right."
-    )
+    rights = dict.fromkeys(f"{share(one.right, one.n)} of {whole(one.n)}" for one in best)
+    return f"{named} {is_first} first: {_some([*rights])} dev problems right."
 
 
 def _best(board: Leaderboard) -> list[Entry]:
