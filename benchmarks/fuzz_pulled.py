@@ -135,8 +135,8 @@ def _agree(repo: Path) -> None:
             if ".." not in name and (repo / name).is_file():
                 values["files"][name] = file_sha256(repo / name)
         path.write_bytes(json.dumps(values).encode("utf-8", "surrogatepass"))
-    except Exception:  # it is damaged, or has names that cannot be looked for
-        return
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return  # it is damaged, or has names that cannot be looked for
 
 
 def read(repo: Path, engine: Any) -> None:

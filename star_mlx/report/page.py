@@ -1,9 +1,8 @@
 """The page: one HTML file with everything, and a policy that loads nothing else.
 
 The page is ``templates/page.html.j2``, that of many runs ``class.html.j2``; their values are
-collected here. Text from a model, from data
-or from a file's name is made harmless and escaped, or is in JSON that the page's script shows as
-text.
+collected here. Text from a model, from data or from a file's name is made harmless and escaped, or
+is in JSON that the page's script shows as text.
 """
 
 from __future__ import annotations
