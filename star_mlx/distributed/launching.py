@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,12 @@ from star_mlx.errors import RankError
 
 PORT = 32323  # mlx's own, for machines of which it is not known which ports are free
 GRACE = 10.0  # seconds from the end of a rank that failed to the end of all
+# The beginning of a line of mlx about a rank that has ended. It comes before or after what the rank
+# said last, as it happens, and ``last_lines`` says more.
+_ENDED = b"\x1b[33m[WARN] Node with rank "
+_HIDDEN = re.compile(
+    b"(?:" + re.escape(MARK) + b"(?P<mark>[^\n]*)|" + re.escape(_ENDED) + b"[^\n]*)\n"
+)
 
 
 def launcher() -> str:
@@ -224,7 +231,7 @@ class Launch:
     # ------------------------------------------------------------------ output
 
     def _pump(self, stream: IO[bytes], to: Any) -> None:
-        """Pass output on without the marks in it, which are kept."""
+        """Pass output on without the marks in it, which are kept; see ``_unmarked``."""
         rest = b""
         while data := os.read(stream.fileno(), 1 << 16):
             shown, rest = self._unmarked(rest + data)
@@ -232,18 +239,15 @@ class Launch:
         _write(to, rest)
 
     def _unmarked(self, data: bytes) -> tuple[bytes, bytes]:
-        """Output without its marks, and the beginning of one at its end."""
+        """Output without marks and mlx's lines about ranks that ended, and the beginning of one at
+        its end."""
         shown = b""
-        while (at := data.find(MARK[:1])) >= 0:
-            end = data.find(b"\n", at)
-            if end < 0:
-                return shown + data[:at], data[at:]
-            if data.startswith(MARK, at):
-                self._enter(data[at + len(MARK) : end])
-                shown, data = shown + data[:at], data[end + 1 :]
-            else:
-                shown, data = shown + data[: at + 1], data[at + 1 :]
-        return shown + data, b""
+        while found := _HIDDEN.search(data):
+            shown, data = shown + data[: found.start()], data[found.end() :]
+            if found["mark"] is not None:
+                self._enter(found["mark"])
+        at = min(_begun(data, MARK), _begun(data, _ENDED))
+        return shown + data[:at], data[at:]
 
     def _enter(self, mark: bytes) -> None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -257,6 +261,13 @@ class Launch:
             }  # fmt: skip
             if entry["code"] != 0 and self._ending_since is None:
                 self._ending_since = time.monotonic()
+
+
+def _begun(data: bytes, start: bytes) -> int:
+    """Where a line with this start begins that has no end yet, or the length of the data."""
+    whole = data.find(start)
+    cut = next((n for n in range(len(start) - 1, 0, -1) if data.endswith(start[:n])), 0)
+    return whole if whole >= 0 else len(data) - cut
 
 
 def _remotely(host: str, *words: str) -> None:
